@@ -1,0 +1,51 @@
+/*
+ * backend.h - what runs a model: a table of operations, memory and an end of the queue; and the run that models are handed.
+ */
+#ifndef VR_BACKEND_H
+#define VR_BACKEND_H
+
+#include "base/arena.h"
+#include "base/dump.h"
+#include "base/err.h"
+#include "kernels/ops.h"
+
+struct vr_backend {
+    const vr_ops *ops;
+    int (*sync)(vr_backend *be, vr_err *e);                                   /* waits; returns the first error kept */
+    void (*read)(vr_backend *be, void *host, const void *x, size_t n_bytes);  /* backend memory -> host, in order, waits */
+    void (*write)(vr_backend *be, void *x, const void *host, size_t n_bytes); /* host -> backend memory, in order */
+    void (*free)(vr_backend *be);
+    bool plan; /* operations do nothing: see vr_backend_open_plan */
+};
+
+typedef enum vr_gemm { VR_GEMM_OWN, VR_GEMM_OPENBLAS } vr_gemm;
+
+typedef struct vr_cpu_options {
+    int n_threads; /* >= 1 */
+    vr_gemm gemm;
+    const char *level; /* NULL: the best of this machine, or what VIDRUN_CPU names; else c, avx2, avx512, neon, best */
+} vr_cpu_options;
+
+/* VR_ERR_USAGE for a level that is unknown or that this machine lacks. */
+int vr_backend_open_cpu(vr_backend **out, const vr_cpu_options *options, vr_err *e);
+
+/* Operations that do nothing: the same code then counts its scratch memory (base/arena.h). read fills with zeros. */
+int vr_backend_open_plan(vr_backend **out, vr_err *e);
+
+void vr_backend_free(vr_backend *be);              /* NULL is legal */
+int vr_backend_sync(vr_backend *be, vr_err *e);
+const char *vr_cpu_level(const vr_backend *be);    /* "c", "avx2", "avx512", ...; "plan" for the plan */
+const char *vr_cpu_features(void);                 /* what this machine offers, one line for --version */
+
+/* What a forward pass is handed. Borrowed; one run per thread. */
+typedef struct vr_run {
+    vr_backend *be;
+    vr_arena *scratch;
+    vr_dump *dump; /* NULL: stages are not written */
+} vr_run;
+
+/* Write a stage, x [shape] in backend memory, under a formatted name; nothing without a dump. */
+void vr_run_dump(const vr_run *run, const float *x, int n_dims, const int64_t *shape, const char *name_format, ...)
+    VR_PRINTF(5, 6);
+
+#endif

@@ -1,0 +1,91 @@
+/*
+ * ops.h - THE table: every operation that a model may ask for. Models see nothing else of a CPU or GPU.
+ *
+ * Dimension letters (the whole project): N frames or clips, P patches, T tokens (rows), D width, H heads, Hk key/value heads,
+ * E head width, F hidden width, Q queries, V vocabulary, K inner dimension of a product.
+ * All activations are f32, rows contiguous unless a stride is given. Operations are ordered; they return nothing; the first error
+ * is kept by the backend and returned by vr_backend_sync. Every count may be 0 (nothing happens). Unless a line says otherwise,
+ * outputs do not overlap inputs. Accuracy classes: tests/check (REDUCE, ULP(n), EXACT).
+ * Level c is the definition: kernels/ref, double accumulators.
+ */
+#ifndef VR_OPS_H
+#define VR_OPS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/tensor.h"
+
+typedef struct vr_backend vr_backend;
+
+typedef enum vr_activation {
+    VR_ACT_NONE,
+    VR_ACT_GELU,       /* x/2 (1 + erf(x/sqrt 2)) */
+    VR_ACT_GELU_TANH,  /* x/2 (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))) */
+    VR_ACT_GELU_QUICK, /* x sigmoid(1.702 x) */
+    VR_ACT_SILU        /* x sigmoid(x) */
+} vr_activation;
+
+/* Rows of heads inside a larger array: element (n, t, h, e) is data[n*batch + t*row + h*head + e]. */
+typedef struct vr_heads {
+    float *data;
+    int64_t batch, row, head; /* floats */
+} vr_heads;
+
+/* out(n,t,h,:) = sum_j softmax_j(scale * q(n,t,h,:) . k(n,j,hk,:)) v(n,j,hk,:),  hk = h / (H/Hk)
+ *   causal: query t sees keys j <= t + (n_keys - n_queries)
+ *   extra_k, extra_v [Hk*E], head-major, or NULL: one more key and value after the last, the same for every n, never masked
+ *   The score matrix is never stored; softmax in f32 with a running maximum. n_keys >= 1 where n_queries >= 1. */
+typedef struct vr_attention {
+    int n_batch, n_queries, n_keys;
+    int n_heads, n_kv_heads, head_dim;
+    float scale;
+    bool causal;
+    vr_heads q, k, v, out;
+    const float *extra_k, *extra_v;
+} vr_attention;
+
+typedef enum vr_rope_pairs {
+    VR_ROPE_HALVES,  /* element e turns with e + E/2 (Hugging Face LLaMA) */
+    VR_ROPE_ADJACENT /* element 2e turns with 2e + 1 (original LLaMA, stock GGUF files) */
+} vr_rope_pairs;
+
+typedef struct vr_ops {
+    /* y[t,n] = act(sum_k x[t,k] w[n,k] + bias[n]) + residual[t,n];  x [T,w->cols], y [T,w->rows]; w F32, F16 or BF16
+     * bias [rows] or NULL; residual [T,rows] or NULL, may be y itself. class REDUCE, then ULP of the activation */
+    void (*linear)(vr_backend *be, float *y, const float *x, const vr_matrix *w, const float *bias, vr_activation act,
+                   const float *residual, int T);
+
+    /* y[t,d] = (x[t,d] - mean_d) / sqrt(var_d + eps) * w[d] + b[d]; biased variance; y may equal x. class REDUCE */
+    void (*layer_norm)(vr_backend *be, float *y, const float *x, const float *w, const float *b, int T, int D, float eps);
+
+    /* y[t,d] = x[t,d] / sqrt(mean_d(x^2) + eps) * w[d]; y may equal x. class REDUCE */
+    void (*rms_norm)(vr_backend *be, float *y, const float *x, const float *w, int T, int D, float eps);
+
+    /* y[t,d] = x[t,d] / max(sqrt(sum_d x^2), eps) * scale; y may equal x. class REDUCE */
+    void (*l2_norm)(vr_backend *be, float *y, const float *x, int T, int D, float eps, float scale);
+
+    /* y[t,f] = act(gate[t,f]) * up[t,f], n floats in all; y may equal gate or up. ULP of the activation */
+    void (*gated)(vr_backend *be, float *y, const float *gate, const float *up, vr_activation act, int64_t n);
+
+    void (*attention)(vr_backend *be, const vr_attention *a);
+
+    /* Turn H heads of E floats of every row in place by table row t: x(t,h,:), cosine and sine [T, E/2]. class REDUCE */
+    void (*rope)(vr_backend *be, float *x, int64_t row, const float *cosine, const float *sine, vr_rope_pairs pairs, int T, int H,
+                 int E);
+
+    /* y[t,:] = x[t,:] + b[(t / repeat) % n_b, :], b [n_b, D]; y may equal x. EXACT */
+    void (*add_rows)(vr_backend *be, float *y, const float *x, const float *b, int T, int D, int repeat, int n_b);
+
+    /* y[t*y_row + d] = x[t*x_row + d], d < D; x_row 0 repeats one row. EXACT */
+    void (*copy_rows)(vr_backend *be, float *y, int64_t y_row, const float *x, int64_t x_row, int T, int D);
+
+    /* y[t,:] = w[ids[t],:] widened to f32; every id is inside the table. EXACT */
+    void (*embed_rows)(vr_backend *be, float *y, const vr_matrix *w, const int32_t *ids, int T);
+
+    /* Cut N images [C, height, width] into patches of side x side every stride pixels, without padding:
+     * y[n, py*cols + px, (c*side + i)*side + j] = x[n, c, py*stride + i, px*stride + j];  rows = (height-side)/stride + 1. EXACT */
+    void (*patches)(vr_backend *be, float *y, const float *x, int N, int C, int height, int width, int side, int stride);
+} vr_ops;
+
+#endif

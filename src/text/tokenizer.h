@@ -1,0 +1,53 @@
+/*
+ * tokenizer.h - text to ids and back; the kind is named by the weight file (tokenizer.ggml.model).
+ *
+ *   text -> split at special strings -> each stretch: SentencePiece BPE with byte fallback (spm.c) -> ids
+ *   id -> bytes of its piece -> vr_text_stream: whole UTF-8 characters only
+ */
+#ifndef VR_TOKENIZER_H
+#define VR_TOKENIZER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "base/weights.h"
+
+typedef struct vr_tokenizer vr_tokenizer;
+
+/* A growing list of ids; zero-initialise, free with vr_ids_free. */
+typedef struct vr_ids {
+    int32_t *data;
+    int count, capacity;
+} vr_ids;
+
+int vr_ids_push(vr_ids *ids, int32_t id, vr_err *e); /* VR_ERR_LIMIT without memory */
+void vr_ids_free(vr_ids *ids);
+
+int vr_tokenizer_open(vr_tokenizer **out, const vr_weights *w, vr_err *e);
+void vr_tokenizer_free(vr_tokenizer *tokenizer);
+int vr_tokenizer_vocab(const vr_tokenizer *tokenizer); /* number of ids */
+int vr_tokenizer_bos(const vr_tokenizer *tokenizer);   /* -1: none */
+int vr_tokenizer_eos(const vr_tokenizer *tokenizer);   /* -1: none */
+
+/* Append the ids of text (any bytes; invalid UTF-8 is read as U+FFFD) to ids. No BOS is added. Strings of special tokens in the text
+ * become their ids, as the Hugging Face slow tokenizer does. */
+int vr_tokenizer_encode(const vr_tokenizer *tokenizer, const char *text, size_t n_bytes, vr_ids *ids, vr_err *e);
+
+/* Id of the piece that is spelled exactly so (U+2581 for blanks), or -1. */
+int vr_tokenizer_find(const vr_tokenizer *tokenizer, const char *piece, size_t n_bytes);
+
+/* Bytes that id adds to a text: U+2581 as blank, byte pieces as their byte, special pieces as their spelling. Borrowed. */
+vr_string vr_tokenizer_piece(const vr_tokenizer *tokenizer, int32_t id);
+
+/* Bytes in, whole characters out: an unfinished character waits, a wrong one becomes U+FFFD (as Python's errors="replace"). */
+typedef struct vr_text_stream {
+    unsigned char pending[4];
+    int n_pending;
+} vr_text_stream;
+
+/* Returns the number of bytes written to out, which has room for 3 * (n_bytes + 4). flush: nothing more will come. */
+size_t vr_text_stream_push(vr_text_stream *stream, const char *data, size_t n_bytes, bool flush, char *out);
+
+#endif
