@@ -26,3 +26,14 @@ $(BUILD)/libvidrun.a: $(LIB_OBJ)
 $(BUILD)/vidrun: $(BUILD)/src/main.o $(BUILD)/libvidrun.a
 	$(CC) $(CFLAGS) $(LDFLAGS) $^ $(PKG_LIBS) -lm -lpthread -o $@
 -include $(LIB_OBJ:.o=.d)
+# each tests/*/*_test.c is one Check program, run from the root
+TESTS := $(wildcard tests/unit/*_test.c tests/check/*_test.c)
+TEST_BIN := $(TESTS:%.c=$(BUILD)/%)
+CHECK_LIBS := $(shell pkg-config --libs check 2>/dev/null)
+$(BUILD)/tests/%_test: $(BUILD)/tests/%_test.o $(BUILD)/libvidrun.a
+	$(CC) $(CFLAGS) $(LDFLAGS) $^ $(CHECK_LIBS) $(PKG_LIBS) -lm -lpthread -o $@
+check: all $(TEST_BIN)
+	@set -e; for t in $(TEST_BIN); do $$t; done
+-include $(TEST_BIN:=.d)
+.PHONY: all check
+.SECONDARY:
