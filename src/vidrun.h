@@ -1,0 +1,131 @@
+/*
+ * vidrun.h - the public interface: open a weight file, watch a clip, ask about it.
+ *
+ *   vr_model_open(weights) -> vr_session_open(video) -> vr_session_ask(prompt) ... -> free
+ *
+ * A model is read-only after opening and may serve several sessions, one at a time (they share its threads). Nothing here prints or
+ * exits: errors are values (base/err.h), everything a user may want to see comes through vr_hooks. Strings handed in are copied where
+ * they are kept. The program (main.c, cli/) uses this header alone.
+ */
+#ifndef VIDRUN_H
+#define VIDRUN_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "base/log.h"
+#include "decode/sample.h"
+#include "kernels/backend.h"
+
+#define VIDRUN_VERSION "0.1.0"
+
+typedef struct vr_model vr_model;
+typedef struct vr_session vr_session;
+
+/* Wall time of one finished stage: "scan", "frames", "vision", "sound", "audio", "prompt", "answer". */
+typedef struct vr_timing {
+    const char *stage;
+    double seconds;
+    int64_t count;    /* of units done in it; 0: no rate is meant */
+    const char *unit; /* "frames", "clips", "tokens" */
+} vr_timing;
+
+/* All optional; called from the calling thread only. */
+typedef struct vr_hooks {
+    vr_log log;
+    void (*progress)(void *cookie, const char *stage, int64_t done, int64_t total);
+    void (*timing)(void *cookie, const vr_timing *timing);
+    bool (*cancelled)(void *cookie); /* asked between frames, layers' chunks and tokens; true ends with VR_ERR_CANCEL */
+    void *cookie;
+} vr_hooks;
+
+typedef struct vr_model_options {
+    vr_cpu_options cpu;
+    vr_hooks hooks; /* used while opening, and by sessions */
+} vr_model_options;
+
+/* Opens, checks and binds the whole file before anything else happens. */
+int vr_model_open(vr_model **out, const char *path, const vr_model_options *options, vr_err *e);
+void vr_model_free(vr_model *model);
+
+/* What the file proposes: defaults of the published system. */
+typedef struct vr_recipe {
+    const char *system;    /* "video-llama"; borrowed */
+    const char *name;      /* general.name; borrowed */
+    const char *templates; /* names, separated by blanks; borrowed */
+    const char *template_name; /* the default one */
+    const char *cpu_level;
+    bool hears;            /* has a sound branch */
+    int n_frames, n_frames_max;
+    int n_predict;
+    int context;           /* rows of prompt and answer together */
+    vr_sampling sampling;  /* seed is 0 */
+} vr_recipe;
+
+void vr_model_recipe(const vr_model *model, vr_recipe *out);
+
+typedef struct vr_watch_options {
+    int n_frames;              /* 0: the recipe's */
+    bool no_audio;
+    bool image;                /* still picture: the first frame, the picture's prompt */
+    const char *system_text;   /* NULL: the recipe's */
+    const char *template_name; /* NULL: the recipe's */
+    const char *dump_dir;      /* NULL: no stages are written */
+} vr_watch_options;
+
+/* What a run will do and need, known before anything is decoded. */
+typedef struct vr_plan {
+    int64_t n_frames_total; /* frames of the file */
+    int n_frames;           /* sampled */
+    const int64_t *frame_indices;  /* [n_frames], borrowed from the session */
+    const double *frame_seconds;   /* [n_frames], borrowed */
+    int n_clips;            /* of sound; 0: silent, no sound branch, or told not to listen */
+    int n_video_rows, n_audio_rows; /* rows that the decoder reads */
+    int n_prompt_rows;      /* the whole first prompt for the given question; 0 when none was given */
+    int context;
+    size_t weights_bytes, scratch_bytes, cache_bytes, rows_bytes;
+} vr_plan;
+
+/* Plan only: scans the file (demuxes, decodes nothing) and measures memory. question may be NULL.
+ * VR_ERR_LIMIT when the prompt or the memory would be exceeded. */
+int vr_session_open(vr_session **out, vr_model *model, const char *video, const vr_watch_options *options, const char *question,
+                    vr_err *e);
+void vr_session_plan(const vr_session *session, vr_plan *out);
+
+/* Decode and encode the clip; once, before the first question. Afterwards the plan tells what was really heard. */
+int vr_session_watch(vr_session *session, vr_err *e);
+
+typedef struct vr_ask_options {
+    vr_sampling sampling;
+    int n_predict;   /* >= 1 */
+    /* Text of the answer as it grows: whole UTF-8 characters, not NUL-terminated. Return false to stop the answer there. */
+    bool (*text)(void *cookie, const char *text, size_t n_bytes);
+    void *cookie;
+} vr_ask_options;
+
+typedef enum vr_stop {
+    VR_STOP_END,    /* the model ended its answer */
+    VR_STOP_LENGTH, /* n_predict tokens */
+    VR_STOP_CONTEXT,/* no room left */
+    VR_STOP_CALLER  /* the text callback or hooks.cancelled said so; the part answered is kept in the conversation */
+} vr_stop;
+
+typedef struct vr_answer {
+    const char *text; /* NUL-terminated, borrowed until the next call on the session */
+    const int32_t *ids; /* [n_ids], the stop tokens included; borrowed likewise */
+    int n_ids;
+    int n_prompt_rows, n_reused_rows, n_dropped_rows; /* reused: still in the cache from the turn before */
+    vr_stop stop;
+    double prompt_seconds, answer_seconds;
+} vr_answer;
+
+/* A question of the conversation; earlier turns are part of the prompt. */
+int vr_session_ask(vr_session *session, const char *question, const vr_ask_options *options, vr_answer *out, vr_err *e);
+
+void vr_session_reset(vr_session *session); /* forget the turns, keep the clip */
+/* Writes out what the dump holds; NULL is legal. The error is that of the dump (full disk). */
+int vr_session_close(vr_session *session, vr_err *e);
+
+#endif
