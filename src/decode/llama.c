@@ -1,0 +1,232 @@
+/*
+ * llama.c - LLaMA-family decoder: rows in, logits of the next token out.
+ *
+ *   x [T,Dl] -> L layers -> RMS norm -> head [V]
+ *   layer:  x += o(attention(rope(q(n)), rope(k(n)), v(n))), n = norm(x);   x += down(silu(gate(m)) * up(m)), m = norm(x)
+ *
+ * Serves LLaMA 1/2, Vicuna, BiLLa, Ziya; grouped key/value heads where n_kv_heads < n_heads.
+ * Ref:   transformers 4.28 modeling_llama.py (copy in Video-LLaMA models/modeling_llama.py); arXiv:2302.13971; RoPE arXiv:2104.09864.
+ * Trap:  Hugging Face files turn element e with e + E/2, stock GGUF files 2e with 2e + 1: key llama.rope.pairs.
+ *        The original computes inverse frequencies, angles, cosine and sine in f32, and so does the table here.
+ * Owner: weights are borrowed from vr_weights, the rope table is owned; activations live in the caller's scratch arena.
+ */
+#include "decode/llama.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/limits.h"
+
+typedef struct llama_layer {
+    const float *attn_norm, *ffn_norm;      /* [Dl]                blk.%d.attn_norm, .ffn_norm */
+    vr_matrix q_w, k_w, v_w, o_w;           /* [H*E, Dl], [Hk*E, Dl], [Hk*E, Dl], [Dl, H*E]  .attn_{q,k,v,output} */
+    vr_matrix gate_w, up_w, down_w;         /* [F, Dl], [F, Dl], [Dl, F]                     .ffn_{gate,up,down} */
+} llama_layer;
+
+struct vr_llama {
+    vr_llama_config config;
+    vr_matrix embedding, output;  /* [V, Dl]  token_embd, output */
+    const float *output_norm;     /* [Dl] */
+    float *cosine, *sine;         /* [context, E/2] owned */
+    llama_layer layers[];         /* [n_layers] */
+};
+
+static int rope_pairs_read(vr_rope_pairs *out, const vr_weights *w, vr_err *e)
+{
+    vr_string name;
+    VR_TRY(vr_weights_string(w, &name, e, "llama.rope.pairs"));
+    if (name.n_bytes == 6 && memcmp(name.data, "halves", 6) == 0) {
+        *out = VR_ROPE_HALVES;
+    } else if (name.n_bytes == 8 && memcmp(name.data, "adjacent", 8) == 0) {
+        *out = VR_ROPE_ADJACENT;
+    } else {
+        return vr_fail(e, VR_ERR_WEIGHTS, "%s: llama.rope.pairs is neither halves nor adjacent", vr_weights_path(w));
+    }
+    return VR_OK;
+}
+
+static int config_read(vr_llama_config *c, const vr_weights *w, vr_err *e)
+{
+    VR_TRY(vr_weights_int(w, &c->n_layers, 1, VR_MAX_BLOCKS, e, "llama.block_count"));
+    VR_TRY(vr_weights_int(w, &c->width, 1, VR_MAX_WIDTH, e, "llama.embedding_length"));
+    VR_TRY(vr_weights_int(w, &c->hidden, 1, VR_MAX_WIDTH, e, "llama.feed_forward_length"));
+    VR_TRY(vr_weights_int(w, &c->n_heads, 1, VR_MAX_HEADS, e, "llama.attention.head_count"));
+    VR_TRY(vr_weights_int(w, &c->n_kv_heads, 1, VR_MAX_HEADS, e, "llama.attention.head_count_kv"));
+    VR_TRY(vr_weights_int(w, &c->head_dim, 2, VR_MAX_HEAD_DIM, e, "llama.rope.dimension_count"));
+    VR_TRY(vr_weights_int(w, &c->vocab, 1, VR_MAX_VOCAB, e, "llama.vocab_size"));
+    VR_TRY(vr_weights_int(w, &c->context, 1, VR_MAX_CONTEXT, e, "llama.context_length"));
+    VR_TRY(vr_weights_float(w, &c->epsilon, e, "llama.attention.layer_norm_rms_epsilon"));
+    VR_TRY(vr_weights_float(w, &c->rope_base, e, "llama.rope.freq_base"));
+    VR_TRY(rope_pairs_read(&c->rope_pairs, w, e));
+    if (c->n_heads % c->n_kv_heads != 0)
+        return vr_fail(e, VR_ERR_WEIGHTS, "%s: llama.attention.head_count %d is no multiple of head_count_kv %d",
+                       vr_weights_path(w), c->n_heads, c->n_kv_heads);
+    if (c->head_dim % 2 != 0 || c->rope_base <= 0)
+        return vr_fail(e, VR_ERR_WEIGHTS, "%s: llama.rope.dimension_count %d or llama.rope.freq_base %g cannot be",
+                       vr_weights_path(w), c->head_dim, (double)c->rope_base);
+    return VR_OK;
+}
+
+static int layer_bind(llama_layer *layer, vr_weights *w, const vr_llama_config *c, int l, vr_err *e)
+{
+    const int q_width = c->n_heads * c->head_dim, kv_width = c->n_kv_heads * c->head_dim;
+    VR_TRY(vr_weights_vector(w, &layer->attn_norm, c->width, e, "blk.%d.attn_norm.weight", l));
+    VR_TRY(vr_weights_matrix(w, &layer->q_w, q_width, c->width, e, "blk.%d.attn_q.weight", l));
+    VR_TRY(vr_weights_matrix(w, &layer->k_w, kv_width, c->width, e, "blk.%d.attn_k.weight", l));
+    VR_TRY(vr_weights_matrix(w, &layer->v_w, kv_width, c->width, e, "blk.%d.attn_v.weight", l));
+    VR_TRY(vr_weights_matrix(w, &layer->o_w, c->width, q_width, e, "blk.%d.attn_output.weight", l));
+    VR_TRY(vr_weights_vector(w, &layer->ffn_norm, c->width, e, "blk.%d.ffn_norm.weight", l));
+    VR_TRY(vr_weights_matrix(w, &layer->gate_w, c->hidden, c->width, e, "blk.%d.ffn_gate.weight", l));
+    VR_TRY(vr_weights_matrix(w, &layer->up_w, c->hidden, c->width, e, "blk.%d.ffn_up.weight", l));
+    VR_TRY(vr_weights_matrix(w, &layer->down_w, c->width, c->hidden, e, "blk.%d.ffn_down.weight", l));
+    return VR_OK;
+}
+
+static int tensors_bind(vr_llama *llama, vr_weights *w, vr_err *e)
+{
+    const vr_llama_config *c = &llama->config;
+    VR_TRY(vr_weights_matrix(w, &llama->embedding, c->vocab, c->width, e, "token_embd.weight"));
+    VR_TRY(vr_weights_vector(w, &llama->output_norm, c->width, e, "output_norm.weight"));
+    VR_TRY(vr_weights_matrix(w, &llama->output, c->vocab, c->width, e, "output.weight"));
+    for (int l = 0; l < c->n_layers; l++) VR_TRY(layer_bind(&llama->layers[l], w, c, l, e));
+    return VR_OK;
+}
+
+static int rope_table_make(vr_llama *llama, vr_err *e)
+{
+    const vr_llama_config *c = &llama->config;
+    const int half = c->head_dim / 2;
+    const size_t n = (size_t)c->context * (size_t)half;
+    llama->cosine = malloc(n * sizeof *llama->cosine);
+    llama->sine = malloc(n * sizeof *llama->sine);
+    if (!llama->cosine || !llama->sine) return vr_fail(e, VR_ERR_LIMIT, "not enough memory for %d positions", c->context);
+    for (int i = 0; i < half; i++) {
+        const float exponent = (float)(2 * i) / (float)c->head_dim;
+        const float frequency = 1.0f / (float)pow((double)c->rope_base, (double)exponent);
+        for (int t = 0; t < c->context; t++) {
+            const float angle = (float)t * frequency;
+            llama->cosine[(size_t)t * (size_t)half + (size_t)i] = (float)cos((double)angle);
+            llama->sine[(size_t)t * (size_t)half + (size_t)i] = (float)sin((double)angle);
+        }
+    }
+    return VR_OK;
+}
+
+int vr_llama_open(vr_llama **out, vr_weights *w, vr_err *e)
+{
+    vr_llama_config config;
+    *out = NULL;
+    VR_TRY(config_read(&config, w, e));
+    vr_llama *llama = calloc(1, sizeof *llama + (size_t)config.n_layers * sizeof llama->layers[0]);
+    if (!llama) return vr_fail(e, VR_ERR_LIMIT, "not enough memory for the decoder");
+    llama->config = config;
+    int rc = tensors_bind(llama, w, e);
+    if (rc == VR_OK) rc = rope_table_make(llama, e);
+    if (rc != VR_OK) {
+        vr_llama_free(llama);
+        return rc;
+    }
+    *out = llama;
+    return VR_OK;
+}
+
+void vr_llama_free(vr_llama *llama)
+{
+    if (!llama) return;
+    free(llama->cosine);
+    free(llama->sine);
+    free(llama);
+}
+
+const vr_llama_config *vr_llama_config_get(const vr_llama *llama)
+{
+    return &llama->config;
+}
+
+void vr_llama_embed(const vr_llama *llama, vr_run *run, const int32_t *ids, int T, float *out)
+{
+    run->be->ops->embed_rows(run->be, out, &llama->embedding, ids, T);
+}
+
+/* x += o(attention); the T new rows are at positions first.. of the cache */
+static void attend(const vr_llama *llama, const llama_layer *layer, vr_run *run, const vr_kvcache *cache, int l, float *x, int T)
+{
+    const vr_llama_config *c = &llama->config;
+    const vr_ops *op = run->be->ops;
+    vr_backend *be = run->be;
+    const int E = c->head_dim, q_width = c->n_heads * E, kv_width = c->n_kv_heads * E, first = cache->n_rows;
+    const size_t mark = vr_arena_mark(run->scratch);
+    float *normed = vr_arena_floats(run->scratch, (size_t)T * (size_t)c->width);
+    float *q = vr_arena_floats(run->scratch, (size_t)T * (size_t)q_width);
+    float *attended = vr_arena_floats(run->scratch, (size_t)T * (size_t)q_width);
+    /* keys and values are computed in place: their rows of the cache are contiguous */
+    float *keys = vr_kvcache_keys(cache, l), *values = vr_kvcache_values(cache, l);
+    float *k = keys + (size_t)first * (size_t)kv_width, *v = values + (size_t)first * (size_t)kv_width;
+    const float *cosine = llama->cosine + (size_t)first * (size_t)(E / 2);
+    const float *sine = llama->sine + (size_t)first * (size_t)(E / 2);
+
+    op->rms_norm(be, normed, x, layer->attn_norm, T, c->width, c->epsilon);
+    op->linear(be, q, normed, &layer->q_w, NULL, VR_ACT_NONE, NULL, T);
+    op->linear(be, k, normed, &layer->k_w, NULL, VR_ACT_NONE, NULL, T);
+    op->linear(be, v, normed, &layer->v_w, NULL, VR_ACT_NONE, NULL, T);
+    op->rope(be, q, q_width, cosine, sine, c->rope_pairs, T, c->n_heads, E);
+    op->rope(be, k, kv_width, cosine, sine, c->rope_pairs, T, c->n_kv_heads, E);
+    op->attention(be, &(vr_attention){ .n_batch = 1,
+                                       .n_queries = T,
+                                       .n_keys = first + T,
+                                       .n_heads = c->n_heads,
+                                       .n_kv_heads = c->n_kv_heads,
+                                       .head_dim = E,
+                                       .scale = 1.0f / sqrtf((float)E),
+                                       .causal = true,
+                                       .q = { q, 0, q_width, E },
+                                       .k = { keys, 0, kv_width, E },
+                                       .v = { values, 0, kv_width, E },
+                                       .out = { attended, 0, q_width, E } });
+    op->linear(be, x, attended, &layer->o_w, NULL, VR_ACT_NONE, x, T);
+    vr_arena_release(run->scratch, mark);
+}
+
+static void feed_forward(const vr_llama *llama, const llama_layer *layer, vr_run *run, float *x, int T)
+{
+    const vr_llama_config *c = &llama->config;
+    const vr_ops *op = run->be->ops;
+    vr_backend *be = run->be;
+    const size_t mark = vr_arena_mark(run->scratch);
+    float *normed = vr_arena_floats(run->scratch, (size_t)T * (size_t)c->width);
+    float *gate = vr_arena_floats(run->scratch, (size_t)T * (size_t)c->hidden);
+    float *up = vr_arena_floats(run->scratch, (size_t)T * (size_t)c->hidden);
+
+    op->rms_norm(be, normed, x, layer->ffn_norm, T, c->width, c->epsilon);
+    op->linear(be, gate, normed, &layer->gate_w, NULL, VR_ACT_NONE, NULL, T);
+    op->linear(be, up, normed, &layer->up_w, NULL, VR_ACT_NONE, NULL, T);
+    op->gated(be, gate, gate, up, VR_ACT_SILU, (int64_t)T * c->hidden);
+    op->linear(be, x, gate, &layer->down_w, NULL, VR_ACT_NONE, x, T);
+    vr_arena_release(run->scratch, mark);
+}
+
+void vr_llama_forward(const vr_llama *llama, vr_run *run, vr_kvcache *cache, float *x, int T, float *logits)
+{
+    const vr_llama_config *c = &llama->config;
+    const int64_t shape[2] = { T, c->width };
+    const size_t mark = vr_arena_mark(run->scratch);
+
+    for (int l = 0; l < c->n_layers; l++) {
+        attend(llama, &llama->layers[l], run, cache, l, x, T);
+        feed_forward(llama, &llama->layers[l], run, x, T);
+        vr_run_dump(run, x, 2, shape, "decoder.layer.%02d", l);
+    }
+    cache->n_rows += T;
+    if (run->dump) {
+        float *normed = vr_arena_floats(run->scratch, (size_t)T * (size_t)c->width);
+        run->be->ops->rms_norm(run->be, normed, x, llama->output_norm, T, c->width, c->epsilon);
+        vr_run_dump(run, normed, 2, shape, "decoder.norm");
+    }
+    if (logits) {
+        float *last = vr_arena_floats(run->scratch, (size_t)c->width);
+        run->be->ops->rms_norm(run->be, last, x + (size_t)(T - 1) * (size_t)c->width, llama->output_norm, 1, c->width, c->epsilon);
+        run->be->ops->linear(run->be, logits, last, &llama->output, NULL, VR_ACT_NONE, NULL, 1);
+    }
+    vr_arena_release(run->scratch, mark);
+}

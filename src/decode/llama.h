@@ -1,0 +1,41 @@
+/*
+ * llama.h - LLaMA-family decoder: rows in, logits of the next token out.
+ */
+#ifndef VR_LLAMA_H
+#define VR_LLAMA_H
+
+#include "base/weights.h"
+#include "decode/kvcache.h"
+#include "kernels/backend.h"
+
+typedef struct vr_llama vr_llama;
+
+typedef struct vr_llama_config {
+    int n_layers;
+    int width;              /* Dl */
+    int n_heads, n_kv_heads;
+    int head_dim;           /* E */
+    int hidden;             /* F */
+    int vocab;              /* V */
+    int context;            /* rows that the position table serves */
+    float epsilon, rope_base;
+    vr_rope_pairs rope_pairs;
+} vr_llama_config;
+
+/* Binds token_embd, blk.*, output_norm, output; keys `llama.*`. */
+int vr_llama_open(vr_llama **out, vr_weights *w, vr_err *e);
+void vr_llama_free(vr_llama *llama); /* NULL is legal */
+const vr_llama_config *vr_llama_config_get(const vr_llama *llama);
+
+/* Embedding rows of ids [T] -> out [T, Dl]; ids are inside the vocabulary. */
+void vr_llama_embed(const vr_llama *llama, vr_run *run, const int32_t *ids, int T, float *out);
+
+/* Rows that one call of forward takes at most; longer prompts come in parts. */
+#define VR_LLAMA_ROWS 512
+
+/* x [T, Dl], T <= VR_LLAMA_ROWS: the rows at positions cache->n_rows..; overwritten. Their keys and values are added to the cache,
+ * which has room for them. logits [V] of the last row, or NULL where more rows follow.
+ * Stages: decoder.layer.00.., decoder.norm (with a dump, all rows are normed). */
+void vr_llama_forward(const vr_llama *llama, vr_run *run, vr_kvcache *cache, float *x, int T, float *logits);
+
+#endif

@@ -1,0 +1,20 @@
+/*
+ * project.h - from the width of a tower to the width of the decoder.
+ */
+#ifndef VR_PROJECT_H
+#define VR_PROJECT_H
+
+#include "base/weights.h"
+#include "kernels/backend.h"
+
+typedef struct vr_project {
+    vr_matrix w;     /* [Dl, D]  PREFIX.weight, borrowed */
+    const float *b;  /* [Dl]     PREFIX.bias */
+} vr_project;
+
+int vr_project_bind(vr_project *project, vr_weights *w, const char *prefix, int in_width, int out_width, vr_err *e);
+
+/* x [T, D] -> out [T, Dl]: x W^T + b. The stage is written under `stage` as [1, T, Dl]. */
+void vr_project_forward(const vr_project *project, vr_run *run, const float *x, int T, float *out, const char *stage);
+
+#endif
