@@ -4,6 +4,7 @@
 #ifndef VR_TENSOR_H
 #define VR_TENSOR_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -27,5 +28,9 @@ static inline size_t vr_dtype_bytes(vr_dtype t)
 }
 
 const char *vr_dtype_name(vr_dtype t); /* "F32", ...; "?" for a number without a name */
+
+/* Storage of any GGUF type number that the weight file may hold, also those that no model accepts: a row is stored in blocks
+ * of *elements numbers and *bytes bytes. False for an unknown number. */
+bool vr_dtype_block(uint32_t type, int *elements, int *bytes);
 
 #endif

@@ -3,10 +3,12 @@
  *
  *   header | key-value pairs | tensor infos | padding | tensor data
  *
- * Open checks every count, length and offset against the file with overflow-checked arithmetic, alignment, duplicate names and
- * overlapping tensors. A model then binds each tensor by name, type and exact shape before first use; what nobody bound is
- * reported by vr_weights_unused. Bytes, keys and names: weights/FORMAT.md. All errors are VR_ERR_WEIGHTS and name the file.
- * Pointers handed out are borrowed and live until vr_weights_free.
+ * Open checks every count, length and offset against the file with overflow-checked arithmetic, alignment, repeated names and
+ * overlapping tensors, and reads no tensor data. A model then binds each tensor by name, type and exact shape before use; what
+ * nobody bound is reported by vr_weights_unused. Bytes, keys and names: weights/FORMAT.md. All errors are VR_ERR_WEIGHTS and name
+ * the file (VR_ERR_OTHER: no memory for the index). Pointers handed out are borrowed and live until vr_weights_free.
+ * Trap: another program that shortens the file under the map ends this one with SIGBUS, as with every mapped file; replacing the
+ * file by rename is safe. Names are printable ASCII, so they may be printed; values hold any byte (base/utf8.h).
  */
 #ifndef VR_WEIGHTS_H
 #define VR_WEIGHTS_H
@@ -43,7 +45,8 @@ int vr_weights_string(const vr_weights *w, vr_string *out, vr_err *e, const char
 int vr_weights_floats(const vr_weights *w, float *out, int count, vr_err *e, const char *key_format, ...)
     VR_PRINTF(5, 6); /* array of exactly count */
 
-/* Arrays of any length: *count elements; element i by the getters below (i < count; strings are indexed once at open). */
+/* Arrays of any length: *count elements; element i by the getters below (strings are indexed once at open). An i
+ * outside [0, count) is an error: arrays of one table may differ in length. Floats must be finite. */
 int vr_weights_array(const vr_weights *w, int *count, vr_err *e, const char *key_format, ...) VR_PRINTF(4, 5);
 int vr_weights_array_string(const vr_weights *w, const char *key, int i, vr_string *out, vr_err *e);
 int vr_weights_array_float(const vr_weights *w, const char *key, int i, float *out, vr_err *e);
@@ -68,19 +71,24 @@ typedef struct vr_weights_tensor {
     int n_dims;
     int64_t shape[4]; /* C order */
     const void *data;
+    size_t offset; /* from the start of the file */
     size_t n_bytes;
 } vr_weights_tensor;
 
 typedef struct vr_weights_key {
     vr_string name;
-    uint32_t type;       /* GGUF value type: 0 u8, 1 i8, 2 u16, 3 i16, 4 u32, 5 i32, 6 f32, 7 bool, 8 string, 9 array, 10 u64, 11 i64, 12 f64 */
-    uint32_t array_type; /* element type where type is 9 */
-    int64_t count;       /* elements where type is 9, else 1 */
+    uint32_t type;              /* GGUF value type: vr_weights_type_name */
+    uint32_t array_type;        /* element type where type is 9 */
+    int64_t count;              /* elements where type is 9, else 1 */
+    const unsigned char *value; /* first of count numbers or booleans, little endian, unaligned; strings: see the getters */
 } vr_weights_key;
 
 int vr_weights_n_tensors(const vr_weights *w);
 void vr_weights_tensor_at(const vr_weights *w, int i, vr_weights_tensor *out);
 int vr_weights_n_keys(const vr_weights *w);
 void vr_weights_key_at(const vr_weights *w, int i, vr_weights_key *out);
+
+/* GGUF value types: 0 u8, 1 i8, 2 u16, 3 i16, 4 u32, 5 i32, 6 f32, 7 bool, 8 string, 9 array, 10 u64, 11 i64, 12 f64 */
+const char *vr_weights_type_name(uint32_t type);
 
 #endif

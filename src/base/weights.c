@@ -1,0 +1,419 @@
+/*
+ * weights.c - see weights.h.
+ *
+ *   open: path -> descriptor -> map -> vr_gguf_parse
+ *   bind: name -> tensor -> type and shape compared -> pointer into the map
+ *
+ * Ref:  GGUF specification, version 3 (ggml/docs/gguf.md); weights/FORMAT.md.
+ * Trap: no madvise: WILLNEED reads the whole file at open, SEQUENTIAL drops pages that the next token needs again, RANDOM turns
+ *       readahead off. The kernel's default reads ahead and keeps.
+ * Owner: the map, the copy of the path and the parsed head belong to vr_weights.
+ */
+#include "base/weights.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/gguf.h"
+#include "base/limits.h"
+#include "base/utf8.h"
+
+/* One byte more than any name in a file and a NUL: a name that had to be cut cannot be found by accident. */
+#define NAME_BYTES (VR_MAX_NAME + 2)
+
+/* Print the name of a key or tensor from the variable arguments after format. */
+#define PRINT_NAME(name, format)                                                                                               \
+    do {                                                                                                                       \
+        va_list args;                                                                                                          \
+        va_start(args, format);                                                                                                \
+        vsnprintf(name, sizeof(name), format, args);                                                                           \
+        va_end(args);                                                                                                          \
+    } while (0)
+
+struct vr_weights {
+    vr_gguf gguf;
+    char *path;
+    void *map; /* NULL: bytes are borrowed */
+    size_t map_bytes;
+};
+
+static int map_file(vr_weights *w, const char *path, vr_err *e)
+{
+    /* O_NONBLOCK: a named pipe must be refused, not waited for */
+    const int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (fd < 0) return vr_fail(e, VR_ERR_WEIGHTS, "%s: cannot be opened: %s", path, strerror(errno));
+    struct stat st;
+    int rc = VR_OK;
+    if (fstat(fd, &st) != 0) {
+        rc = vr_fail(e, VR_ERR_WEIGHTS, "%s: cannot be read: %s", path, strerror(errno));
+    } else if (S_ISDIR(st.st_mode)) {
+        rc = vr_fail(e, VR_ERR_WEIGHTS, "%s: is a folder, not a weight file", path);
+    } else if (!S_ISREG(st.st_mode)) {
+        rc = vr_fail(e, VR_ERR_WEIGHTS, "%s: is not a regular file", path);
+    } else if (st.st_size > 0) { /* an empty file cannot be mapped; the parser refuses it */
+        void *map = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
+        if (map == MAP_FAILED) {
+            rc = vr_fail(e, VR_ERR_WEIGHTS, "%s: cannot be mapped: %s", path, strerror(errno));
+        } else {
+            w->map = map;
+            w->map_bytes = (size_t)st.st_size;
+        }
+    }
+    close(fd);
+    return rc;
+}
+
+/* path NULL: over data */
+static int open_weights(vr_weights **out, const char *path, const void *data, size_t n_bytes, const char *name, vr_err *e)
+{
+    *out = NULL;
+    int rc = VR_ERR_OTHER;
+    vr_weights *w = calloc(1, sizeof *w);
+    if (!w || !(w->path = strdup(name))) {
+        vr_fail(e, rc, "%s: not enough memory", name);
+        goto done;
+    }
+    if (path) {
+        if ((rc = map_file(w, path, e)) != VR_OK) goto done;
+        data = w->map;
+        n_bytes = w->map_bytes;
+    }
+    w->gguf.bytes = data;
+    w->gguf.n_bytes = n_bytes;
+    w->gguf.path = w->path;
+    if ((rc = vr_gguf_parse(&w->gguf, e)) != VR_OK) goto done;
+    *out = w;
+    w = NULL;
+done:
+    vr_weights_free(w);
+    return rc;
+}
+
+int vr_weights_open(vr_weights **out, const char *path, vr_err *e)
+{
+    return open_weights(out, path, NULL, 0, path, e);
+}
+
+int vr_weights_open_memory(vr_weights **out, const void *data, size_t n_bytes, const char *name, vr_err *e)
+{
+    assert((uintptr_t)data % 64 == 0);
+    return open_weights(out, NULL, data, n_bytes, name, e);
+}
+
+void vr_weights_free(vr_weights *w)
+{
+    if (!w) return;
+    vr_gguf_free(&w->gguf);
+    if (w->map) munmap(w->map, w->map_bytes);
+    free(w->path);
+    free(w);
+}
+
+const char *vr_weights_path(const vr_weights *w)
+{
+    return w->path;
+}
+
+size_t vr_weights_file_bytes(const vr_weights *w)
+{
+    return w->gguf.n_bytes;
+}
+
+/* ---- keys ---- */
+
+const char *vr_weights_type_name(uint32_t type)
+{
+    static const char *const names[VR_GGUF_TYPES] = { "u8",   "i8",     "u16",   "i16", "u32", "i32", "f32",
+                                                      "bool", "string", "array", "u64", "i64", "f64" };
+    return type < VR_GGUF_TYPES ? names[type] : "?";
+}
+
+static vr_string string_of(const char *s)
+{
+    return (vr_string){ s, strlen(s) };
+}
+
+static int missing(const vr_weights *w, const char *kind, const char *name, vr_err *e)
+{
+    char text[4 * NAME_BYTES + 8]; /* a name may be built from a value of the file */
+    return vr_fail(e, VR_ERR_WEIGHTS, "%s: %s \"%s\" is missing", w->path, kind,
+                   vr_utf8_escape(text, sizeof text, name, strlen(name)));
+}
+
+static int wrong_type(const vr_weights *w, const vr_gguf_key *k, const char *expected, vr_err *e)
+{
+    const bool array = k->type == VR_GGUF_ARRAY;
+    return vr_fail(e, VR_ERR_WEIGHTS, "%s: key \"%.*s\" has type %s%s, expected %s", w->path, (int)k->name.n_bytes,
+                   k->name.data, array ? "array of " : "", vr_weights_type_name(k->array_type), expected);
+}
+
+static int find_key(const vr_weights *w, const vr_gguf_key **out, const char *name, vr_err *e)
+{
+    *out = vr_gguf_find_key(&w->gguf, string_of(name));
+    return *out ? VR_OK : missing(w, "key", name, e);
+}
+
+/* element i of an array, by name and element type; types: bit set of accepted numbers */
+static int find_element(const vr_weights *w, const vr_gguf_key **out, const char *name, int i, unsigned types,
+                        const char *expected, vr_err *e)
+{
+    VR_TRY(find_key(w, out, name, e));
+    const vr_gguf_key *k = *out;
+    if (k->type != VR_GGUF_ARRAY || !(types >> k->array_type & 1)) return wrong_type(w, k, expected, e);
+    if (i < 0 || i >= k->count)
+        return vr_fail(e, VR_ERR_WEIGHTS, "%s: key \"%s\" has %lld elements, number %d is needed", w->path, name,
+                       (long long)k->count, i);
+    return VR_OK;
+}
+
+#define BIT(type) (1u << (type))
+#define FLOATS    (BIT(VR_GGUF_F32) | BIT(VR_GGUF_F64))
+#define INTEGERS                                                                                                               \
+    (BIT(VR_GGUF_U8) | BIT(VR_GGUF_I8) | BIT(VR_GGUF_U16) | BIT(VR_GGUF_I16) | BIT(VR_GGUF_U32) | BIT(VR_GGUF_I32) |           \
+     BIT(VR_GGUF_U64) | BIT(VR_GGUF_I64))
+
+bool vr_weights_has(const vr_weights *w, const char *key)
+{
+    return vr_gguf_find_key(&w->gguf, string_of(key)) != NULL;
+}
+
+/* element i of k, which is of an integer or boolean type */
+static int integer_at(const vr_weights *w, const vr_gguf_key *k, size_t i, int *out, int min, int max, vr_err *e)
+{
+    int64_t value = 0;
+    const bool known = vr_gguf_integer(k->array_type, k->value + i * vr_gguf_type_bytes(k->array_type), &value);
+    assert(known);
+    (void)known;
+    if (value < min || value > max)
+        return vr_fail(e, VR_ERR_WEIGHTS, "%s: key \"%.*s\" holds %lld, accepted are %d to %d", w->path, (int)k->name.n_bytes,
+                       k->name.data, (long long)value, min, max);
+    *out = (int)value;
+    return VR_OK;
+}
+
+/* element i of k, which is of a float type */
+static int float_at(const vr_weights *w, const vr_gguf_key *k, size_t i, float *out, vr_err *e)
+{
+    float value = 0;
+    if (k->array_type == VR_GGUF_F32) {
+        memcpy(&value, k->value + i * sizeof value, sizeof value);
+    } else {
+        double wide = 0;
+        memcpy(&wide, k->value + i * sizeof wide, sizeof wide);
+        value = (float)wide;
+    }
+    if (!isfinite(value))
+        return vr_fail(e, VR_ERR_WEIGHTS, "%s: key \"%.*s\" holds a number that is not finite", w->path, (int)k->name.n_bytes,
+                       k->name.data);
+    *out = value;
+    return VR_OK;
+}
+
+int vr_weights_int(const vr_weights *w, int *out, int min, int max, vr_err *e, const char *key_format, ...)
+{
+    char name[NAME_BYTES];
+    PRINT_NAME(name, key_format);
+    const vr_gguf_key *k;
+    VR_TRY(find_key(w, &k, name, e));
+    if (!(INTEGERS >> k->type & 1)) return wrong_type(w, k, "an integer", e);
+    return integer_at(w, k, 0, out, min, max, e);
+}
+
+int vr_weights_float(const vr_weights *w, float *out, vr_err *e, const char *key_format, ...)
+{
+    char name[NAME_BYTES];
+    PRINT_NAME(name, key_format);
+    const vr_gguf_key *k;
+    VR_TRY(find_key(w, &k, name, e));
+    if (!(FLOATS >> k->type & 1)) return wrong_type(w, k, "f32", e);
+    return float_at(w, k, 0, out, e);
+}
+
+int vr_weights_bool(const vr_weights *w, bool *out, vr_err *e, const char *key_format, ...)
+{
+    char name[NAME_BYTES];
+    PRINT_NAME(name, key_format);
+    const vr_gguf_key *k;
+    VR_TRY(find_key(w, &k, name, e));
+    if (k->type != VR_GGUF_BOOL) return wrong_type(w, k, "bool", e);
+    *out = k->value[0] != 0;
+    return VR_OK;
+}
+
+int vr_weights_string(const vr_weights *w, vr_string *out, vr_err *e, const char *key_format, ...)
+{
+    char name[NAME_BYTES];
+    PRINT_NAME(name, key_format);
+    const vr_gguf_key *k;
+    VR_TRY(find_key(w, &k, name, e));
+    if (k->type != VR_GGUF_STRING) return wrong_type(w, k, "string", e);
+    *out = vr_gguf_string(k->value);
+    return VR_OK;
+}
+
+int vr_weights_floats(const vr_weights *w, float *out, int count, vr_err *e, const char *key_format, ...)
+{
+    char name[NAME_BYTES];
+    PRINT_NAME(name, key_format);
+    const vr_gguf_key *k;
+    VR_TRY(find_key(w, &k, name, e));
+    if (k->type != VR_GGUF_ARRAY || !(FLOATS >> k->array_type & 1)) return wrong_type(w, k, "array of f32", e);
+    if (k->count != count)
+        return vr_fail(e, VR_ERR_WEIGHTS, "%s: key \"%s\" has %lld elements, expected %d", w->path, name, (long long)k->count,
+                       count);
+    for (int i = 0; i < count; i++) VR_TRY(float_at(w, k, (size_t)i, &out[i], e));
+    return VR_OK;
+}
+
+int vr_weights_array(const vr_weights *w, int *count, vr_err *e, const char *key_format, ...)
+{
+    char name[NAME_BYTES];
+    PRINT_NAME(name, key_format);
+    const vr_gguf_key *k;
+    VR_TRY(find_key(w, &k, name, e));
+    if (k->type != VR_GGUF_ARRAY) return wrong_type(w, k, "an array", e);
+    *count = (int)k->count; /* at most VR_MAX_ARRAY */
+    return VR_OK;
+}
+
+int vr_weights_array_string(const vr_weights *w, const char *key, int i, vr_string *out, vr_err *e)
+{
+    const vr_gguf_key *k;
+    VR_TRY(find_element(w, &k, key, i, BIT(VR_GGUF_STRING), "array of string", e));
+    *out = vr_gguf_string(k->value + k->strings[i]);
+    return VR_OK;
+}
+
+int vr_weights_array_float(const vr_weights *w, const char *key, int i, float *out, vr_err *e)
+{
+    const vr_gguf_key *k;
+    VR_TRY(find_element(w, &k, key, i, FLOATS, "array of f32", e));
+    return float_at(w, k, (size_t)i, out, e);
+}
+
+int vr_weights_array_int(const vr_weights *w, const char *key, int i, int *out, vr_err *e)
+{
+    const vr_gguf_key *k;
+    VR_TRY(find_element(w, &k, key, i, INTEGERS | BIT(VR_GGUF_BOOL), "array of integers or booleans", e));
+    return integer_at(w, k, (size_t)i, out, INT32_MIN, INT32_MAX, e);
+}
+
+/* ---- tensors ---- */
+
+static const char *print_shape(char *out, size_t size, int n_dims, const int64_t *shape)
+{
+    size_t used = 0;
+    for (int i = 0; i < n_dims; i++)
+        used += (size_t)snprintf(out + used, size - used, "%c%lld", i == 0 ? '[' : ',', (long long)shape[i]);
+    snprintf(out + used, size - used, "]");
+    return out;
+}
+
+static int bind(vr_weights *w, const vr_gguf_tensor **out, const char *name, int n_dims, const int64_t *shape, bool only_f32,
+                vr_err *e)
+{
+    vr_gguf_tensor *t = vr_gguf_find_tensor(&w->gguf, string_of(name));
+    if (!t) return missing(w, "tensor", name, e);
+    bool same = t->n_dims == n_dims;
+    for (int i = 0; same && i < n_dims; i++) same = t->shape[i] == shape[i];
+    const bool accepted = t->type == VR_DTYPE_F32 || (!only_f32 && (t->type == VR_DTYPE_F16 || t->type == VR_DTYPE_BF16));
+    if (!same || !accepted) {
+        char is[96], wanted[96]; /* 4 dimensions of at most 20 digits */
+        return vr_fail(e, VR_ERR_WEIGHTS, "%s: tensor \"%s\" is %s %s, expected %s %s", w->path, name,
+                       print_shape(is, sizeof is, t->n_dims, t->shape), vr_dtype_name((vr_dtype)t->type),
+                       print_shape(wanted, sizeof wanted, n_dims, shape), only_f32 ? "F32" : "F32, F16 or BF16");
+    }
+    t->bound = true;
+    *out = t;
+    return VR_OK;
+}
+
+int vr_weights_matrix(vr_weights *w, vr_matrix *out, int rows, int cols, vr_err *e, const char *name_format, ...)
+{
+    char name[NAME_BYTES];
+    PRINT_NAME(name, name_format);
+    const vr_gguf_tensor *t;
+    VR_TRY(bind(w, &t, name, 2, (const int64_t[2]){ rows, cols }, false, e));
+    *out = (vr_matrix){ .data = w->gguf.bytes + t->offset, .dtype = (vr_dtype)t->type, .rows = rows, .cols = cols };
+    return VR_OK;
+}
+
+/* Tensors begin at multiples of 8 bytes or more of a map or of aligned memory, so the cast is to an aligned float. */
+static const float *floats_of(const vr_weights *w, const vr_gguf_tensor *t)
+{
+    return (const float *)(const void *)(w->gguf.bytes + t->offset);
+}
+
+int vr_weights_vector(vr_weights *w, const float **out, int count, vr_err *e, const char *name_format, ...)
+{
+    char name[NAME_BYTES];
+    PRINT_NAME(name, name_format);
+    const vr_gguf_tensor *t;
+    VR_TRY(bind(w, &t, name, 1, (const int64_t[1]){ count }, true, e));
+    *out = floats_of(w, t);
+    return VR_OK;
+}
+
+int vr_weights_table(vr_weights *w, const float **out, int rows, int cols, vr_err *e, const char *name_format, ...)
+{
+    char name[NAME_BYTES];
+    PRINT_NAME(name, name_format);
+    const vr_gguf_tensor *t;
+    VR_TRY(bind(w, &t, name, 2, (const int64_t[2]){ rows, cols }, true, e));
+    *out = floats_of(w, t);
+    return VR_OK;
+}
+
+int vr_weights_unused(const vr_weights *w, const vr_log *log)
+{
+    int unused = 0;
+    for (int i = 0; i < w->gguf.n_tensors; i++) {
+        const vr_gguf_tensor *t = &w->gguf.tensors[i];
+        if (t->bound) continue;
+        vr_log_print(log, VR_LOG_DEBUG, "%s: tensor \"%.*s\" is not used", w->path, (int)t->name.n_bytes, t->name.data);
+        unused++;
+    }
+    return unused;
+}
+
+/* ---- enumeration ---- */
+
+int vr_weights_n_tensors(const vr_weights *w)
+{
+    return w->gguf.n_tensors;
+}
+
+void vr_weights_tensor_at(const vr_weights *w, int i, vr_weights_tensor *out)
+{
+    assert(i >= 0 && i < w->gguf.n_tensors);
+    const vr_gguf_tensor *t = &w->gguf.tensors[i];
+    *out = (vr_weights_tensor){ .name = t->name,
+                                .type = t->type,
+                                .n_dims = t->n_dims,
+                                .data = w->gguf.bytes + t->offset,
+                                .offset = t->offset,
+                                .n_bytes = t->n_bytes };
+    memcpy(out->shape, t->shape, sizeof out->shape);
+}
+
+int vr_weights_n_keys(const vr_weights *w)
+{
+    return w->gguf.n_keys;
+}
+
+void vr_weights_key_at(const vr_weights *w, int i, vr_weights_key *out)
+{
+    assert(i >= 0 && i < w->gguf.n_keys);
+    const vr_gguf_key *k = &w->gguf.keys[i];
+    *out =
+        (vr_weights_key){ .name = k->name, .type = k->type, .array_type = k->array_type, .count = k->count, .value = k->value };
+}
