@@ -1,8 +1,14 @@
 /*
  * dump.h - stages of a run written as NumPy files, for parity with the published model.
  *
- * A stage may arrive in parts (frames in chunks, prompt rows in chunks): every call appends along the first axis; the shape is
- * patched into the header when the dump is closed. The first error is kept and returned by close, so callers need not check each row.
+ * A stage may arrive in parts (frames in chunks, prompt rows in chunks): every call appends along the first axis and patches the
+ * shape in the header. The first error is kept and returned by close (VR_ERR_OTHER): callers need not check each row.
+ *
+ *   vr_dump_f32 -> DIR/PREFIXname.npy.part -> close: renamed to .npy; after an error: all .part files removed
+ *
+ * Nothing of a failed dump stays behind, and files of an earlier run with the same name live until then.
+ * Ref:  NumPy NEP 1 (numpy/lib/format.py), version 1.0.
+ * Trap: a file is open only while a part is written: a run has more stages than a process may have open files.
  */
 #ifndef VR_DUMP_H
 #define VR_DUMP_H

@@ -5,10 +5,12 @@
  *
  * Open checks every count, length and offset against the file with overflow-checked arithmetic, alignment, repeated names and
  * overlapping tensors, and reads no tensor data. A model then binds each tensor by name, type and exact shape before use; what
- * nobody bound is reported by vr_weights_unused. Bytes, keys and names: weights/FORMAT.md. All errors are VR_ERR_WEIGHTS and name
- * the file (VR_ERR_OTHER: no memory for the index). Pointers handed out are borrowed and live until vr_weights_free.
- * Trap: another program that shortens the file under the map ends this one with SIGBUS, as with every mapped file; replacing the
- * file by rename is safe. Names are printable ASCII, so they may be printed; values hold any byte (base/utf8.h).
+ * nobody bound is reported by vr_weights_unused. Bytes, keys and names: weights/FORMAT.md.
+ * All errors are VR_ERR_WEIGHTS and name the file (VR_ERR_OTHER: no memory for the index).
+ * Names are printable ASCII and may go into messages as they are; values hold any byte (base/utf8.h).
+ * Owner: pointers handed out are borrowed and live until vr_weights_free.
+ * Trap: another program that shortens the file under the map ends this one with SIGBUS, as with every mapped file. Replacing
+ *       the file by rename is safe.
  */
 #ifndef VR_WEIGHTS_H
 #define VR_WEIGHTS_H
