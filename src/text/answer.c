@@ -1,0 +1,105 @@
+/*
+ * answer.c - see answer.h.
+ */
+#include "text/answer.h"
+
+#include <string.h>
+
+/* Blanks in the sense of Python's str.strip: code points of more than one byte are listed as UTF-8. */
+static const char *const wide_blanks[] = {
+    "\xc2\x85",     "\xc2\xa0",     "\xe1\x9a\x80", "\xe2\x80\x80", "\xe2\x80\x81", "\xe2\x80\x82", "\xe2\x80\x83",
+    "\xe2\x80\x84", "\xe2\x80\x85", "\xe2\x80\x86", "\xe2\x80\x87", "\xe2\x80\x88", "\xe2\x80\x89", "\xe2\x80\x8a",
+    "\xe2\x80\xa8", "\xe2\x80\xa9", "\xe2\x80\xaf", "\xe2\x81\x9f", "\xe3\x80\x80",
+};
+
+static bool is_narrow_blank(char c)
+{
+    return c == ' ' || (c >= '\t' && c <= '\r') || (c >= 0x1c && c <= 0x1f);
+}
+
+/* bytes of the blank at the beginning (or at the end) of data; 0: none */
+static size_t blank_bytes(const char *data, size_t n_bytes, bool at_end)
+{
+    if (n_bytes == 0) return 0;
+    if (is_narrow_blank(at_end ? data[n_bytes - 1] : data[0])) return 1;
+    for (size_t i = 0; i < sizeof wide_blanks / sizeof wide_blanks[0]; i++) {
+        const size_t n = strlen(wide_blanks[i]);
+        if (n <= n_bytes && memcmp(at_end ? data + n_bytes - n : data, wide_blanks[i], n) == 0) return n;
+    }
+    return 0;
+}
+
+static void strip(const char **data, size_t *n_bytes)
+{
+    for (size_t n; (n = blank_bytes(*data, *n_bytes, false)) > 0;) {
+        *data += n;
+        *n_bytes -= n;
+    }
+    for (size_t n; (n = blank_bytes(*data, *n_bytes, true)) > 0;) *n_bytes -= n;
+}
+
+/* offset of the first (or last) marker in data; n_bytes: none */
+static size_t find(const char *data, size_t n_bytes, const char *marker, bool from_end)
+{
+    const size_t n = strlen(marker);
+    if (n > n_bytes) return n_bytes;
+    for (size_t i = 0; i <= n_bytes - n; i++) {
+        const size_t at = from_end ? n_bytes - n - i : i;
+        if (memcmp(data + at, marker, n) == 0) return at;
+    }
+    return n_bytes;
+}
+
+/* bytes at the end of data that are a beginning of the marker */
+static size_t partial_bytes(const char *data, size_t n_bytes, const char *marker)
+{
+    size_t n = strlen(marker) - 1;
+    if (n > n_bytes) n = n_bytes;
+    while (n > 0 && memcmp(data + n_bytes - n, marker, n) != 0) n--;
+    return n;
+}
+
+void vr_answer_begin(vr_answer_text *answer, const char *cut, const char *after)
+{
+    answer->cut = cut;
+    answer->after = after;
+    answer->n_shown = 0;
+    answer->begun = false;
+    vr_text_clear(&answer->raw);
+}
+
+int vr_answer_push(vr_answer_text *answer, const char *data, size_t n_bytes, bool last, const char **shown, size_t *n_shown,
+                   vr_err *e)
+{
+    VR_TRY(vr_text_append(&answer->raw, data, n_bytes, e));
+    const char *raw = answer->raw.data;
+    size_t end = find(raw, answer->raw.n_bytes, answer->cut, false);
+    if (end == answer->raw.n_bytes && !last) end -= partial_bytes(raw, end, answer->cut);
+    if (!answer->begun)
+        for (size_t n; (n = blank_bytes(raw + answer->n_shown, end - answer->n_shown, false)) > 0;) answer->n_shown += n;
+    for (size_t n; end > answer->n_shown && (n = blank_bytes(raw, end, true)) > 0;) end -= n;
+    *shown = raw + answer->n_shown;
+    *n_shown = end > answer->n_shown ? end - answer->n_shown : 0;
+    answer->n_shown += *n_shown;
+    if (*n_shown > 0) answer->begun = true;
+    return VR_OK;
+}
+
+int vr_answer_final(const vr_answer_text *answer, vr_text *out, vr_err *e)
+{
+    const char *data = vr_text_string(&answer->raw);
+    size_t n_bytes = find(data, answer->raw.n_bytes, answer->cut, false);
+    const size_t marker = find(data, n_bytes, answer->after, true);
+    if (marker < n_bytes) {
+        const size_t skip = marker + strlen(answer->after);
+        data += skip;
+        n_bytes -= skip;
+    }
+    strip(&data, &n_bytes);
+    return vr_text_append(out, data, n_bytes, e);
+}
+
+void vr_answer_free(vr_answer_text *answer)
+{
+    vr_text_free(&answer->raw);
+}
