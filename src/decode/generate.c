@@ -1,0 +1,78 @@
+/*
+ * generate.c - see generate.h.
+ *
+ *   rows -> embedding rows and rows of the clip [T,Dl], VR_LLAMA_ROWS at a time -> llama -> logits
+ */
+#include "decode/generate.h"
+
+#include <assert.h>
+
+/* rows -> x [T, Dl]; runs of tokens and of clip rows are copied in one piece each */
+static void embed(const vr_generate *g, const int32_t *rows, int T, float *x)
+{
+    const int D = vr_llama_config_get(g->llama)->width;
+    for (int t = 0; t < T;) {
+        int end = t + 1;
+        if (rows[t] >= 0) {
+            while (end < T && rows[end] >= 0) end++;
+            vr_llama_embed(g->llama, g->run, rows + t, end - t, x + (size_t)t * (size_t)D);
+        } else {
+            while (end < T && rows[end] == rows[end - 1] - 1) end++;
+            const float *from = g->clip_rows + (size_t)VR_CLIP_ROW(rows[t]) * (size_t)D;
+            g->run->be->ops->copy_rows(g->run->be, x + (size_t)t * (size_t)D, D, from, D, end - t, D);
+        }
+        t = end;
+    }
+}
+
+/* x of T rows through the decoder; logits (host) of the last one or NULL */
+static int forward(const vr_generate *g, const int32_t *rows, int T, float *logits, vr_err *e)
+{
+    const vr_llama_config *c = vr_llama_config_get(g->llama);
+    vr_run *run = g->run;
+    const size_t mark = vr_arena_mark(run->scratch);
+    float *x = vr_arena_floats(run->scratch, (size_t)T * (size_t)c->width);
+    float *device_logits = vr_arena_floats(run->scratch, (size_t)c->vocab);
+    embed(g, rows, T, x);
+    vr_run_dump(run, x, 2, (const int64_t[2]){ T, c->width }, "prompt.embeds");
+    vr_llama_forward(g->llama, run, g->cache, x, T, logits ? device_logits : NULL);
+    if (logits) run->be->read(run->be, logits, device_logits, (size_t)c->vocab * sizeof *logits);
+    vr_arena_release(run->scratch, mark);
+    return vr_backend_sync(run->be, e);
+}
+
+static void ids_dump(const vr_run *run, const int32_t *rows, int n)
+{
+    for (int i = 0; i < n; i++) {
+        const int32_t id = rows[i] >= 0 ? rows[i] : -1;
+        vr_dump_i32(run->dump, "prompt.ids", &id, 1, (const int64_t[1]){ 1 });
+    }
+}
+
+int vr_generate_read(const vr_generate *g, const int32_t *rows, int n, float *logits, vr_err *e)
+{
+    const int first = g->cache->n_rows;
+    assert(first < n && n <= g->cache->n_max);
+    if (g->run->dump) ids_dump(g->run, rows, n);
+    for (int t = first; t < n;) {
+        const int T = n - t < VR_LLAMA_ROWS ? n - t : VR_LLAMA_ROWS;
+        if (g->cancelled && g->cancelled(g->cookie)) return vr_fail(e, VR_ERR_CANCEL, "stopped while reading the prompt");
+        VR_TRY(forward(g, rows + t, T, t + T == n ? logits : NULL, e));
+        t += T;
+        if (g->progress) g->progress(g->cookie, t - first, n - first);
+    }
+    if (g->run->dump) {
+        const int64_t V = vr_llama_config_get(g->llama)->vocab;
+        vr_dump_f32(g->run->dump, "decoder.logits", logits, 1, (const int64_t[1]){ V });
+    }
+    return VR_OK;
+}
+
+int vr_generate_next(const vr_generate *g, int32_t id, float *logits, vr_err *e)
+{
+    vr_run quiet = *g->run; /* the stages are those of the prompt pass */
+    quiet.dump = NULL;
+    vr_generate silent = *g;
+    silent.run = &quiet;
+    return forward(&silent, &id, 1, logits, e);
+}

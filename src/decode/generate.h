@@ -1,0 +1,32 @@
+/*
+ * generate.h - read the rows of a prompt, then answer token by token.
+ */
+#ifndef VR_GENERATE_H
+#define VR_GENERATE_H
+
+#include "decode/llama.h"
+#include "decode/sample.h"
+#include "text/tokenizer.h"
+
+/* A prompt as rows: id >= 0 is a token, -1 - i is row i of the clip's rows. */
+#define VR_CLIP_ROW(i) (-1 - (i))
+
+typedef struct vr_generate {
+    const vr_llama *llama;
+    vr_run *run;
+    vr_kvcache *cache;
+    const float *clip_rows; /* [n, Dl] in backend memory */
+    /* Asked between parts of the prompt and between tokens; true ends with VR_ERR_CANCEL. May be NULL. */
+    bool (*cancelled)(void *cookie);
+    void (*progress)(void *cookie, int64_t done, int64_t total); /* may be NULL */
+    void *cookie;
+} vr_generate;
+
+/* Read rows[first..n) (rows before are in the cache already, first = cache->n_rows < n); logits [V] on the host of the last one.
+ * Stages: prompt.ids (all rows, -1 for rows of the clip), prompt.embeds, decoder.*, decoder.logits. */
+int vr_generate_read(const vr_generate *g, const int32_t *rows, int n, float *logits, vr_err *e);
+
+/* Add one answered token; logits [V] of the next. */
+int vr_generate_next(const vr_generate *g, int32_t id, float *logits, vr_err *e);
+
+#endif
