@@ -32,12 +32,22 @@ def default_cases():
     return [f for f in found if "video" in json.loads((f / "case.json").read_text())]
 
 
+def check_text(name, case, turn):
+    """Prompt, ids of its pieces and answer, as recorded."""
+    plain = turn["text"] is not None and not isinstance(case["answer"], list)
+    pairs = [("rendered_prompt", turn["prompt"]), ("prompt_ids", turn["pieces"])] + ([("answer", turn["text"])] if plain else [])
+    wrong = [(key, ours) for key, ours in pairs if key in case and case[key] != ours]
+    for key, ours in wrong:
+        print(f"{name}: FAIL {key} is {ours!r}, recorded {case[key]!r}")
+    return not wrong
+
+
 def check(folder, verbose):
     case = json.loads((folder / "case.json").read_text())
     with tempfile.TemporaryDirectory() as tmp:
         checkpoint = parity_compare.unpack_checkpoint(folder, pathlib.Path(tmp))
-        stages, _ = case_reference.run(checkpoint, folder, case)
-    good, worst = True, (0.0, "")
+        stages, turns = case_reference.run(checkpoint, folder, case)
+    good, worst = check_text(folder.name, case, turns[0]), (0.0, "")
     for stage in case["stages"]:
         golden = np.load(folder / stage["file"], allow_pickle=False)
         ours = stages[stage["name"]]
