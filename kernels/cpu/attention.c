@@ -1,0 +1,206 @@
+/*
+ * attention.c - softmax(scale q k^T) v by blocks; the scores of one tile are all that ever exists.
+ *
+ *   task (batch, head, block of queries):
+ *     for each block of keys:  k -> panels [E][tile_cols];  v -> panels [keys][tile_cols]
+ *       for each tile of queries:  s = q k^T  ->  running softmax, p = exp(s - max)  ->  o = o factor + p v
+ *     out = o / sum
+ *   1 to 4 queries (decoding): k and v are read in place, once, by dot and weighted_sum
+ *
+ * The extra key and value are where the running softmax starts: max = its score, sum = 1, o = its value. Without them -inf, 0, 0.
+ * Ref:   arXiv:1805.02867 (running softmax), arXiv:2205.14135, 2307.08691 (blocks); kernels/ops.h.
+ * Trap:  a causal query sees a prefix of the keys, so p holds zeros from there to the end of the tile; a NaN or infinite value in
+ *        a row of v that only later queries of the tile see still reaches it as 0 * NaN, as it does in the published models.
+ * Owner: panels, scores and sums live in the scratch of the thread.
+ */
+#include <math.h>
+#include <string.h>
+
+#include "base/limits.h"
+#include "kernels/cpu/cpu.h"
+
+#define KEYS    VR_ATTENTION_KEYS
+#define QUERIES VR_ATTENTION_QUERIES
+static_assert(KEYS % VR_DSP_MAX_TILE_COLS == 0, "a row of scores is a whole number of panels");
+static_assert(VR_MAX_HEAD_DIM % VR_DSP_MAX_TILE_COLS == 0, "so is a row of the output");
+
+typedef struct job {
+    const vr_attention *a;
+    const vr_cpu *cpu;
+    int query_block, n_query_blocks, key_block;
+} job;
+
+/* One task: what it reads, and its parts of the scratch. */
+typedef struct task {
+    const vr_attention *a;
+    const vr_dsp *d;
+    const float *q, *k, *v; /* of batch, head and first query */
+    float *out;
+    const float *extra_k, *extra_v;
+    int first, n_queries; /* queries of this task */
+    int o_row;            /* head_dim, up to whole panels */
+    float *k_panels, *v_panels, *o, *s, *max, *sum;
+} task;
+
+size_t vr_attention_scratch(const vr_dsp *d)
+{
+    (void)d;
+    return (size_t)KEYS * VR_MAX_HEAD_DIM * 2 + (size_t)QUERIES * (VR_MAX_HEAD_DIM + 2) + (size_t)KEYS * VR_DSP_MAX_TILE_ROWS;
+}
+
+/* Keys that query t sees. */
+static int visible(const vr_attention *a, int t)
+{
+    if (!a->causal) return a->n_keys;
+    const int64_t n = (int64_t)t + 1 + a->n_keys - a->n_queries;
+    return n < 0 ? 0 : n < a->n_keys ? (int)n : a->n_keys;
+}
+
+static void open_task(task *w, const job *j, int index, int thread)
+{
+    const vr_attention *a = j->a;
+    const int block = index % j->n_query_blocks, h = index / j->n_query_blocks % a->n_heads;
+    const int64_t n = index / j->n_query_blocks / a->n_heads, kv = h / (a->n_heads / a->n_kv_heads);
+    *w = (task){ .a = a, .d = &j->cpu->dsp, .first = block * j->query_block };
+    w->n_queries = vr_min_int(j->query_block, a->n_queries - w->first);
+    w->q = a->q.data + n * a->q.batch + w->first * a->q.row + h * a->q.head;
+    w->k = a->k.data + n * a->k.batch + kv * a->k.head;
+    w->v = a->v.data + n * a->v.batch + kv * a->v.head;
+    w->out = a->out.data + n * a->out.batch + w->first * a->out.row + h * a->out.head;
+    w->extra_k = a->extra_k ? a->extra_k + kv * a->head_dim : NULL;
+    w->extra_v = a->extra_k ? a->extra_v + kv * a->head_dim : NULL;
+    w->o_row = vr_ceil_div(a->head_dim, w->d->tile_cols) * w->d->tile_cols;
+    w->k_panels = j->cpu->scratch[thread];
+    w->v_panels = w->k_panels + KEYS * VR_MAX_HEAD_DIM;
+    w->o = w->v_panels + KEYS * VR_MAX_HEAD_DIM;
+    w->s = w->o + QUERIES * VR_MAX_HEAD_DIM;
+    w->max = w->s + KEYS * VR_DSP_MAX_TILE_ROWS;
+    w->sum = w->max + QUERIES;
+}
+
+static void start(const task *w)
+{
+    const int E = w->a->head_dim;
+    for (int t = 0; t < w->n_queries; t++) {
+        float *o = w->o + t * w->o_row;
+        w->max[t] = -INFINITY;
+        w->sum[t] = 0.0f;
+        memset(o, 0, (size_t)w->o_row * sizeof *o);
+        if (!w->extra_k) continue;
+        w->d->dot[VR_DSP_F32](&w->max[t], 1, w->q + t * w->a->q.row, 0, 1, w->extra_k, 0, 1, E);
+        w->max[t] *= w->a->scale;
+        w->sum[t] = 1.0f;
+        memcpy(o, w->extra_v, (size_t)E * sizeof *o);
+    }
+}
+
+static void finish(const task *w)
+{
+    for (int t = 0; t < w->n_queries; t++) {
+        float *out = w->out + t * w->a->out.row;
+        memcpy(out, w->o + t * w->o_row, (size_t)w->a->head_dim * sizeof *out);
+        w->d->scale(out, 1.0f / w->sum[t], w->a->head_dim);
+    }
+}
+
+/* n keys from first on. k as the weights of a product are packed; v is row-major as a panel is, only cut and padded. */
+static void pack_keys(const task *w, int first, int n)
+{
+    const vr_attention *a = w->a;
+    const int E = a->head_dim, cols = w->d->tile_cols;
+    for (int c = 0; c < n; c += cols) {
+        w->d->pack[VR_DSP_F32](w->k_panels + (ptrdiff_t)c * E, w->k + (first + c) * a->k.row, a->k.row, vr_min_int(cols, n - c),
+                               E);
+    }
+    for (int e = 0; e < E; e += cols) {
+        const size_t width = (size_t)vr_min_int(cols, E - e);
+        float *panel = w->v_panels + (ptrdiff_t)e * n;
+        for (int i = 0; i < n; i++, panel += cols) {
+            memcpy(panel, w->v + (first + i) * a->v.row + e, width * sizeof *panel);
+            memset(panel + width, 0, ((size_t)cols - width) * sizeof *panel);
+        }
+    }
+}
+
+/* Queries t .. t + rows - 1 of the task against the n packed keys from first on. */
+static void attend_tile(const task *w, int t, int rows, int first, int n)
+{
+    const vr_attention *a = w->a;
+    const vr_dsp *d = w->d;
+    const int E = a->head_dim, cols = d->tile_cols, packed = n;
+    n = vr_min_int(n, visible(a, w->first + t + rows - 1) - first);
+    if (n <= 0) return;
+    for (int c = 0; c < n; c += cols) {
+        d->gemm_tile(w->s + c, KEYS, w->q + t * a->q.row, a->q.row, w->k_panels + (ptrdiff_t)c * E, rows,
+                     vr_min_int(cols, n - c), E, false);
+    }
+    for (int i = 0; i < rows; i++) {
+        const int sees = visible(a, w->first + t + i) - first;
+        const float factor =
+            d->softmax(w->s + i * KEYS, sees < 0 ? 0 : vr_min_int(sees, n), n, a->scale, &w->max[t + i], &w->sum[t + i]);
+        if (factor != 1.0f) d->scale(w->o + (t + i) * w->o_row, factor, E);
+    }
+    for (int e = 0; e < E; e += cols) {
+        d->gemm_tile(w->o + t * w->o_row + e, w->o_row, w->s, KEYS, w->v_panels + (ptrdiff_t)e * packed, rows,
+                     vr_min_int(cols, E - e), n, true);
+    }
+}
+
+static void block_task(void *arg, int index, int thread)
+{
+    const job *j = arg;
+    task w;
+    open_task(&w, j, index, thread);
+    start(&w);
+    const int n_keys = visible(j->a, w.first + w.n_queries - 1); /* later blocks are masked for all: skipped */
+    for (int first = 0; first < n_keys; first += j->key_block) {
+        const int n = vr_min_int(j->key_block, n_keys - first), rows = w.d->tile_rows;
+        pack_keys(&w, first, n);
+        for (int t = 0; t < w.n_queries; t += rows) attend_tile(&w, t, vr_min_int(rows, w.n_queries - t), first, n);
+    }
+    finish(&w);
+}
+
+static void few_task(void *arg, int index, int thread)
+{
+    const job *j = arg;
+    const vr_attention *a = j->a;
+    task w;
+    open_task(&w, j, index, thread);
+    start(&w);
+    for (int first = 0; first < a->n_keys; first += KEYS) {
+        const int n = vr_min_int(KEYS, a->n_keys - first);
+        w.d->dot[VR_DSP_F32](w.s, KEYS, w.q, a->q.row, w.n_queries, w.k + first * a->k.row, a->k.row, n, a->head_dim);
+        for (int t = 0; t < w.n_queries; t++) {
+            const int sees = vr_min_int(n, visible(a, t) - first);
+            if (sees <= 0) continue;
+            const float factor = w.d->softmax(w.s + t * KEYS, sees, sees, a->scale, &w.max[t], &w.sum[t]);
+            w.d->weighted_sum(w.o + t * w.o_row, factor, w.v + first * a->v.row, a->v.row, w.s + t * KEYS, sees, a->head_dim);
+        }
+    }
+    finish(&w);
+}
+
+/* A block of about equal size, a multiple of step, at most max. */
+static int even_block(int n, int max, int step)
+{
+    return vr_ceil_div(vr_ceil_div(n, vr_ceil_div(n, max)), step) * step;
+}
+
+void vr_cpu_attention(vr_backend *be, const vr_attention *a)
+{
+    assert(a->n_batch >= 0 && a->n_queries >= 0 && a->n_heads >= 0 && a->head_dim >= 0 && a->head_dim <= VR_MAX_HEAD_DIM);
+    if (a->n_batch == 0 || a->n_queries == 0 || a->n_heads == 0 || a->head_dim == 0) return;
+    assert(a->n_keys >= 1 && a->n_kv_heads >= 1 && a->n_heads % a->n_kv_heads == 0 && !a->extra_k == !a->extra_v);
+    vr_cpu *cpu = vr_cpu_of(be);
+    const bool few = a->n_queries <= VR_DSP_DOT_T;
+    job j = { .a = a, .cpu = cpu, .query_block = VR_DSP_DOT_T, .n_query_blocks = 1 };
+    if (!few) {
+        j.query_block = even_block(a->n_queries, QUERIES, cpu->dsp.tile_rows);
+        j.n_query_blocks = vr_ceil_div(a->n_queries, j.query_block);
+        j.key_block = even_block(a->n_keys, KEYS, cpu->dsp.tile_cols);
+    }
+    const int64_t n_tasks = (int64_t)a->n_batch * a->n_heads * j.n_query_blocks;
+    assert(n_tasks < INT32_MAX);
+    vr_pool_run(cpu->pool, (int)n_tasks, few ? few_task : block_task, &j);
+}

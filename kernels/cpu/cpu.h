@@ -1,0 +1,83 @@
+/*
+ * cpu.h - inside of the CPU backend: what operations share.
+ *
+ *   vr_backend + dsp table + pool + one scratch buffer per thread (allocated at open, never in an operation)
+ */
+#ifndef VR_CPU_H
+#define VR_CPU_H
+
+#include <assert.h>
+
+#include "base/pool.h"
+#include "kernels/backend.h"
+#include "kernels/dsp.h"
+
+/* Blocks of attention. 320 keys: the 257 of a ViT frame at 224 pixels and the 230 of a sound clip are one block. 264 queries: a
+ * multiple of every tile height that holds such a frame, so its keys are packed once. */
+#define VR_ATTENTION_KEYS    320
+#define VR_ATTENTION_QUERIES 264
+
+/* Rows of x for which a weight panel is packed once; a multiple of every tile height. */
+#define VR_GEMM_ROWS 768
+
+typedef struct vr_cpu {
+    vr_backend base; /* first: a vr_backend of ours is a vr_cpu */
+    vr_dsp dsp;
+    vr_pool *pool; /* owned */
+    vr_gemm gemm;
+    float **scratch; /* [n_threads] owned, 64-byte aligned, scratch_floats each */
+    float *blas;     /* owned: widened weights and product of gemm_openblas.c; NULL with the own product */
+} vr_cpu;
+
+static inline vr_cpu *vr_cpu_of(vr_backend *be)
+{
+    return (vr_cpu *)be;
+}
+
+/* Operations, one family per file; contracts in ops.h. */
+void vr_cpu_linear(vr_backend *be, float *y, const float *x, const vr_matrix *w, const float *bias, vr_activation act,
+                   const float *residual, int T);
+void vr_cpu_attention(vr_backend *be, const vr_attention *a);
+void vr_cpu_layer_norm(vr_backend *be, float *y, const float *x, const float *w, const float *b, int T, int D, float eps);
+void vr_cpu_rms_norm(vr_backend *be, float *y, const float *x, const float *w, int T, int D, float eps);
+void vr_cpu_l2_norm(vr_backend *be, float *y, const float *x, int T, int D, float eps, float scale);
+void vr_cpu_gated(vr_backend *be, float *y, const float *gate, const float *up, vr_activation act, int64_t n);
+void vr_cpu_rope(vr_backend *be, float *x, int64_t row, const float *cosine, const float *sine, vr_rope_pairs pairs, int T,
+                 int H, int E);
+void vr_cpu_add_rows(vr_backend *be, float *y, const float *x, const float *b, int T, int D, int repeat, int n_b);
+void vr_cpu_copy_rows(vr_backend *be, float *y, int64_t y_row, const float *x, int64_t x_row, int T, int D);
+void vr_cpu_embed_rows(vr_backend *be, float *y, const vr_matrix *w, const int32_t *ids, int T);
+void vr_cpu_patches(vr_backend *be, float *y, const float *x, int N, int C, int height, int width, int side, int stride);
+
+/* A product, y = act(x W^T + bias) + residual, as in ops.h; vr_cpu_linear chooses. */
+typedef struct vr_product {
+    vr_cpu *cpu;
+    float *y;
+    const float *x;
+    const vr_matrix *w;
+    const float *bias;
+    vr_activation act;
+    const float *residual;
+    int T;
+} vr_product;
+
+void vr_gemm_own(const vr_product *p);
+void vr_gemm_openblas(const vr_product *p);
+
+/* Floats of scratch that a family wants of each thread (blas: of the backend). */
+size_t vr_gemm_scratch(const vr_dsp *d);
+size_t vr_attention_scratch(const vr_dsp *d);
+size_t vr_openblas_scratch(void);
+void vr_openblas_threads(int n_threads);
+
+static inline int vr_min_int(int a, int b)
+{
+    return a < b ? a : b;
+}
+
+static inline int vr_ceil_div(int a, int b)
+{
+    return a / b + (a % b != 0);
+}
+
+#endif

@@ -1,0 +1,86 @@
+/*
+ * cpuid.c - see cpuid.h.
+ *
+ *   CPUID leaf 1, 7.0, 7.1 (instructions) AND XCR0 (registers that the operating system saves) -> flags
+ *
+ * Ref:   Intel SDM volume 1, chapter 13 (XCR0 bits), volume 2A, CPUID.
+ * Trap:  an instruction set counts only if the system saves its registers: XCR0 bits 1-2 for AVX, 5-7 for AVX-512, 17-18 for AMX.
+ */
+#include "kernels/cpu/cpuid.h"
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "kernels/backend.h"
+
+#define KNOWN 0x80000000u /* the flags were asked; kept beside them so that one atomic is enough */
+
+#if defined(__x86_64__) && defined(__GNUC__)
+#include <cpuid.h>
+
+static bool has(uint32_t word, int bit)
+{
+    return (word >> bit & 1) != 0;
+}
+
+static uint64_t read_xcr0(void)
+{
+    uint32_t low, high;
+    __asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+    return (uint64_t)high << 32 | low;
+}
+
+static unsigned ask(void)
+{
+    uint32_t a, b, c, d;
+    if (!__get_cpuid(1, &a, &b, &c, &d)) return 0;
+    const bool fma = has(c, 12), osxsave = has(c, 27), f16c = has(c, 29);
+    if (!osxsave || !__get_cpuid_count(7, 0, &a, &b, &c, &d)) return 0;
+    const uint64_t xcr0 = read_xcr0();
+    unsigned flags = 0;
+    if ((xcr0 & 0x06) != 0x06 || !fma || !f16c || !has(b, 5)) return 0;
+    flags |= VR_CPU_AVX2;
+    if ((xcr0 & 0xe6) != 0xe6 || !has(b, 16) || !has(b, 17) || !has(b, 30) || !has(b, 31)) return flags;
+    flags |= VR_CPU_AVX512;
+    if (has(c, 11)) flags |= VR_CPU_AVX512_VNNI;
+    if ((xcr0 & 0x60000) == 0x60000 && has(d, 22) && has(d, 24) && has(d, 25)) flags |= VR_CPU_AMX;
+    if (__get_cpuid_count(7, 1, &a, &b, &c, &d) && has(a, 5)) flags |= VR_CPU_AVX512_BF16;
+    return flags;
+}
+#else
+static unsigned ask(void)
+{
+    return 0;
+}
+#endif
+
+unsigned vr_cpu_flags(void)
+{
+    static _Atomic unsigned known; /* two threads that ask at once get the same answer */
+    unsigned flags = atomic_load(&known);
+    if (!(flags & KNOWN)) {
+        flags = ask() | KNOWN;
+        atomic_store(&known, flags);
+    }
+    return flags & ~KNOWN;
+}
+
+const char *vr_cpu_features(void)
+{
+    static const struct {
+        unsigned flag;
+        const char *text;
+    } lines[] = { /* the richest first */
+                  { VR_CPU_AMX, "c avx2 avx512 (vnni, bf16, amx present, not used)" },
+                  { VR_CPU_AVX512_BF16, "c avx2 avx512 (bf16 present, not used)" },
+                  { VR_CPU_AVX512, "c avx2 avx512" },
+                  { VR_CPU_AVX2, "c avx2" }
+    };
+    const unsigned flags = vr_cpu_flags();
+    for (size_t i = 0; i < sizeof lines / sizeof lines[0]; i++) {
+        if (flags & lines[i].flag) return lines[i].text;
+    }
+    return "c";
+}

@@ -1,0 +1,18 @@
+/*
+ * cpuid.h - what this processor and its operating system offer.
+ */
+#ifndef VR_CPUID_H
+#define VR_CPUID_H
+
+enum {
+    VR_CPU_AVX2 = 1,   /* AVX2, FMA, F16C: Haswell 2013, Zen 2017 */
+    VR_CPU_AVX512 = 2, /* and F, BW, DQ, VL: Skylake-X 2017, Zen 4 2022 */
+    VR_CPU_AVX512_BF16 = 4,
+    VR_CPU_AVX512_VNNI = 8,
+    VR_CPU_AMX = 16 /* tile, bf16, int8 */
+};
+
+/* Flags above; asked once, then remembered. */
+unsigned vr_cpu_flags(void);
+
+#endif

@@ -1,0 +1,114 @@
+/*
+ * plan.c - a backend whose operations do nothing.
+ *
+ *   the code of a run -> plan backend + planning arena (base/arena.h) -> bytes of scratch that the run will need
+ *
+ * Trap:  a plan hands out addresses that must not be touched; so nothing here reads or writes what it is given, but for read,
+ *        whose target is host memory of the caller.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "kernels/backend.h"
+
+static void plan_linear(vr_backend *be, float *y, const float *x, const vr_matrix *w, const float *bias, vr_activation act,
+                        const float *residual, int T)
+{
+    (void)be, (void)y, (void)x, (void)w, (void)bias, (void)act, (void)residual, (void)T;
+}
+
+static void plan_layer_norm(vr_backend *be, float *y, const float *x, const float *w, const float *b, int T, int D, float eps)
+{
+    (void)be, (void)y, (void)x, (void)w, (void)b, (void)T, (void)D, (void)eps;
+}
+
+static void plan_rms_norm(vr_backend *be, float *y, const float *x, const float *w, int T, int D, float eps)
+{
+    (void)be, (void)y, (void)x, (void)w, (void)T, (void)D, (void)eps;
+}
+
+static void plan_l2_norm(vr_backend *be, float *y, const float *x, int T, int D, float eps, float scale)
+{
+    (void)be, (void)y, (void)x, (void)T, (void)D, (void)eps, (void)scale;
+}
+
+static void plan_gated(vr_backend *be, float *y, const float *gate, const float *up, vr_activation act, int64_t n)
+{
+    (void)be, (void)y, (void)gate, (void)up, (void)act, (void)n;
+}
+
+static void plan_attention(vr_backend *be, const vr_attention *a)
+{
+    (void)be, (void)a;
+}
+
+static void plan_rope(vr_backend *be, float *x, int64_t row, const float *cosine, const float *sine, vr_rope_pairs pairs, int T,
+                      int H, int E)
+{
+    (void)be, (void)x, (void)row, (void)cosine, (void)sine, (void)pairs, (void)T, (void)H, (void)E;
+}
+
+static void plan_add_rows(vr_backend *be, float *y, const float *x, const float *b, int T, int D, int repeat, int n_b)
+{
+    (void)be, (void)y, (void)x, (void)b, (void)T, (void)D, (void)repeat, (void)n_b;
+}
+
+static void plan_copy_rows(vr_backend *be, float *y, int64_t y_row, const float *x, int64_t x_row, int T, int D)
+{
+    (void)be, (void)y, (void)y_row, (void)x, (void)x_row, (void)T, (void)D;
+}
+
+static void plan_embed_rows(vr_backend *be, float *y, const vr_matrix *w, const int32_t *ids, int T)
+{
+    (void)be, (void)y, (void)w, (void)ids, (void)T;
+}
+
+static void plan_patches(vr_backend *be, float *y, const float *x, int N, int C, int height, int width, int side, int stride)
+{
+    (void)be, (void)y, (void)x, (void)N, (void)C, (void)height, (void)width, (void)side, (void)stride;
+}
+
+static const vr_ops plan_ops = {
+    .linear = plan_linear,
+    .layer_norm = plan_layer_norm,
+    .rms_norm = plan_rms_norm,
+    .l2_norm = plan_l2_norm,
+    .gated = plan_gated,
+    .attention = plan_attention,
+    .rope = plan_rope,
+    .add_rows = plan_add_rows,
+    .copy_rows = plan_copy_rows,
+    .embed_rows = plan_embed_rows,
+    .patches = plan_patches,
+};
+
+static int plan_sync(vr_backend *be, vr_err *e)
+{
+    (void)be, (void)e;
+    return VR_OK;
+}
+
+static void plan_read(vr_backend *be, void *host, const void *x, size_t n_bytes)
+{
+    (void)be, (void)x;
+    if (n_bytes) memset(host, 0, n_bytes);
+}
+
+static void plan_write(vr_backend *be, void *x, const void *host, size_t n_bytes)
+{
+    (void)be, (void)x, (void)host, (void)n_bytes;
+}
+
+static void plan_free(vr_backend *be)
+{
+    free(be);
+}
+
+int vr_backend_open_plan(vr_backend **out, vr_err *e)
+{
+    vr_backend *be = malloc(sizeof *be);
+    if (!be) return vr_fail(e, VR_ERR_OTHER, "plan: no memory");
+    *be = (vr_backend){ &plan_ops, plan_sync, plan_read, plan_write, plan_free, true };
+    *out = be;
+    return VR_OK;
+}

@@ -1,0 +1,91 @@
+/*
+ * select.c - see select.h.
+ *
+ *   fill with level c -> climb the ladder as far as the processor and the wish allow
+ *
+ * Tiles: avx512 6 x 64 is 24 accumulators, 4 vectors of the panel, 1-2 broadcasts of 32 registers; avx2 6 x 16 is 12, 2, 1-2 of 16.
+ * A panel of 512 x 64 floats is 128 KB: it stays in a second-level cache of 256 KB or more beside the rows of a.
+ */
+#include "kernels/cpu/select.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/limits.h"
+#include "kernels/backend.h"
+#include "kernels/cpu/cpuid.h"
+
+#define FILL(d, l)                                                                                                             \
+    do {                                                                                                                       \
+        (d)->level = #l;                                                                                                       \
+        (d)->pack[VR_DSP_F32] = vr_pack_f32_##l, (d)->pack[VR_DSP_F16] = vr_pack_f16_##l;                                      \
+        (d)->pack[VR_DSP_BF16] = vr_pack_bf16_##l, (d)->gemm_tile = vr_gemm_tile_##l;                                          \
+        (d)->dot[VR_DSP_F32] = vr_dot_f32_##l, (d)->dot[VR_DSP_F16] = vr_dot_f16_##l;                                          \
+        (d)->dot[VR_DSP_BF16] = vr_dot_bf16_##l, (d)->widen[VR_DSP_F32] = vr_widen_f32_##l;                                    \
+        (d)->widen[VR_DSP_F16] = vr_widen_f16_##l, (d)->widen[VR_DSP_BF16] = vr_widen_bf16_##l;                                \
+        (d)->finish = vr_finish_##l, (d)->gated = vr_gated_##l;                                                                \
+        (d)->layer_norm = vr_layer_norm_##l, (d)->rms_norm = vr_rms_norm_##l, (d)->l2_norm = vr_l2_norm_##l;                   \
+        (d)->rope = vr_rope_##l, (d)->softmax = vr_softmax_##l, (d)->weighted_sum = vr_weighted_sum_##l;                       \
+        (d)->add = vr_add_##l, (d)->scale = vr_scale_##l;                                                                      \
+    } while (0)
+
+static const struct {
+    const char *name;
+    unsigned flag; /* of cpuid.h; 0: everywhere */
+} levels[] = {
+    { "c", 0 },
+#ifdef VR_X86_LEVELS
+    { "avx2", VR_CPU_AVX2 },
+    { "avx512", VR_CPU_AVX512 },
+#endif
+};
+enum { N_LEVELS = sizeof levels / sizeof levels[0] };
+
+const char *vr_dsp_level(int i, bool *here)
+{
+    if (i < 0 || i >= N_LEVELS) return NULL;
+    *here = levels[i].flag == 0 || (vr_cpu_flags() & levels[i].flag) != 0;
+    return levels[i].name;
+}
+
+/* Rung i and all below it. */
+static void fill(vr_dsp *d, int i)
+{
+    FILL(d, c);
+    d->tile_rows = 4, d->tile_cols = 8, d->k_block = VR_MAX_WIDTH; /* one block: a whole sum in double */
+#ifdef VR_X86_LEVELS
+    if (i < 1) return;
+    FILL(d, avx2);
+    d->tile_rows = 6, d->tile_cols = 16, d->k_block = 512;
+    if (i < 2) return;
+    FILL(d, avx512);
+    d->tile_rows = 6, d->tile_cols = 64, d->k_block = 512;
+#else
+    (void)i;
+#endif
+}
+
+int vr_dsp_select(vr_dsp *d, const char *level, vr_err *e)
+{
+    const char *from = "level";
+    if (!level) {
+        level = getenv("VIDRUN_CPU");
+        from = "VIDRUN_CPU";
+        if (!level || !*level) level = "best";
+    }
+    int best = 0, found = -1;
+    for (int i = 0; i < N_LEVELS; i++) {
+        bool here;
+        if (strcmp(vr_dsp_level(i, &here), level) == 0) found = i;
+        if (here) best = i;
+        if (found == i && !here) {
+            return vr_fail(e, VR_ERR_USAGE, "%s %s: this machine lacks it, it has %s", from, level, vr_cpu_features());
+        }
+    }
+    if (strcmp(level, "best") == 0) found = best;
+    if (found < 0) {
+        return vr_fail(e, VR_ERR_USAGE, "%s %s: no level of this program; this machine has %s", from, level, vr_cpu_features());
+    }
+    fill(d, found);
+    return VR_OK;
+}

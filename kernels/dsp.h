@@ -1,0 +1,109 @@
+/*
+ * dsp.h - the inner CPU table: single-thread row and tile kernels. Only here do scalar C, AVX2 and AVX-512 differ.
+ *
+ *   vr_ops (ops.h)  ->  kernels/cpu: threads, blocks, packing, written once  ->  vr_dsp: one row or one tile
+ *   levels: kernels/ref (c, the definition), kernels/x86 (avx2, avx512); kernels/cpu/select.c fills the table
+ *
+ * Pure functions: no allocation, no errors, no threads. f32 pointers need 4-byte alignment only. "y may equal x" means the very
+ * same pointer; anything else does not overlap. Every count may be 0 unless a line says otherwise, and has any remainder.
+ * Packed panels: [K][tile_cols] f32, k-major, so one k is one run of tile_cols floats; columns that do not exist hold zeros.
+ * Accuracy classes: tests/check. The width of vectors never shows in a result beyond its class.
+ * Trap: NaN passes through every kernel; none branches on data in a way that a NaN could hang.
+ */
+#ifndef VR_DSP_H
+#define VR_DSP_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "kernels/ops.h"
+
+#define VR_DSP_MAX_TILE_ROWS 8
+#define VR_DSP_MAX_TILE_COLS 64
+#define VR_DSP_DOT_T         4 /* rows of x that dot takes at once */
+
+enum { VR_DSP_F32, VR_DSP_F16, VR_DSP_BF16, VR_DSP_DTYPES }; /* index of the functions that read weights */
+
+/* panel[k][c] = w[c][k] for c < n, 0 for n <= c < tile_cols; k < K. w: n rows of w_row elements. EXACT */
+typedef void vr_dsp_pack_fn(float *panel, const void *w, int64_t w_row, int n, int K);
+
+/* c[r][j] (+)= sum_k a[r][k] panel[k][j];  r < rows <= tile_rows, j < cols <= tile_cols; rows of c_row and a_row floats.
+ * add: to what c holds, otherwise c is overwritten. Columns up to the next multiple of the vector may be written as well:
+ * every row of c has tile_cols floats of room. K may be 0. class REDUCE */
+typedef void vr_dsp_gemm_tile_fn(float *c, int64_t c_row, const float *a, int64_t a_row, const float *panel, int rows, int cols,
+                                 int K, bool add);
+
+/* y[t][n] = sum_k x[t][k] w[n][k];  t < T <= VR_DSP_DOT_T, n < n_rows; rows of y_row, x_row floats and w_row elements.
+ * w is read once, front to back. class REDUCE */
+typedef void vr_dsp_dot_fn(float *y, int64_t y_row, const float *x, int64_t x_row, int T, const void *w, int64_t w_row,
+                           int n_rows, int K);
+
+/* y[i] = w[i] as f32, i < n. EXACT (a signalling NaN becomes quiet or stays) */
+typedef void vr_dsp_widen_fn(float *y, const void *w, int n);
+
+typedef struct vr_dsp {
+    const char *level;
+    int tile_rows, tile_cols; /* of gemm_tile; tile_cols is a multiple of the vector */
+    int k_block;              /* a packed panel has at most k_block x tile_cols floats */
+
+    vr_dsp_pack_fn *pack[VR_DSP_DTYPES];
+    vr_dsp_gemm_tile_fn *gemm_tile;
+    vr_dsp_dot_fn *dot[VR_DSP_DTYPES];
+    vr_dsp_widen_fn *widen[VR_DSP_DTYPES];
+
+    /* y[i] = act(s[i] + bias[i]) + residual[i], i < n; bias, residual may be NULL; y may equal s or residual.
+     * ULP(4) of the argument's size: abs(error) <= 4 u (abs(s + bias) + abs(residual)) */
+    void (*finish)(float *y, const float *s, const float *bias, vr_activation act, const float *residual, int n);
+
+    /* y[i] = act(gate[i]) up[i]; y may equal gate or up. ULP(5) of abs(gate up) */
+    void (*gated)(float *y, const float *gate, const float *up, vr_activation act, int n);
+
+    /* One row of ops.h layer_norm, rms_norm, l2_norm; D >= 1; y may equal x; sums of squares must fit f32. class REDUCE */
+    void (*layer_norm)(float *y, const float *x, const float *w, const float *b, int D, float eps);
+    void (*rms_norm)(float *y, const float *x, const float *w, int D, float eps);
+    void (*l2_norm)(float *y, const float *x, int D, float eps, float scale);
+
+    /* Turn one head of E floats (E even) in place; cosine, sine [E/2]. class REDUCE */
+    void (*rope)(float *x, const float *cosine, const float *sine, vr_rope_pairs pairs, int E);
+
+    /* A block of scores of one query in a running softmax (arXiv:1805.02867):
+     *   m = max(*max, max_i scale s[i]);  f = exp(*max - m);  s[i] = exp(scale s[i] - m), i < n;  s[i] = 0, n <= i < n_zero
+     *   *sum = *sum f + sum_i s[i];  *max = m;  returns f: what was summed before shrinks by it.
+     * Start with *max = -inf, *sum = 0. Scores of -inf count nothing, even where all are; NaN makes the sum NaN. ULP(4) */
+    float (*softmax)(float *s, int n, int n_zero, float scale, float *max, float *sum);
+
+    /* y[e] = y[e] factor + sum_j p[j] v[j][e];  j < n, e < E; rows of v_row floats. class REDUCE */
+    void (*weighted_sum)(float *y, float factor, const float *v, int64_t v_row, const float *p, int n, int E);
+
+    /* y[i] = x[i] + b[i]; y may equal x.  y[i] *= factor. EXACT */
+    void (*add)(float *y, const float *x, const float *b, int n);
+    void (*scale)(float *y, float factor, int n);
+} vr_dsp;
+
+static inline int vr_dsp_dtype(vr_dtype t)
+{
+    return t == VR_DTYPE_F32 ? VR_DSP_F32 : t == VR_DTYPE_F16 ? VR_DSP_F16 : VR_DSP_BF16;
+}
+
+/* Every level has the same kernels under the names vr_<kernel>_<level>, and one function that fills the whole table. */
+#define VR_DSP_DECLARE(level)                                                                                                  \
+    vr_dsp_pack_fn vr_pack_f32_##level, vr_pack_f16_##level, vr_pack_bf16_##level;                                             \
+    vr_dsp_gemm_tile_fn vr_gemm_tile_##level;                                                                                  \
+    vr_dsp_dot_fn vr_dot_f32_##level, vr_dot_f16_##level, vr_dot_bf16_##level;                                                 \
+    vr_dsp_widen_fn vr_widen_f32_##level, vr_widen_f16_##level, vr_widen_bf16_##level;                                         \
+    void vr_finish_##level(float *y, const float *s, const float *bias, vr_activation act, const float *residual, int n);      \
+    void vr_gated_##level(float *y, const float *gate, const float *up, vr_activation act, int n);                             \
+    void vr_layer_norm_##level(float *y, const float *x, const float *w, const float *b, int D, float eps);                    \
+    void vr_rms_norm_##level(float *y, const float *x, const float *w, int D, float eps);                                      \
+    void vr_l2_norm_##level(float *y, const float *x, int D, float eps, float scale);                                          \
+    void vr_rope_##level(float *x, const float *cosine, const float *sine, vr_rope_pairs pairs, int E);                        \
+    float vr_softmax_##level(float *s, int n, int n_zero, float scale, float *max, float *sum);                                \
+    void vr_weighted_sum_##level(float *y, float factor, const float *v, int64_t v_row, const float *p, int n, int E);         \
+    void vr_add_##level(float *y, const float *x, const float *b, int n);                                                      \
+    void vr_scale_##level(float *y, float factor, int n)
+
+VR_DSP_DECLARE(c);
+VR_DSP_DECLARE(avx2);
+VR_DSP_DECLARE(avx512);
+
+#endif
