@@ -1,0 +1,147 @@
+/*
+ * chat.c - see chat.h.
+ *
+ * Trap: Ctrl-C arrives as a broken read at the prompt and as vr_interrupted() during an answer; either is answered by clearing it,
+ *       or the next question would stop at once.
+ */
+#include "cli/chat.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli/interrupt.h"
+#include "cli/record.h"
+
+static bool on_text(void *cookie, const char *text, size_t n_bytes)
+{
+    vr_chat *const chat = cookie;
+    if (!chat->json) {
+        vr_report_erase_bar(chat->report);
+        if (!vr_output_write(chat->output, text, n_bytes)) return false;
+    }
+    return !vr_interrupted();
+}
+
+static int write_json(vr_chat *chat, const char *question, const vr_answer *answer, vr_err *e)
+{
+    vr_plan plan;
+    vr_session_plan(chat->session, &plan);
+    const vr_turn turn = { .number = chat->n_turns,
+                           .question = question,
+                           .answer = answer,
+                           .recipe = chat->recipe,
+                           .plan = &plan,
+                           .sampling = &chat->sampling,
+                           .timings = chat->report->timings,
+                           .n_timings = chat->report->n_timings };
+    char *text = NULL;
+    size_t n_bytes = 0;
+    FILE *const memory = open_memstream(&text, &n_bytes);
+    if (!memory) return vr_fail(e, VR_ERR_OTHER, "no memory for the JSON of an answer");
+    vr_record_turn_json(memory, &turn);
+    const bool whole = !ferror(memory);
+    if (fclose(memory) != 0 || !whole) {
+        free(text);
+        return vr_fail(e, VR_ERR_OTHER, "no memory for the JSON of an answer");
+    }
+    vr_report_erase_bar(chat->report);
+    vr_output_write(chat->output, text, n_bytes);
+    free(text);
+    return VR_OK;
+}
+
+static void tell_stop(vr_chat *chat, const vr_answer *answer)
+{
+    if (answer->n_dropped_rows > 0)
+        vr_report_line(chat->report, "the oldest %d rows of the prompt did not fit the context and were left out",
+                       answer->n_dropped_rows);
+    if (answer->stop == VR_STOP_LENGTH)
+        vr_report_line(chat->report, "the answer was cut after %d tokens (--predict)", chat->n_predict);
+}
+
+int vr_chat_ask(vr_chat *chat, const char *question, vr_err *e)
+{
+    const vr_ask_options options = {
+        .sampling = chat->sampling, .n_predict = chat->n_predict, .text = on_text, .cookie = chat
+    };
+    vr_answer answer = { 0 };
+    chat->n_turns++;
+    int rc = vr_session_ask(chat->session, question, &options, &answer, e);
+    if (rc == VR_OK && chat->json)
+        rc = write_json(chat, question, &answer, e);
+    else if (!chat->json)
+        vr_output_end_line(chat->output, rc == VR_OK);
+    vr_report_timings(chat->report);
+    vr_report_forget(chat->report);
+    vr_report_erase_bar(chat->report);
+    VR_TRY(vr_output_result(chat->output, "the answer", e));
+    VR_TRY(rc);
+    tell_stop(chat, &answer);
+    return vr_interrupted() ? vr_fail(e, VR_ERR_CANCEL, "interrupted") : VR_OK;
+}
+
+int vr_chat_lines(vr_chat *chat, vr_prompt *prompt, FILE *file, vr_err *e)
+{
+    while (!prompt->end) {
+        VR_TRY(vr_chat_ask(chat, prompt->text, e));
+        VR_TRY(vr_prompt_read_question(prompt, file, e));
+    }
+    return VR_OK;
+}
+
+/* A line that begins with a slash; false: leave. */
+static bool obey(vr_chat *chat, const char *command)
+{
+    if (strcmp(command, "/quit") == 0) return false;
+    if (strcmp(command, "/reset") == 0) {
+        vr_session_reset(chat->session);
+        vr_report_line(chat->report, "the conversation begins anew; the clip is kept");
+    } else {
+        if (strcmp(command, "/help") != 0) vr_report_line(chat->report, "unknown command %s", command);
+        vr_report_line(chat->report, "/reset forgets the conversation, /quit or Ctrl-D leaves, Ctrl-C stops an answer");
+    }
+    return true;
+}
+
+/* Ask; what the conversation survives is told, the rest returned. */
+static int ask_and_go_on(vr_chat *chat, const char *question, vr_err *e)
+{
+    const int rc = vr_chat_ask(chat, question, e);
+    vr_interrupt_clear();
+    if (rc == VR_ERR_LIMIT) vr_report_error(chat->report, e);
+    return rc == VR_ERR_LIMIT || rc == VR_ERR_CANCEL ? VR_OK : rc;
+}
+
+int vr_chat_terminal(vr_chat *chat, vr_prompt *prompt, FILE *file, vr_err *e)
+{
+    bool warned = false; /* Ctrl-C was the last thing at the prompt */
+    vr_report_line(chat->report, "ask about the clip; /help lists commands");
+    for (;;) {
+        vr_report_prompt(chat->report);
+        const int rc = vr_prompt_read_line(prompt, file, e);
+        if (rc == VR_ERR_CANCEL || vr_interrupted()) {
+            vr_interrupt_clear();
+            vr_report_line(chat->report, "%s", warned ? "" : "\tCtrl-C again or Ctrl-D leaves");
+            if (warned) return VR_OK;
+            warned = true;
+            continue;
+        }
+        warned = false;
+        if (rc == VR_ERR_USAGE || rc == VR_ERR_LIMIT) {
+            vr_report_error(chat->report, e);
+            vr_prompt_skip_line(file);
+            continue;
+        }
+        VR_TRY(rc);
+        if (prompt->end) {
+            vr_report_line(chat->report, "%s", "");
+            return VR_OK;
+        }
+        if (vr_prompt_blank(prompt)) continue;
+        if (prompt->text[0] == '/') {
+            if (!obey(chat, prompt->text)) return VR_OK;
+            continue;
+        }
+        VR_TRY(ask_and_go_on(chat, prompt->text, e));
+    }
+}

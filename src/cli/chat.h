@@ -1,0 +1,35 @@
+/*
+ * chat.h - turns of a conversation about one clip.
+ *
+ *   PROMPT            -> one turn
+ *   lines of stdin    -> a turn a line
+ *   terminal          -> "> " line or /command, until Ctrl-D
+ *                        each: vr_session_ask -> text as it comes | one JSON object
+ */
+#ifndef VR_CHAT_H
+#define VR_CHAT_H
+
+#include "cli/output.h"
+#include "cli/prompts.h"
+#include "cli/report.h"
+#include "vidrun.h"
+
+typedef struct vr_chat {
+    vr_session *session; /* watched; all borrowed */
+    const vr_recipe *recipe;
+    vr_report *report;
+    vr_output *output;
+    vr_sampling sampling;
+    int n_predict;
+    bool json;
+    int n_turns; /* asked so far */
+} vr_chat;
+
+/* VR_ERR_CANCEL when Ctrl-C stopped the answer, VR_ERR_OTHER when it cannot be written. */
+int vr_chat_ask(vr_chat *chat, const char *question, vr_err *e);
+/* prompt holds the first question; reads the others. The first error ends it. */
+int vr_chat_lines(vr_chat *chat, vr_prompt *prompt, FILE *file, vr_err *e);
+/* Errors of a question (too long) are told and the conversation goes on; others end it. */
+int vr_chat_terminal(vr_chat *chat, vr_prompt *prompt, FILE *file, vr_err *e);
+
+#endif

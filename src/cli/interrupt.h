@@ -1,0 +1,19 @@
+/*
+ * interrupt.h - Ctrl-C as a question that long work asks.
+ *
+ *   SIGINT -> counter -> vr_interrupted(): vr_hooks.cancelled, the prompt of a conversation
+ *
+ * One signal stops what is under way at its next chunk; the third that nobody has answered leaves the program at once.
+ */
+#ifndef VR_INTERRUPT_H
+#define VR_INTERRUPT_H
+
+#include <stdbool.h>
+
+#define VR_EXIT_INTERRUPTED 130 /* 128 + SIGINT, as shells count */
+
+void vr_interrupt_install(void); /* also ignores SIGPIPE: a closed output is an error of the write */
+bool vr_interrupted(void);
+void vr_interrupt_clear(void);
+
+#endif

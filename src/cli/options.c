@@ -1,0 +1,332 @@
+/*
+ * options.c - see options.h.
+ *
+ *   word -> "--name[=value]": find_long -> take_value -> store
+ *           "-abc":           find_letter, the rest of the word is the next flag or the value
+ *           else:             operand: WEIGHTS, VIDEO, PROMPT
+ *   all   -> check: operands there, options that exclude each other
+ *
+ * Trap:  "-temp" is a cluster (-t with the value "emp") to getopt; a single dash before a long name is refused with a suggestion.
+ * Trap:  strtod reads "inf", "nan", "0x1p3" and leading blanks, strtoull reads "-1"; values are looked at before they are converted.
+ */
+#include "cli/options.h"
+
+#include <errno.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/limits.h"
+
+#define AT(member) offsetof(vr_options, member)
+
+static const char asking[] = "Asking", watching[] = "Watching", answering[] = "Answering", computing[] = "Computing",
+                  showing[] = "Showing", instead[] = "Instead of answering";
+
+/* clang-format off */
+const vr_option vr_option_table[VR_N_OPTIONS] = {
+    [VR_OPTION_SYSTEM] = { "system", 0, VR_OPTION_TEXT, "TEXT", 0, 0, NULL, AT(system_text), asking,
+        "system text before the first question" },
+    [VR_OPTION_TEMPLATE] = { "template", 0, VR_OPTION_TEXT, "NAME", 0, 0, NULL, AT(template_name), asking,
+        "prompt template of the weight file" },
+    [VR_OPTION_PROMPT_FILE] = { "prompt-file", 0, VR_OPTION_TEXT, "FILE", 0, 0, NULL, AT(prompt_file), asking,
+        "read the prompt from a file" },
+    [VR_OPTION_FRAMES] = { "frames", 0, VR_OPTION_INT, "N", 1, VR_MAX_FRAMES, NULL, AT(n_frames), watching,
+        "frames sampled from the video" },
+    [VR_OPTION_NO_AUDIO] = { "no-audio", 0, VR_OPTION_FLAG, NULL, 0, 0, NULL, AT(no_audio), watching,
+        "do not listen to the sound" },
+    [VR_OPTION_IMAGE] = { "image", 0, VR_OPTION_FLAG, NULL, 0, 0, NULL, AT(image), watching,
+        "VIDEO is a still picture (of a video: its first frame)" },
+    [VR_OPTION_PREDICT] = { "predict", 'n', VR_OPTION_INT, "N", 1, VR_MAX_CONTEXT, NULL, AT(n_predict), answering,
+        "tokens of an answer at most" },
+    [VR_OPTION_TEMP] = { "temp", 0, VR_OPTION_NUMBER, "X", 0, 100, NULL, AT(temperature), answering,
+        "temperature; 0 always takes the likeliest token" },
+    [VR_OPTION_TOP_K] = { "top-k", 0, VR_OPTION_INT, "N", 0, VR_MAX_VOCAB, NULL, AT(top_k), answering,
+        "draw among the N likeliest tokens; 0: among all" },
+    [VR_OPTION_TOP_P] = { "top-p", 0, VR_OPTION_NUMBER, "X", 0, 1, NULL, AT(top_p), answering,
+        "draw among the likeliest tokens that together reach probability X" },
+    [VR_OPTION_REPETITION_PENALTY] = { "repetition-penalty", 0, VR_OPTION_NUMBER, "X", 0.01, 100, NULL, AT(repetition_penalty),
+        answering, "make tokens already answered less likely; 1: off" },
+    [VR_OPTION_SEED] = { "seed", 's', VR_OPTION_NATURAL, "N", 0, 0, NULL, AT(seed), answering,
+        "seed of the drawing; random and shown when not given" },
+    [VR_OPTION_THREADS] = { "threads", 't', VR_OPTION_INT, "N", 1, VR_MAX_THREADS, NULL, AT(n_threads), computing,
+        "threads; the processors at hand when not given" },
+    [VR_OPTION_GEMM] = { "gemm", 0, VR_OPTION_CHOICE, "NAME", 0, 0, "own openblas", AT(gemm), computing,
+        "matrix product: own or openblas" },
+    [VR_OPTION_PRECISION] = { "precision", 0, VR_OPTION_CHOICE, "NAME", 0, 0, "f32", AT(precision), computing,
+        "arithmetic: f32" },
+    [VR_OPTION_JSON] = { "json", 0, VR_OPTION_FLAG, NULL, 0, 0, NULL, AT(json), showing,
+        "one JSON object a turn on standard output" },
+    [VR_OPTION_QUIET] = { "quiet", 'q', VR_OPTION_FLAG, NULL, 0, 0, NULL, AT(quiet), showing,
+        "nothing but errors on standard error" },
+    [VR_OPTION_VERBOSE] = { "verbose", 'v', VR_OPTION_FLAG, NULL, 0, 0, NULL, AT(verbose), showing,
+        "more on standard error" },
+    [VR_OPTION_DUMP_STAGES] = { "dump-stages", 0, VR_OPTION_TEXT, "DIR", 0, 0, NULL, AT(dump_dir), showing,
+        "write what every stage computes to DIR as NumPy files" },
+    [VR_OPTION_ESTIMATE] = { "estimate", 0, VR_OPTION_FLAG, NULL, 0, 0, NULL, AT(estimate), instead,
+        "print what a run would need, and decode nothing" },
+    [VR_OPTION_SELF_TEST] = { "self-test", 0, VR_OPTION_FLAG, NULL, 0, 0, NULL, AT(self_test), instead,
+        "compare the operations of this processor with plain C" },
+    [VR_OPTION_VERSION] = { "version", 'V', VR_OPTION_FLAG, NULL, 0, 0, NULL, AT(version), instead,
+        "print versions and processor features" },
+    [VR_OPTION_HELP] = { "help", 'h', VR_OPTION_FLAG, NULL, 0, 0, NULL, AT(help), instead,
+        "print this help" },
+    [VR_OPTION_PRINT_MAN] = { "print-man", 0, VR_OPTION_FLAG, NULL, 0, 0, NULL, AT(man), NULL,
+        "print the manual page" },
+    [VR_OPTION_PRINT_COMPLETION] = { "print-completion", 0, VR_OPTION_CHOICE, "SHELL", 0, 0, "bash zsh fish", AT(completion), NULL,
+        "print the completion script of a shell" },
+};
+/* clang-format on */
+
+int vr_option_choice(const char *list, const char *word)
+{
+    const size_t n = strlen(word);
+    int place = 0;
+    while (*list) {
+        const size_t length = strcspn(list, " ");
+        if (length == n && memcmp(list, word, n) == 0) return place;
+        list += length;
+        list += strspn(list, " ");
+        place++;
+    }
+    return -1;
+}
+
+const char *vr_option_range(const vr_option *option, char *text, size_t n_bytes)
+{
+    switch (option->type) {
+    case VR_OPTION_INT:
+        snprintf(text, n_bytes, "a whole number from %.0f to %.0f", option->min, option->max);
+        break;
+    case VR_OPTION_NUMBER:
+        snprintf(text, n_bytes, "a number from %g to %g", option->min, option->max);
+        break;
+    case VR_OPTION_NATURAL:
+        snprintf(text, n_bytes, "a whole number from 0 to 18446744073709551615");
+        break;
+    case VR_OPTION_CHOICE:
+        snprintf(text, n_bytes, "%s: %s", strchr(option->choices, ' ') ? "one of" : "only", option->choices);
+        break;
+    case VR_OPTION_FLAG:
+    case VR_OPTION_TEXT:
+        snprintf(text, n_bytes, "text");
+        break;
+    }
+    return text;
+}
+
+static bool read_number(const vr_option *option, const char *value, double *number)
+{
+    const char *const set = option->type == VR_OPTION_INT ? "+-0123456789" : "+-.eE0123456789";
+    if (!*value || value[strspn(value, set)] != '\0') return false;
+    char *end;
+    *number = strtod(value, &end);
+    return *end == '\0' && isfinite(*number) && *number >= option->min && *number <= option->max;
+}
+
+static bool read_natural(const char *value, uint64_t *number)
+{
+    if (!*value || value[strspn(value, "0123456789")] != '\0') return false;
+    errno = 0;
+    *number = strtoull(value, NULL, 10);
+    return errno == 0;
+}
+
+/* value is NULL for flags. */
+static int store(vr_options *out, vr_option_id id, const char *value, vr_err *e)
+{
+    const vr_option *const option = &vr_option_table[id];
+    void *const at = (char *)out + option->offset;
+    double number = 0;
+    bool good = true;
+    switch (option->type) {
+    case VR_OPTION_FLAG:
+        *(bool *)at = true;
+        break;
+    case VR_OPTION_TEXT:
+        *(const char **)at = value;
+        break;
+    case VR_OPTION_INT: /* exact: |min|, |max| < 2^53 */
+        if ((good = read_number(option, value, &number))) *(int *)at = (int)number;
+        break;
+    case VR_OPTION_NUMBER:
+        if ((good = read_number(option, value, &number))) *(float *)at = (float)number;
+        break;
+    case VR_OPTION_NATURAL:
+        good = read_natural(value, at);
+        break;
+    case VR_OPTION_CHOICE:
+        *(int *)at = vr_option_choice(option->choices, value);
+        good = *(int *)at >= 0;
+        break;
+    }
+    char range[96];
+    if (!good)
+        return vr_fail(e, VR_ERR_USAGE, "option --%s: '%s' is not %s", option->name, value,
+                       vr_option_range(option, range, sizeof range));
+    out->given |= UINT32_C(1) << id;
+    return VR_OK;
+}
+
+static int find_long(const char *name, size_t n)
+{
+    for (int id = 0; id < VR_N_OPTIONS; id++)
+        if (strlen(vr_option_table[id].name) == n && memcmp(vr_option_table[id].name, name, n) == 0) return id;
+    return -1;
+}
+
+static int find_letter(char letter)
+{
+    for (int id = 0; id < VR_N_OPTIONS; id++)
+        if (vr_option_table[id].letter == letter) return id;
+    return -1;
+}
+
+/* Edits (insert, delete, replace) from a[0..n) to b; a large number where either is too long to be a misspelt option. */
+static int edits(const char *a, size_t n, const char *b)
+{
+    enum { LONGEST = 32 };
+    const size_t m = strlen(b);
+    if (n > LONGEST || m > LONGEST) return 2 * LONGEST;
+    int row[LONGEST + 1];
+    for (size_t j = 0; j <= m; j++) row[j] = (int)j;
+    for (size_t i = 1; i <= n; i++) {
+        int diagonal = row[0];
+        row[0] = (int)i;
+        for (size_t j = 1; j <= m; j++) {
+            const int replace = diagonal + (a[i - 1] != b[j - 1]);
+            const int other = 1 + (row[j] < row[j - 1] ? row[j] : row[j - 1]);
+            diagonal = row[j];
+            row[j] = replace < other ? replace : other;
+        }
+    }
+    return row[m];
+}
+
+/* The option that was probably meant: the shortest that begins so, else one at most two edits (and less than half the word) away;
+ * or -1. */
+static int nearest(const char *name, size_t n)
+{
+    int begins = -1, close = -1, fewest = 3;
+    for (int id = 0; id < VR_N_OPTIONS; id++) {
+        const vr_option *const option = &vr_option_table[id];
+        if (!option->group || n == 0) continue;
+        const int distance = edits(name, n, option->name);
+        if (strncmp(option->name, name, n) == 0 && (begins < 0 || strlen(option->name) < strlen(vr_option_table[begins].name)))
+            begins = id;
+        if (distance < fewest && 2 * (size_t)distance < n) close = id, fewest = distance;
+    }
+    return begins >= 0 ? begins : close;
+}
+
+static int fail_unknown(const char *word, const char *name, size_t n, vr_err *e)
+{
+    const int id = nearest(name, n);
+    const int shown = (int)(name - word) + (int)n;
+    if (id < 0) return vr_fail(e, VR_ERR_USAGE, "unknown option %.*s (vidrun --help lists all)", shown, word);
+    return vr_fail(e, VR_ERR_USAGE, "unknown option %.*s; did you mean --%s?", shown, word, vr_option_table[id].name);
+}
+
+typedef struct words {
+    int count, next;
+    const char *const *all;
+} words;
+
+/* The value of an option: what is attached to it, else the next word. */
+static int take(vr_options *out, vr_option_id id, const char *attached, words *w, vr_err *e)
+{
+    const vr_option *const option = &vr_option_table[id];
+    if (!option->argument) return store(out, id, NULL, e);
+    if (attached) return store(out, id, attached, e);
+    if (w->next == w->count) return vr_fail(e, VR_ERR_USAGE, "option --%s needs a value: %s", option->name, option->argument);
+    return store(out, id, w->all[w->next++], e);
+}
+
+static int parse_long(vr_options *out, const char *word, words *w, vr_err *e)
+{
+    const char *const name = word + 2;
+    const size_t n = strcspn(name, "=");
+    const int id = find_long(name, n);
+    if (id < 0) return fail_unknown(word, name, n, e);
+    const char *const attached = name[n] == '=' ? name + n + 1 : NULL;
+    if (attached && !vr_option_table[id].argument)
+        return vr_fail(e, VR_ERR_USAGE, "option --%s takes no value ('%s')", vr_option_table[id].name, attached);
+    return take(out, (vr_option_id)id, attached, w, e);
+}
+
+static int parse_letters(vr_options *out, const char *word, words *w, vr_err *e)
+{
+    const char *const name = word + 1;
+    const size_t n = strcspn(name, "=");
+    if (n > 1 && find_long(name, n) >= 0) return fail_unknown(word, name, n, e);
+    for (const char *letter = name; *letter; letter++) {
+        const int id = find_letter(*letter);
+        if (id < 0)
+            return vr_fail(e, VR_ERR_USAGE, "unknown option -%c%s%s (vidrun --help lists all)", *letter, n > 1 ? " in " : "",
+                           n > 1 ? word : "");
+        const bool flag = !vr_option_table[id].argument;
+        VR_TRY(take(out, (vr_option_id)id, letter[1] ? letter + 1 : NULL, w, e));
+        if (!flag) break;
+    }
+    return VR_OK;
+}
+
+static int parse_operand(vr_options *out, const char *word, vr_err *e)
+{
+    if (!out->weights)
+        out->weights = word;
+    else if (!out->video)
+        out->video = word;
+    else if (!out->prompt)
+        out->prompt = word;
+    else
+        return vr_fail(e, VR_ERR_USAGE, "unexpected operand '%s'; a prompt of several words is quoted: \"...\"", word);
+    return VR_OK;
+}
+
+static int fail_both(vr_option_id a, vr_option_id b, vr_err *e)
+{
+    return vr_fail(e, VR_ERR_USAGE, "options --%s and --%s exclude each other", vr_option_table[a].name,
+                   vr_option_table[b].name);
+}
+
+static int check(const vr_options *o, vr_err *e)
+{
+    if (o->man || vr_options_given(o, VR_OPTION_PRINT_COMPLETION)) return VR_OK;
+    if (!o->weights)
+        return vr_fail(e, VR_ERR_USAGE, "WEIGHTS and VIDEO are missing: vidrun [OPTION]... WEIGHTS VIDEO [PROMPT]");
+    if (!o->video) return vr_fail(e, VR_ERR_USAGE, "VIDEO is missing: vidrun [OPTION]... WEIGHTS VIDEO [PROMPT]");
+    if (!*o->weights) return vr_fail(e, VR_ERR_USAGE, "WEIGHTS is empty");
+    if (!*o->video) return vr_fail(e, VR_ERR_USAGE, "VIDEO is empty");
+    if (o->prompt && o->prompt_file) return vr_fail(e, VR_ERR_USAGE, "PROMPT and option --prompt-file exclude each other");
+    if (o->prompt && o->prompt[strspn(o->prompt, " \t\r\n")] == '\0') return vr_fail(e, VR_ERR_USAGE, "PROMPT is empty");
+    if (o->prompt && strlen(o->prompt) > VR_MAX_PROMPT)
+        return vr_fail(e, VR_ERR_USAGE, "PROMPT is longer than %d bytes", VR_MAX_PROMPT);
+    if (o->dump_dir && !*o->dump_dir) return vr_fail(e, VR_ERR_USAGE, "option --dump-stages: the folder's name is empty");
+    if (strcmp(o->video, "-") == 0 && !o->prompt && !o->prompt_file && !o->estimate)
+        return vr_fail(e, VR_ERR_USAGE, "VIDEO is standard input, so that prompts cannot be read from it: give PROMPT");
+    if (o->quiet && o->verbose) return fail_both(VR_OPTION_QUIET, VR_OPTION_VERBOSE, e);
+    if (o->image && vr_options_given(o, VR_OPTION_FRAMES)) return fail_both(VR_OPTION_IMAGE, VR_OPTION_FRAMES, e);
+    return VR_OK;
+}
+
+int vr_options_parse(vr_options *out, int argc, const char *const *argv, vr_err *e)
+{
+    *out = (vr_options){ 0 };
+    words w = { argc, 1, argv };
+    bool operands_only = false;
+    while (w.next < w.count) {
+        const char *const word = w.all[w.next++];
+        if (operands_only || word[0] != '-' || word[1] == '\0')
+            VR_TRY(parse_operand(out, word, e));
+        else if (strcmp(word, "--") == 0)
+            operands_only = true;
+        else if (word[1] == '-')
+            VR_TRY(parse_long(out, word, &w, e));
+        else
+            VR_TRY(parse_letters(out, word, &w, e));
+        if (out->help || out->version) return VR_OK;
+    }
+    return check(out, e);
+}

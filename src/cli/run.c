@@ -1,0 +1,215 @@
+/*
+ * run.c - see run.h.
+ *
+ *   argv -> options -> text to print (help, version, ...)
+ *                   -> first question -> model -> session: plan -> watch -> conversation -> close
+ *
+ * Whatever can be refused cheaply is refused before the clip is decoded: the first question is read before the weights are opened.
+ * Ends:  exit status = negated vr_err code; 130 after Ctrl-C. Errors go to standard error in one line, also with --json.
+ * Trap:  where a standard stream is closed, the next file opened would take its number, and the answer would be written into it.
+ */
+#include "cli/run.h"
+
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/limits.h"
+#include "cli/chat.h"
+#include "cli/help.h"
+#include "cli/interrupt.h"
+#include "cli/options.h"
+#include "cli/places.h"
+#include "cli/record.h"
+
+typedef struct run {
+    vr_options options;
+    vr_output output;
+    vr_report report;
+    vr_prompt prompt;
+    const char *question; /* the first; NULL: a conversation on the terminal, or none is needed */
+    vr_model *model;
+    vr_recipe recipe;
+    vr_session *session;
+} run;
+
+static void fill_standard_files(void)
+{
+    int file = open("/dev/null", O_RDONLY);
+    while (file >= 0 && file <= STDERR_FILENO) file = open("/dev/null", O_RDONLY);
+    if (file >= 0) close(file);
+}
+
+/* What write_text makes goes to standard output in one piece. */
+static int print(run *r, void (*write_text)(const run *r, FILE *file), const char *noun, vr_err *e)
+{
+    char *text = NULL;
+    size_t n_bytes = 0;
+    FILE *const memory = open_memstream(&text, &n_bytes);
+    if (!memory) return vr_fail(e, VR_ERR_OTHER, "no memory for %s", noun);
+    write_text(r, memory);
+    const bool whole = !ferror(memory);
+    if (fclose(memory) == 0 && whole) vr_output_write(&r->output, text, n_bytes);
+    free(text);
+    return whole ? vr_output_result(&r->output, noun, e) : vr_fail(e, VR_ERR_OTHER, "no memory for %s", noun);
+}
+
+static void write_information(const run *r, FILE *file)
+{
+    if (r->options.help)
+        vr_help_write(file);
+    else if (r->options.version)
+        vr_help_write_version(file);
+    else if (r->options.man)
+        vr_help_write_man(file);
+    else
+        vr_help_write_completion(file, r->options.completion);
+}
+
+static void write_estimate(const run *r, FILE *file)
+{
+    vr_plan plan;
+    vr_session_plan(r->session, &plan);
+    if (r->options.json)
+        vr_record_plan_json(file, &r->recipe, &plan);
+    else
+        vr_record_plan_table(file, &plan);
+}
+
+static int read_first_question(run *r, vr_err *e)
+{
+    const vr_options *const o = &r->options;
+    r->question = o->prompt;
+    if (o->prompt_file) {
+        VR_TRY(vr_prompt_read_file(&r->prompt, o->prompt_file, e));
+        r->question = r->prompt.text;
+    } else if (!o->prompt && !o->estimate && !isatty(STDIN_FILENO)) {
+        VR_TRY(vr_prompt_read_question(&r->prompt, stdin, e));
+        if (r->prompt.end) return vr_fail(e, VR_ERR_USAGE, "no question: PROMPT is not given and standard input holds none");
+        r->question = r->prompt.text;
+    }
+    return VR_OK;
+}
+
+static int open_model(run *r, vr_err *e)
+{
+    const vr_options *const o = &r->options;
+    char path[VR_PLACES_PATH];
+    VR_TRY(vr_places_weights(o->weights, path, sizeof path, e));
+    vr_model_options options = { .cpu = { .n_threads =
+                                              vr_options_given(o, VR_OPTION_THREADS) ? o->n_threads : vr_places_threads(),
+                                          .gemm = (vr_gemm)o->gemm } };
+    vr_report_hooks(&r->report, &options.hooks);
+    VR_TRY(vr_model_open(&r->model, path, &options, e));
+    vr_model_recipe(r->model, &r->recipe);
+    if (o->n_frames > r->recipe.n_frames_max)
+        return vr_fail(e, VR_ERR_USAGE, "option --frames: %d is more than the %d that %s takes", o->n_frames,
+                       r->recipe.n_frames_max, o->weights);
+    if (o->template_name && (!*o->template_name || vr_option_choice(r->recipe.templates, o->template_name) < 0))
+        return vr_fail(e, VR_ERR_USAGE, "option --template: '%s' is unknown; %s has: %s", o->template_name, o->weights,
+                       r->recipe.templates);
+    return VR_OK;
+}
+
+static int open_session(run *r, vr_err *e)
+{
+    const vr_options *const o = &r->options;
+    const vr_watch_options options = { .n_frames = o->n_frames,
+                                       .no_audio = o->no_audio,
+                                       .image = o->image,
+                                       .system_text = o->system_text,
+                                       .template_name = o->template_name,
+                                       .n_predict = o->n_predict,
+                                       .dump_turns = !o->prompt && !o->prompt_file,
+                                       .dump_dir = o->estimate ? NULL : o->dump_dir };
+    return vr_session_open(&r->session, r->model, o->video, &options, r->question, e);
+}
+
+static uint64_t random_seed(void)
+{
+    uint32_t seed = 0; /* 32 bits: short enough to be typed again */
+    FILE *const file = fopen("/dev/urandom", "rb");
+    const bool drawn = file && fread(&seed, sizeof seed, 1, file) == 1;
+    if (file) fclose(file);
+    return drawn ? seed : (uint64_t)time(NULL);
+}
+
+static vr_sampling choose_sampling(const run *r)
+{
+    const vr_options *const o = &r->options;
+    vr_sampling s = r->recipe.sampling;
+    if (vr_options_given(o, VR_OPTION_TEMP)) s.temperature = o->temperature;
+    if (vr_options_given(o, VR_OPTION_TOP_K)) s.top_k = o->top_k;
+    if (vr_options_given(o, VR_OPTION_TOP_P)) s.top_p = o->top_p;
+    if (vr_options_given(o, VR_OPTION_REPETITION_PENALTY)) s.repetition_penalty = o->repetition_penalty;
+    if (vr_options_given(o, VR_OPTION_SEED))
+        s.seed = o->seed;
+    else if (s.temperature > 0)
+        s.seed = random_seed();
+    return s;
+}
+
+static void tell_plan(run *r, const vr_sampling *sampling)
+{
+    vr_plan plan;
+    char text[256];
+    vr_session_plan(r->session, &plan);
+    vr_record_plan_line(&plan, text, sizeof text);
+    if (sampling->temperature > 0)
+        vr_report_line(&r->report, "%s, seed %llu", text, (unsigned long long)sampling->seed);
+    else
+        vr_report_line(&r->report, "%s", text);
+}
+
+static int converse(run *r, vr_err *e)
+{
+    const vr_options *const o = &r->options;
+    vr_chat chat = { .session = r->session,
+                     .recipe = &r->recipe,
+                     .report = &r->report,
+                     .output = &r->output,
+                     .sampling = choose_sampling(r),
+                     .n_predict = o->n_predict ? o->n_predict : r->recipe.n_predict,
+                     .json = o->json };
+    tell_plan(r, &chat.sampling);
+    VR_TRY(vr_session_watch(r->session, e));
+    if (!r->question) return vr_chat_terminal(&chat, &r->prompt, stdin, e);
+    if (o->prompt || o->prompt_file) return vr_chat_ask(&chat, r->question, e);
+    return vr_chat_lines(&chat, &r->prompt, stdin, e);
+}
+
+static int run_all(run *r, vr_err *e)
+{
+    const vr_options *const o = &r->options;
+    if (o->help || o->version || o->man || vr_options_given(o, VR_OPTION_PRINT_COMPLETION))
+        return print(r, write_information, "the text", e);
+    VR_TRY(read_first_question(r, e));
+    VR_TRY(open_model(r, e));
+    VR_TRY(open_session(r, e));
+    return o->estimate ? print(r, write_estimate, "the estimate", e) : converse(r, e);
+}
+
+int vr_cli_run(int argc, const char *const *argv)
+{
+    run r = { 0 };
+    vr_err e = { 0 }, close_error = { 0 };
+    fill_standard_files();
+    vr_interrupt_install();
+    vr_output_open(&r.output, stdout);
+    vr_report_open(&r.report, stderr, &r.options, &r.output);
+    int rc = vr_options_parse(&r.options, argc, argv, &e);
+    if (rc == VR_OK) {
+        vr_report_open(&r.report, stderr, &r.options, &r.output);
+        rc = run_all(&r, &e);
+    }
+    vr_report_erase_bar(&r.report);
+    if (rc != VR_OK && rc != VR_ERR_CANCEL && *e.text) vr_report_error(&r.report, &e);
+    const int close_rc = vr_session_close(r.session, &close_error);
+    if (close_rc != VR_OK) vr_report_error(&r.report, &close_error);
+    vr_model_free(r.model);
+    vr_prompt_free(&r.prompt);
+    if (rc == VR_OK) rc = close_rc;
+    return rc == VR_ERR_CANCEL ? VR_EXIT_INTERRUPTED : -rc;
+}
