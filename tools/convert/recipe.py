@@ -1,0 +1,82 @@
+"""
+recipe.py - what a system's module builds: keys, and tensors taken from the checkpoint under new names.
+
+    {full name: Tensor} --take(name, shape)--> add(new name, shape, ...)  ; what nobody took is an error
+
+weight() follows --type; exact() is always F32: biases, norms, position tables, query tokens, class rows.
+"""
+import re
+
+from errors import ConvertError
+from gguf_writer import Output
+
+
+class Recipe:
+    def __init__(self, tensors, weight_type):
+        self.tensors, self.weight_type = tensors, weight_type
+        self.keys, self.outputs, self.taken = [], [], set()
+
+    def key(self, name, kind, content):
+        self.keys.append((name, kind, content))
+
+    def numbers(self, prefix, **content):
+        for name, number in content.items():
+            self.key(f"{prefix}.{name}", "u32", number)
+
+    def has(self, name):
+        return name in self.tensors
+
+    def find(self, name):
+        if name not in self.tensors:
+            raise ConvertError(f"missing tensor {name}: no file of the checkpoint holds it")
+        self.taken.add(name)
+        return self.tensors[name]
+
+    def take(self, name, *shape):
+        tensor = self.find(name).expect(*shape)
+        if tensor.dtype not in ("F64", "F32", "F16", "BF16"):
+            raise ConvertError(f"{tensor.label}: tensor {name} has the type {tensor.dtype}, expected floating point")
+        return tensor
+
+    def weight(self, new, name, *shape):
+        """A matrix [out, in]; a convolution's inner axes become one."""
+        rows, cols = shape[0], 1
+        for size in shape[1:]:
+            cols *= size
+        self.outputs.append(Output(new, (rows, cols), self.weight_type, [self.take(name, *shape)]))
+
+    def exact(self, new, name, *shape):
+        self.outputs.append(Output(new, shape, "F32", [self.take(name, *shape)]))
+
+    def exact_parts(self, new, n, *parts):
+        """A vector put together from tensors and counts of zeros."""
+        self.outputs.append(Output(new, (n,), "F32", list(parts)))
+
+    def linear(self, new, name, rows, cols):
+        self.weight(f"{new}.weight", f"{name}.weight", rows, cols)
+        self.exact(f"{new}.bias", f"{name}.bias", rows)
+
+    def norm(self, new, name, width):
+        self.exact(f"{new}.weight", f"{name}.weight", width)
+        self.exact(f"{new}.bias", f"{name}.bias", width)
+
+    def blocks(self, prefix):
+        """Number of blocks prefix0, prefix1, ... in the checkpoint; a gap shows as a missing tensor of that block."""
+        pattern = re.compile(re.escape(prefix) + r"(\d+)\.")
+        found = [int(match.group(1)) for match in map(pattern.match, self.tensors) if match]
+        return max(found) + 1 if found else 0
+
+    def finish(self):
+        left = sorted(set(self.tensors) - self.taken)
+        if left:
+            more = f" (and {len(left) - 1} more)" if len(left) > 1 else ""
+            raise ConvertError(f"{self.tensors[left[0]].label}: tensor {left[0]} is not known{more}")
+        names = [output.name for output in self.outputs]
+        assert len(set(names)) == len(names)
+
+
+def rank(tensor, n):
+    """Shape of a tensor that must have n axes, to measure a model by it."""
+    if len(tensor.shape) != n or 0 in tensor.shape:
+        raise ConvertError(f"{tensor.label}: tensor {tensor.name} has {len(tensor.shape)} axes, expected {n}")
+    return tensor.shape

@@ -1,0 +1,161 @@
+"""
+vocabulary.py - the tokenizer keys of the weight file, from the tokenizer files of a LLaMA folder.
+
+    tokenizer.model  (or tokenizer.json)  -> pieces, scores, types
+    added_tokens.json                     -> ids behind the pieces ([PAD])
+    special_tokens_map.json, tokenizer_config.json -> spellings of bos, eos, unk, pad; whether blanks beside them are dropped
+    rows of the token table               -> ids that no piece has get unused names, so that every row has a name
+
+Ref:   transformers 4.28: tokenization_utils_base.py:1978-2040 (the map is applied after the configuration and wins),
+       tokenization_utils.py tokenize (a special token that is a plain str strips both sides, an AddedToken what its flags say),
+       models/llama/tokenization_llama.py:74-77 (plain strings of the configuration become AddedTokens without flags);
+       convert_slow_tokenizer.py (a tokenizer.json keeps merges in the order of scores).
+Trap:  old LLaMA conversions have empty special tokens: looking up "" gives the id of the unknown piece, and that is the BOS they use.
+       added_tokens.json of early Llama-2 folders has a <pad> without a row in the table: dropped.
+"""
+import json
+import re
+
+import sentencepiece_model as sp
+from errors import ConvertError
+
+DEFAULTS = {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>"}
+ROLES = ("bos_token", "eos_token", "unk_token", "pad_token", "sep_token", "cls_token", "mask_token")
+WRAPPED = ROLES[:4]  # those that LlamaTokenizer turns into AddedTokens when the configuration has plain strings
+BYTE_PIECE = re.compile(r"<0x[0-9A-F]{2}>")
+
+
+def keys(checkpoint, folder, n_rows, eos_id, report):
+    """-> (keys of the tokenizer, number of the tokenizer's own pieces without added ones)"""
+    pieces, added = read_pieces(checkpoint, folder)
+    label = checkpoint.label(folder)
+    n_pieces = len(pieces.texts)
+    if n_pieces > n_rows:
+        raise ConvertError(f"{label}: the tokenizer has {n_pieces} pieces, the token table only {n_rows} rows")
+    texts, scores, types = list(pieces.texts), list(pieces.scores), list(pieces.types)
+    ids = {text: i for i, text in enumerate(texts)}
+    added.update(read_added(checkpoint, folder))
+    for text, i in sorted(added.items(), key=lambda item: item[1]):
+        if ids.get(text) == i:
+            continue
+        if i >= n_rows:
+            report.warn(f"{label}: the added token {text} (id {i}) has no row in the token table and is left out")
+            continue
+        if text in ids or i < len(texts):
+            raise ConvertError(f"{label}: the added token {text} (id {i}) collides with a piece")
+        append_unused(texts, scores, types, ids, i)
+        append(texts, scores, types, ids, text, 0.0, sp.USER_DEFINED)
+    append_unused(texts, scores, types, ids, n_rows)
+
+    unknown = types.index(sp.UNKNOWN) if sp.UNKNOWN in types else None
+    specials = read_specials(checkpoint, folder)
+    bos = find_bos(checkpoint, folder, specials, ids, unknown, report)
+    marked = {}
+    for text, strip in specials.values():
+        if text in ids:  # one spelling in two roles: the AddedToken's flags count
+            marked[ids[text]] = strip and marked.get(ids[text], True)
+    marked.update({ids[text]: True for text in added if text in ids and ids[text] not in marked})
+    if eos_id is not None and eos_id >= n_rows:
+        raise ConvertError(f"{label}: eos_token_id {eos_id} is beyond the {n_rows} rows of the token table")
+    out = [
+        ("tokenizer.ggml.model", "string", "llama"),
+        ("tokenizer.ggml.tokens", "[string]", texts),
+        ("tokenizer.ggml.scores", "[f32]", scores),
+        ("tokenizer.ggml.token_type", "[i32]", types),
+    ]
+    numbers = (("bos", bos), ("eos", eos_id), ("unknown", unknown))
+    out += [(f"tokenizer.ggml.{name}_token_id", "u32", i) for name, i in numbers if i is not None]
+    out += [
+        ("tokenizer.ggml.add_space_prefix", "bool", pieces.dummy_prefix),
+        ("tokenizer.special_ids", "[i32]", sorted(marked)),
+        ("tokenizer.special_strip", "[bool]", [marked[i] for i in sorted(marked)]),
+    ]
+    return out, n_pieces
+
+
+def append(texts, scores, types, ids, text, score, kind):
+    ids[text] = len(texts)
+    texts.append(text)
+    scores.append(score)
+    types.append(kind)
+
+
+def append_unused(texts, scores, types, ids, end):
+    while len(texts) < end:
+        name = f"<unused_{len(texts)}>"
+        while name in ids:
+            name = f"<{name}>"
+        append(texts, scores, types, ids, name, 0.0, sp.UNUSED)
+
+
+def read_pieces(checkpoint, folder):
+    """-> (Pieces, added tokens that the file itself lists)"""
+    label = checkpoint.label(folder)
+    if checkpoint.has(folder, "tokenizer.model"):
+        return sp.parse(checkpoint.bytes(folder, "tokenizer.model"), f"{label}/tokenizer.model"), {}
+    if checkpoint.has(folder, "tokenizer.json"):
+        try:
+            return from_json(checkpoint.json(folder, "tokenizer.json"), f"{label}/tokenizer.json")
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
+            raise ConvertError(f"{label}/tokenizer.json: not understood: {error!r}") from None
+    raise ConvertError(f"{label}: neither tokenizer.model nor tokenizer.json lies beside the LLaMA weights")
+
+
+def from_json(content, label):
+    """The pieces of a SentencePiece BPE model that was converted to the tokenizers library's format."""
+    model = content["model"]
+    rewrite = json.dumps(content.get("normalizer")) + json.dumps(content.get("pre_tokenizer"))
+    if model.get("type") != "BPE" or not model.get("byte_fallback") or "\\u2581" not in rewrite:
+        raise ConvertError(f"{label}: not a SentencePiece BPE vocabulary with byte fallback; a tokenizer.model is needed")
+    added = {token["content"]: token["id"] for token in content.get("added_tokens", [])}
+    special = {token["content"] for token in content.get("added_tokens", []) if token.get("special")}
+    texts = [text for text, _ in sorted(model["vocab"].items(), key=lambda item: item[1])]
+    if sorted(model["vocab"].values()) != list(range(len(texts))):
+        raise ConvertError(f"{label}: the ids of the vocabulary have gaps")
+    ranks = {}
+    for rank, merge in enumerate(model["merges"]):
+        left, right = merge.split(" ") if isinstance(merge, str) else merge
+        ranks.setdefault(left + right, rank)
+    types = [sp.UNKNOWN if text == model.get("unk_token") else sp.BYTE if BYTE_PIECE.fullmatch(text)
+             else sp.CONTROL if text in special else sp.NORMAL for text in texts]
+    scores = [0.0 if kind != sp.NORMAL else -float(ranks.get(text, len(ranks))) for text, kind in zip(texts, types)]
+    prefix = "Prepend" in rewrite or '"prepend_scheme": "first"' in rewrite or '"prepend_scheme": "always"' in rewrite \
+        or '"add_prefix_space": true' in rewrite
+    return sp.Pieces(texts, scores, types, prefix), added
+
+
+def read_added(checkpoint, folder):
+    added = checkpoint.json(folder, "added_tokens.json")
+    if not all(type(i) is int and i >= 0 for i in added.values()):
+        raise ConvertError(f"{checkpoint.label(folder)}/added_tokens.json: an id is not a number")
+    return added
+
+
+def read_specials(checkpoint, folder):
+    """{role: (spelling, drop blanks beside it)}; the special tokens map wins over the configuration."""
+    found = {role: (text, False) for role, text in DEFAULTS.items()}
+    for name in ("tokenizer_config.json", "special_tokens_map.json"):
+        content = checkpoint.json(folder, name)
+        extra = content.get("additional_special_tokens")
+        entries = [(role, content[role]) for role in ROLES if content.get(role) is not None]
+        entries += [(f"additional {i}", entry) for i, entry in enumerate(extra if isinstance(extra, list) else [])]
+        for role, entry in entries:
+            if isinstance(entry, str):
+                found[role] = (entry, name == "special_tokens_map.json" or role not in WRAPPED)
+            elif isinstance(entry, dict) and isinstance(entry.get("content"), str):
+                found[role] = (entry["content"], bool(entry.get("lstrip") or entry.get("rstrip")))
+            else:
+                raise ConvertError(f"{checkpoint.label(folder)}/{name}: {role} is neither a text nor a token")
+    return found
+
+
+def find_bos(checkpoint, folder, specials, ids, unknown, report):
+    if checkpoint.json(folder, "tokenizer_config.json").get("add_bos_token", True) is False:
+        return None
+    label, text = checkpoint.label(folder), specials["bos_token"][0]
+    if text in ids:
+        return ids[text]
+    if text == "" and unknown is not None:
+        report.warn(f"{label}: the bos token is empty; the original then begins every prompt with the unknown token, and so will vidrun")
+        return unknown
+    raise ConvertError(f"{label}: the bos token {text!r} is not in the vocabulary")
