@@ -40,8 +40,9 @@ const char *vr_cpu_features(void);                 /* what this machine offers, 
 /* What a forward pass is handed. Borrowed; one run per thread. */
 typedef struct vr_run {
     vr_backend *be;
-    vr_arena *scratch;
-    vr_dump *dump; /* NULL: stages are not written */
+    vr_arena *scratch; /* backend memory */
+    vr_arena *host;    /* host memory, for what is decoded; the same arena where the two are one */
+    vr_dump *dump;     /* NULL: stages are not written */
 } vr_run;
 
 /* Write a stage, x [shape] in backend memory, under a formatted name; nothing without a dump. */

@@ -72,7 +72,9 @@ typedef struct vr_watch_options {
     bool image;                /* still picture: the first frame, the picture's prompt */
     const char *system_text;   /* NULL: the recipe's */
     const char *template_name; /* NULL: the recipe's */
+    int n_predict;             /* for the check of the budget; 0: the recipe's */
     const char *dump_dir;      /* NULL: no stages are written */
+    bool dump_turns;           /* stages of a question are written as turn1.NAME, turn2.NAME, ... */
 } vr_watch_options;
 
 /* What a run will do and need, known before anything is decoded. */
@@ -84,7 +86,7 @@ typedef struct vr_plan {
     int n_clips;            /* of sound; 0: silent, no sound branch, or told not to listen */
     int n_video_rows, n_audio_rows; /* rows that the decoder reads */
     int n_prompt_rows;      /* the whole first prompt for the given question; 0 when none was given */
-    int context;
+    int context;            /* rows of prompt and answer together */
     size_t weights_bytes, scratch_bytes, cache_bytes, rows_bytes;
 } vr_plan;
 
@@ -108,7 +110,6 @@ typedef struct vr_ask_options {
 typedef enum vr_stop {
     VR_STOP_END,    /* the model ended its answer */
     VR_STOP_LENGTH, /* n_predict tokens */
-    VR_STOP_CONTEXT,/* no room left */
     VR_STOP_CALLER  /* the text callback or hooks.cancelled said so; the part answered is kept in the conversation */
 } vr_stop;
 

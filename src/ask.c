@@ -1,0 +1,229 @@
+/*
+ * ask.c - a question to the clip: conversation -> rows -> answer, see pipeline.c for what comes before.
+ *
+ *   turns -> spans (prompt.c) -> rows: tokens and rows of the clip -> those not yet in the cache are read -> token by token
+ *
+ * Ref:  Video-LLaMA conversation_video.py:185-231 (answer), :329-343 (splicing).
+ * Trap: the original re-reads the whole conversation every turn. So do we in effect: rows equal to those in the cache are kept, which
+ *       changes nothing in f32; with a dump everything is read again, so that the stages are whole.
+ *       When prompt and answer exceed the context the first rows are dropped as in the original, but never those of the clip: the
+ *       original then answers about a clip it no longer sees.
+ */
+#include "session.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+
+static int rows_push(const vr_session *s, vr_span_kind kind, vr_ids *rows, vr_err *e)
+{
+    const int first = kind == VR_SPAN_AUDIO ? 0 : s->view.n_audio_rows;
+    const int count = kind == VR_SPAN_AUDIO ? s->view.n_audio_rows : s->view.n_video_rows;
+    for (int i = 0; i < count; i++) VR_TRY(vr_ids_push(rows, VR_CLIP_ROW(first + i), e));
+    return VR_OK;
+}
+
+/* The conversation so far as rows of the decoder. */
+static int rows_make(const vr_session *s, const vr_turn *turns, int n_turns, vr_ids *rows, vr_err *e)
+{
+    const vr_tokenizer *tokenizer = s->model->tokenizer;
+    const vr_prompt_scene scene = { .image = s->view.image,
+                                    .heard = s->view.n_clips > 0,
+                                    .n_frames = s->view.n_frames,
+                                    .seconds = s->view.frame_seconds,
+                                    .system_text = s->system_text };
+    vr_spans spans = { 0 };
+    int rc = vr_prompt_render(s->prompt, &scene, turns, n_turns, &spans, e);
+    if (rc == VR_OK && vr_tokenizer_bos(tokenizer) >= 0) rc = vr_ids_push(rows, vr_tokenizer_bos(tokenizer), e);
+    for (int i = 0; rc == VR_OK && i < spans.count; i++) {
+        const vr_span *span = &spans.items[i];
+        rc = span->kind == VR_SPAN_TEXT
+                 ? vr_tokenizer_encode(tokenizer, vr_text_string(&span->text), span->text.n_bytes, rows, e)
+                 : rows_push(s, span->kind, rows, e);
+    }
+    vr_spans_free(&spans);
+    return rc;
+}
+
+/* Rows to drop at the beginning so that n_predict more fit; VR_ERR_LIMIT where that would reach the clip. */
+static int rows_dropped(const vr_session *s, const vr_ids *rows, int n_predict, int *dropped, vr_err *e)
+{
+    *dropped = 0;
+    const int64_t excess = (int64_t)rows->count + n_predict - s->context;
+    if (excess <= 0) return VR_OK;
+    int first_clip_row = 0;
+    while (first_clip_row < rows->count && rows->data[first_clip_row] >= 0) first_clip_row++;
+    if (excess > first_clip_row || excess >= rows->count)
+        return vr_fail(e, VR_ERR_LIMIT, "the prompt has %d tokens, with an answer of up to %d the context of %d is exceeded",
+                       rows->count, n_predict, s->context);
+    *dropped = (int)excess;
+    return VR_OK;
+}
+
+int vr_session_budget(vr_session *s, const char *question, int n_predict, vr_err *e)
+{
+    char nothing[] = "";
+    char *copy = question ? strdup(question) : nothing;
+    if (!copy) return vr_fail(e, VR_ERR_LIMIT, "not enough memory for the question");
+    const vr_turn turn = { .question = copy };
+    vr_ids rows = { 0 };
+    int dropped;
+    int rc = rows_make(s, &turn, 1, &rows, e);
+    if (rc == VR_OK) rc = rows_dropped(s, &rows, n_predict, &dropped, e);
+    s->n_planned_rows = rows.count;
+    vr_ids_free(&rows);
+    if (question) free(copy);
+    return rc;
+}
+
+static int turn_push(vr_session *s, const char *question, vr_err *e)
+{
+    vr_turn *grown = realloc(s->turns, ((size_t)s->n_turns + 1) * sizeof *grown);
+    if (grown) s->turns = grown;
+    char *copy = grown ? strdup(question) : NULL;
+    if (!copy) return vr_fail(e, VR_ERR_LIMIT, "not enough memory for the question");
+    s->turns[s->n_turns++] = (vr_turn){ .question = copy };
+    return VR_OK;
+}
+
+static void turn_pop(vr_session *s)
+{
+    vr_turn *turn = &s->turns[--s->n_turns];
+    free(turn->question);
+    free(turn->answer);
+}
+
+void vr_session_reset(vr_session *s)
+{
+    while (s->n_turns > 0) turn_pop(s);
+    free(s->turns);
+    s->turns = NULL;
+}
+
+static bool asked_to_stop(void *cookie)
+{
+    const vr_hooks *hooks = &((vr_session *)cookie)->model->hooks;
+    return hooks->cancelled && hooks->cancelled(hooks->cookie);
+}
+
+static void prompt_progress(void *cookie, int64_t done, int64_t total)
+{
+    vr_hooks_progress(&((vr_session *)cookie)->model->hooks, "prompt", done, total);
+}
+
+/* Bring the cache to the rows of the prompt; s->logits are those of the last row. */
+static int prompt_read(vr_session *s, const vr_generate *g, const int32_t *rows, int n, vr_answer *out, vr_err *e)
+{
+    int same = 0;
+    const int most = s->dump ? 0 : n - 1 < s->cache.n_rows ? n - 1 : s->cache.n_rows; /* the last row must be read for its logits */
+    while (same < most && rows[same] == s->cached[same]) same++;
+    s->cache.n_rows = same;
+    memcpy(s->cached + same, rows + same, (size_t)(n - same) * sizeof *rows);
+    out->n_reused_rows = same;
+    return vr_generate_read(g, rows, n, s->logits, e);
+}
+
+/* Show what the id adds to the answer. *go_on = false: the caller has had enough. */
+static int text_show(vr_session *s, vr_text_stream *stream, int32_t id, bool last, const vr_ask_options *options, bool *go_on,
+                     vr_err *e)
+{
+    const vr_string piece = id >= 0 ? vr_tokenizer_piece(s->model->tokenizer, id) : (vr_string){ "", 0 };
+    char *whole = malloc(3 * (piece.n_bytes + 4));
+    if (!whole) return vr_fail(e, VR_ERR_LIMIT, "not enough memory for the answer");
+    const size_t n_bytes = vr_text_stream_push(stream, piece.data, piece.n_bytes, last, whole);
+    const char *shown;
+    size_t n_shown;
+    const int rc = vr_answer_push(&s->answer_text, whole, n_bytes, last, &shown, &n_shown, e);
+    free(whole);
+    if (rc == VR_OK && n_shown > 0 && options->text) *go_on = options->text(options->cookie, shown, n_shown);
+    return rc;
+}
+
+static int answer_generate(vr_session *s, const vr_generate *g, const vr_ask_options *options, vr_answer *out, vr_err *e)
+{
+    const int V = vr_llama_config_get(s->model->llama)->vocab;
+    vr_sampler sampler;
+    vr_text_stream stream = { .n_pending = 0 };
+    bool go_on = true;
+    vr_sampler_open(&sampler, &options->sampling);
+    vr_answer_begin(&s->answer_text, vr_prompt_cut(s->prompt), vr_prompt_after(s->prompt));
+    s->answer_ids.count = 0;
+    out->stop = VR_STOP_LENGTH;
+    while (s->answer_ids.count < options->n_predict) {
+        vr_dump_f32(s->dump, "decoder.step_logits", s->logits, 2, (const int64_t[2]){ 1, V });
+        const int32_t id = vr_sampler_next(&sampler, s->logits, V, s->answer_ids.data, s->answer_ids.count, &s->scratch);
+        VR_TRY(vr_ids_push(&s->answer_ids, id, e));
+        vr_dump_i32(s->dump, "answer.ids", &id, 1, (const int64_t[1]){ 1 });
+        VR_TRY(text_show(s, &stream, id, false, options, &go_on, e));
+        if (vr_prompt_stops(s->prompt, s->answer_ids.data, s->answer_ids.count)) {
+            out->stop = VR_STOP_END;
+            break;
+        }
+        if (!go_on || asked_to_stop(s)) {
+            out->stop = VR_STOP_CALLER;
+            break;
+        }
+        if (s->answer_ids.count == options->n_predict) break;
+        s->cached[s->cache.n_rows] = id;
+        VR_TRY(vr_generate_next(g, id, s->logits, e));
+    }
+    return text_show(s, &stream, -1, true, options, &go_on, e);
+}
+
+static int turn_answer(vr_session *s, const vr_ask_options *options, vr_answer *out, vr_err *e)
+{
+    const vr_generate g = { .llama = s->model->llama,
+                            .run = &s->run,
+                            .cache = &s->cache,
+                            .clip_rows = s->view.rows,
+                            .cancelled = asked_to_stop,
+                            .progress = prompt_progress,
+                            .cookie = s };
+    vr_ids rows = { 0 };
+    const double start = vr_clock();
+    int rc = rows_make(s, s->turns, s->n_turns, &rows, e);
+    if (rc == VR_OK) rc = rows_dropped(s, &rows, options->n_predict, &out->n_dropped_rows, e);
+    if (rc == VR_OK && out->n_dropped_rows > 0)
+        vr_log_print(&s->model->hooks.log, VR_LOG_WARN, "the conversation exceeds the context: its first %d of %d tokens are dropped",
+                     out->n_dropped_rows, rows.count);
+    out->n_prompt_rows = rows.count - out->n_dropped_rows;
+    if (rc == VR_OK) rc = prompt_read(s, &g, rows.data + out->n_dropped_rows, out->n_prompt_rows, out, e);
+    vr_ids_free(&rows);
+    if (rc != VR_OK) return rc;
+    const double read = vr_clock();
+    out->prompt_seconds = read - start;
+    vr_hooks_timing(&s->model->hooks, "prompt", out->prompt_seconds, out->n_prompt_rows - out->n_reused_rows, "tokens");
+    rc = answer_generate(s, &g, options, out, e);
+    out->answer_seconds = vr_clock() - read;
+    if (rc == VR_OK) vr_hooks_timing(&s->model->hooks, "answer", out->answer_seconds, s->answer_ids.count, "tokens");
+    return rc;
+}
+
+int vr_session_ask(vr_session *s, const char *question, const vr_ask_options *options, vr_answer *out, vr_err *e)
+{
+    *out = (vr_answer){ 0 };
+    VR_TRY(turn_push(s, question, e));
+    if (s->dump && s->dump_turns) {
+        char prefix[32];
+        snprintf(prefix, sizeof prefix, "turn%d.", s->n_turns);
+        vr_dump_prefix(s->dump, prefix);
+    }
+    const size_t mark = vr_arena_mark(&s->scratch);
+    int rc = turn_answer(s, options, out, e);
+    vr_arena_release(&s->scratch, mark);
+    vr_text_clear(&s->answer);
+    if (rc == VR_OK) rc = vr_answer_final(&s->answer_text, &s->answer, e);
+    char *kept = rc == VR_OK ? strdup(vr_text_string(&s->answer)) : NULL;
+    if (rc == VR_OK && !kept) rc = vr_fail(e, VR_ERR_LIMIT, "not enough memory for the answer");
+    if (rc != VR_OK) { /* the question was not answered: the conversation is as it was */
+        turn_pop(s);
+        return rc;
+    }
+    s->turns[s->n_turns - 1].answer = kept;
+    out->text = vr_text_string(&s->answer);
+    out->ids = s->answer_ids.data;
+    out->n_ids = s->answer_ids.count;
+    return VR_OK;
+}

@@ -1,0 +1,249 @@
+/*
+ * pipeline.c - the whole run on one screen: open, plan, watch. What is asked afterwards: ask.c.
+ *
+ *   weights -> system, tokenizer, decoder          vr_model_open
+ *   video -> scan -> view, memory planned          vr_session_open
+ *   frames and sound -> rows of the decoder        vr_session_watch
+ *   question -> rows -> answer                     vr_session_ask (ask.c)
+ *
+ * The plan runs the code of the run over a backend that does nothing (kernels/backend.h) and so measures its scratch memory.
+ */
+#include "session.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/limits.h"
+
+static int recipe_read(vr_model *m, vr_err *e)
+{
+    const vr_weights *w = m->weights;
+    vr_recipe *r = &m->recipe;
+    vr_string name;
+    VR_TRY(vr_weights_string(w, &name, e, "general.name"));
+    VR_TRY(vr_text_append(&m->name, name.data, name.n_bytes, e));
+    VR_TRY(vr_prompt_names(w, &m->template_names, &m->template_default, e));
+    VR_TRY(vr_weights_float(w, &r->sampling.temperature, e, "sampling.temperature"));
+    VR_TRY(vr_weights_float(w, &r->sampling.top_p, e, "sampling.top_p"));
+    VR_TRY(vr_weights_float(w, &r->sampling.repetition_penalty, e, "sampling.repetition_penalty"));
+    VR_TRY(vr_weights_int(w, &r->sampling.top_k, 0, VR_MAX_VOCAB, e, "sampling.top_k"));
+    VR_TRY(vr_weights_int(w, &r->n_predict, 1, VR_MAX_CONTEXT, e, "sampling.predict"));
+    VR_TRY(vr_weights_int(w, &r->context, 2, VR_MAX_CONTEXT, e, "prompt.context"));
+    const int positions = vr_llama_config_get(m->llama)->context;
+    if (r->context > positions) r->context = positions;
+    r->system = m->system->name;
+    r->name = vr_text_string(&m->name);
+    r->templates = vr_text_string(&m->template_names);
+    r->template_name = vr_text_string(&m->template_default);
+    r->cpu_level = vr_cpu_level(m->backend);
+    m->system->recipe(m->state, r);
+    return VR_OK;
+}
+
+static int model_bind(vr_model *m, vr_err *e)
+{
+    vr_string name;
+    VR_TRY(vr_weights_string(m->weights, &name, e, "vidrun.system"));
+    m->system = vr_system_find(name);
+    if (!m->system)
+        return vr_fail(e, VR_ERR_WEIGHTS, "%s: vidrun.system is none of: %s", vr_weights_path(m->weights), vr_system_names());
+    VR_TRY(m->system->open(&m->state, m->weights, e));
+    m->llama = m->system->decoder(m->state);
+    VR_TRY(vr_tokenizer_open(&m->tokenizer, m->weights, e));
+    const int pieces = vr_tokenizer_vocab(m->tokenizer), rows = vr_llama_config_get(m->llama)->vocab;
+    if (pieces > rows)
+        return vr_fail(e, VR_ERR_WEIGHTS, "%s: %d tokens, but the table has %d rows", vr_weights_path(m->weights), pieces, rows);
+    return recipe_read(m, e);
+}
+
+int vr_model_open(vr_model **out, const char *path, const vr_model_options *options, vr_err *e)
+{
+    *out = NULL;
+    vr_model *m = calloc(1, sizeof *m);
+    if (!m) return vr_fail(e, VR_ERR_LIMIT, "not enough memory for the model");
+    m->hooks = options->hooks;
+    int rc = vr_backend_open_cpu(&m->backend, &options->cpu, e);
+    if (rc == VR_OK) rc = vr_weights_open(&m->weights, path, e);
+    if (rc == VR_OK) rc = model_bind(m, e);
+    if (rc != VR_OK) {
+        vr_model_free(m);
+        return rc;
+    }
+    const int n_unused = vr_weights_unused(m->weights, &m->hooks.log);
+    if (n_unused) vr_log_print(&m->hooks.log, VR_LOG_WARN, "%s: %d tensors are not used", path, n_unused);
+    *out = m;
+    return VR_OK;
+}
+
+void vr_model_free(vr_model *m)
+{
+    if (!m) return;
+    if (m->system) m->system->free(m->state);
+    vr_tokenizer_free(m->tokenizer);
+    vr_weights_free(m->weights);
+    vr_backend_free(m->backend);
+    vr_text_free(&m->name);
+    vr_text_free(&m->template_names);
+    vr_text_free(&m->template_default);
+    free(m);
+}
+
+void vr_model_recipe(const vr_model *model, vr_recipe *out)
+{
+    *out = model->recipe;
+}
+
+/* The run of watch and of the longest part of a prompt over a backend that does nothing: s->scratch_bytes. */
+static int memory_plan(vr_session *s, vr_err *e)
+{
+    const vr_llama_config *c = vr_llama_config_get(s->model->llama);
+    vr_backend *nothing;
+    vr_arena counted;
+    vr_view view = s->view;
+    VR_TRY(vr_backend_open_plan(&nothing, e));
+    vr_arena_plan(&counted);
+    vr_run run = { .be = nothing, .scratch = &counted, .host = &counted, .dump = s->dump };
+    view.rows = vr_arena_floats(&counted, (size_t)(view.n_audio_rows + view.n_video_rows) * (size_t)c->width);
+    const size_t mark = vr_arena_mark(&counted);
+    const vr_hooks silent = { 0 };
+    int rc = s->model->system->watch(s->model->state, &run, s->source, &view, &silent, e);
+    vr_arena_release(&counted, mark);
+    if (rc == VR_OK) {
+        vr_kvcache cache = { .k = vr_arena_floats(&counted, 0), .v = vr_arena_floats(&counted, 0), .n_layers = c->n_layers };
+        const int T = s->context < VR_LLAMA_ROWS ? s->context : VR_LLAMA_ROWS;
+        float *x = vr_arena_floats(&counted, (size_t)T * (size_t)c->width);
+        float *logits = vr_arena_floats(&counted, (size_t)c->vocab);
+        vr_llama_forward(s->model->llama, &run, &cache, x, T, logits);
+        vr_arena_release(&counted, mark);
+        vr_arena_floats(&counted, (size_t)c->vocab); /* of the sampler: values and ids */
+        vr_arena_alloc(&counted, (size_t)c->vocab, sizeof(int32_t));
+    }
+    s->scratch_bytes = counted.peak;
+    vr_backend_free(nothing);
+    return rc;
+}
+
+static int memory_check(const vr_session *s, vr_err *e)
+{
+    const long pages = sysconf(_SC_PHYS_PAGES), page = sysconf(_SC_PAGESIZE);
+    const size_t needed = s->scratch_bytes + s->cache_bytes;
+    if (pages <= 0 || page <= 0 || needed / (size_t)page < (size_t)pages) return VR_OK;
+    return vr_fail(e, VR_ERR_LIMIT, "%zu MB of working memory are needed beside the weights; this machine has %zu MB",
+                   needed >> 20, (size_t)pages * (size_t)page >> 20);
+}
+
+static int options_copy(vr_session *s, const vr_watch_options *o, vr_err *e)
+{
+    s->dump_turns = o->dump_turns;
+    if (o->system_text) {
+        s->system_text = strdup(o->system_text);
+        if (!s->system_text) return vr_fail(e, VR_ERR_LIMIT, "not enough memory for the system text");
+    }
+    return VR_OK;
+}
+
+static int session_prepare(vr_session *s, const char *video, const vr_watch_options *options, const char *question, vr_err *e)
+{
+    const vr_model *m = s->model;
+    const vr_llama_config *c = vr_llama_config_get(m->llama);
+    const double start = vr_clock();
+    VR_TRY(options_copy(s, options, e));
+    VR_TRY(vr_prompt_open(&s->prompt, m->weights, options->template_name, m->tokenizer, e));
+    VR_TRY(vr_source_open(&s->source, video, &m->hooks.log, e));
+    vr_source_info info;
+    vr_source_info_get(s->source, &info);
+    s->n_frames_total = info.n_frames;
+    s->view.image = options->image || info.is_image;
+    VR_TRY(m->system->plan(m->state, s->source, options, &s->view, e));
+    vr_hooks_timing(&m->hooks, "scan", vr_clock() - start, info.n_frames, "frames");
+    VR_TRY(vr_session_budget(s, question, options->n_predict ? options->n_predict : m->recipe.n_predict, e));
+    if (options->dump_dir) VR_TRY(vr_dump_open(&s->dump, options->dump_dir, e));
+    VR_TRY(memory_plan(s, e));
+    s->cache_bytes = vr_kvcache_bytes(c->n_layers, s->context, c->n_kv_heads * c->head_dim);
+    return memory_check(s, e);
+}
+
+int vr_session_open(vr_session **out, vr_model *model, const char *video, const vr_watch_options *options, const char *question,
+                    vr_err *e)
+{
+    *out = NULL;
+    vr_session *s = calloc(1, sizeof *s);
+    if (!s) return vr_fail(e, VR_ERR_LIMIT, "not enough memory for the session");
+    s->model = model;
+    s->context = model->recipe.context;
+    const int rc = session_prepare(s, video, options, question, e);
+    if (rc != VR_OK) {
+        vr_session_close(s, NULL);
+        return rc;
+    }
+    *out = s;
+    return VR_OK;
+}
+
+void vr_session_plan(const vr_session *s, vr_plan *out)
+{
+    const size_t width = (size_t)vr_llama_config_get(s->model->llama)->width;
+    *out = (vr_plan){
+        .n_frames_total = s->n_frames_total,
+        .n_frames = s->view.n_frames,
+        .frame_indices = s->view.frame_indices,
+        .frame_seconds = s->view.frame_seconds,
+        .n_clips = s->view.n_clips,
+        .n_video_rows = s->view.n_video_rows,
+        .n_audio_rows = s->view.n_audio_rows,
+        .n_prompt_rows = s->n_planned_rows,
+        .context = s->context,
+        .weights_bytes = vr_weights_file_bytes(s->model->weights),
+        .scratch_bytes = s->scratch_bytes,
+        .cache_bytes = s->cache_bytes,
+        .rows_bytes = (size_t)(s->view.n_audio_rows + s->view.n_video_rows) * width * sizeof(float),
+    };
+}
+
+static void frames_dump(const vr_session *s)
+{
+    for (int i = 0; i < s->view.n_frames && !s->view.image; i++) {
+        const int32_t index = (int32_t)s->view.frame_indices[i];
+        vr_dump_i32(s->dump, "input.frame_indices", &index, 1, (const int64_t[1]){ 1 });
+    }
+}
+
+int vr_session_watch(vr_session *s, vr_err *e)
+{
+    vr_model *m = s->model;
+    const vr_llama_config *c = vr_llama_config_get(m->llama);
+    VR_TRY(vr_arena_open(&s->scratch, s->scratch_bytes, e));
+    VR_TRY(vr_kvcache_open(&s->cache, c->n_layers, s->context, c->n_kv_heads * c->head_dim, e));
+    s->cached = malloc((size_t)s->context * sizeof *s->cached);
+    s->logits = malloc((size_t)c->vocab * sizeof *s->logits);
+    if (!s->cached || !s->logits) return vr_fail(e, VR_ERR_LIMIT, "not enough memory for the session");
+    s->run = (vr_run){ .be = m->backend, .scratch = &s->scratch, .host = &s->scratch, .dump = s->dump };
+    s->view.rows = vr_arena_floats(&s->scratch, (size_t)(s->view.n_audio_rows + s->view.n_video_rows) * (size_t)c->width);
+    frames_dump(s);
+    VR_TRY(m->system->watch(m->state, &s->run, s->source, &s->view, &m->hooks, e));
+    vr_source_free(s->source); /* the clip is rows now */
+    s->source = NULL;
+    return VR_OK;
+}
+
+int vr_session_close(vr_session *s, vr_err *e)
+{
+    if (!s) return VR_OK;
+    vr_session_reset(s);
+    vr_prompt_free(s->prompt);
+    vr_source_free(s->source);
+    vr_view_free(&s->view);
+    vr_kvcache_close(&s->cache);
+    vr_arena_close(&s->scratch);
+    vr_answer_free(&s->answer_text);
+    vr_text_free(&s->answer);
+    vr_ids_free(&s->answer_ids);
+    free(s->system_text);
+    free(s->cached);
+    free(s->logits);
+    const int rc = vr_dump_close(s->dump, e);
+    free(s);
+    return rc;
+}

@@ -1,0 +1,52 @@
+/*
+ * system.h - what a published system is to the pipeline: it decides what is looked at and turns it into rows of the decoder.
+ *
+ *   open -> plan (what will be looked at: nothing decoded) -> watch (frames and sound -> rows)
+ *
+ * One table a system, found by the key vidrun.system. Only src/systems knows that there are several.
+ */
+#ifndef VR_SYSTEM_H
+#define VR_SYSTEM_H
+
+#include "decode/llama.h"
+#include "media/source.h"
+#include "vidrun.h"
+
+/* What of a clip is looked at, and what became of it. Arrays are owned (vr_view_free); rows belong to the session. */
+typedef struct vr_view {
+    bool image;
+    int n_frames;
+    int64_t *frame_indices; /* [n_frames] ascending */
+    double *frame_seconds;  /* [n_frames] */
+    int n_clips;            /* of sound to be listened to; watch sets 0 where nothing could be heard */
+    int n_audio_rows, n_video_rows;
+    float *rows;            /* [n_audio_rows + n_video_rows, Dl] in backend memory, audio rows first */
+} vr_view;
+
+void vr_view_free(vr_view *view);
+
+typedef struct vr_system {
+    const char *name; /* value of vidrun.system */
+    int (*open)(void **state, vr_weights *w, vr_err *e);
+    void (*free)(void *state);
+    const vr_llama *(*decoder)(const void *state);
+    void (*recipe)(const void *state, vr_recipe *out); /* fills n_frames, n_frames_max and hears */
+    /* Fills all of view but rows. */
+    int (*plan)(const void *state, const vr_source *source, const vr_watch_options *options, vr_view *view, vr_err *e);
+    /* Fills view->rows; with a planning backend it takes the same scratch memory but reads no media. */
+    int (*watch)(const void *state, vr_run *run, vr_source *source, vr_view *view, const vr_hooks *hooks, vr_err *e);
+} vr_system;
+
+/* NULL: no such system. */
+const vr_system *vr_system_find(vr_string name);
+/* Names of all systems, separated by blanks. */
+const char *vr_system_names(void);
+
+/* Helpers of systems. */
+void vr_hooks_progress(const vr_hooks *hooks, const char *stage, int64_t done, int64_t total);
+void vr_hooks_timing(const vr_hooks *hooks, const char *stage, double seconds, int64_t count, const char *unit);
+int vr_hooks_check(const vr_hooks *hooks, vr_err *e); /* VR_ERR_CANCEL when the caller asked to stop */
+
+extern const vr_system vr_system_video_llama;
+
+#endif
