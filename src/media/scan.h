@@ -1,0 +1,40 @@
+/*
+ * scan.h - times of all packets of a video stream, from one pass over the file.
+ *
+ *   packets -> pts -> sorted: index i of a frame = i-th packet in order of presentation
+ *           -> key packets: where decoding may start
+ *
+ * Every packet counts, shown or not, as decord does. Ref: decord src/video/video_reader.cc IndexKeyframes.
+ * Trap: where any packet has no pts (raw streams, AVI), times cannot name frames: timed = false, and frames are counted instead.
+ */
+#ifndef VR_SCAN_H
+#define VR_SCAN_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "media/demux.h"
+
+typedef struct vr_scan_key {
+    int64_t pts, dts; /* dts: pts where the packet has none */
+} vr_scan_key;
+
+typedef struct vr_scan {
+    int64_t *pts; /* [n] ascending; owned */
+    int64_t n, pts_room;
+    vr_scan_key *keys; /* [n_keys] ascending by pts; owned */
+    int64_t n_keys, keys_room;
+    bool timed;
+    bool cut_short; /* the file broke off, or its last packet is incomplete */
+} vr_scan;
+
+/* stream must be selected. A still picture is one frame, whatever follows it. */
+int vr_scan_run(vr_scan *out, vr_demuxer *demuxer, int stream, vr_err *e);
+void vr_scan_free(vr_scan *scan); /* frees the arrays only */
+
+/* Index of the last frame shown at or before pts, -1 when there is none. */
+int64_t vr_scan_find(const vr_scan *scan, int64_t pts);
+/* The last key packet shown at or before pts; NULL when there is none. */
+const vr_scan_key *vr_scan_key_before(const vr_scan *scan, int64_t pts);
+
+#endif
