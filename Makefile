@@ -1,39 +1,133 @@
-# vidrun: see README.md; `make help` lists the targets.
-BUILD ?= build
-CC ?= cc
-CFLAGS ?= -O2 -g
-PKGS := libavformat libavcodec libswscale libswresample libavutil openblas
-STD := -std=c11 -Isrc -I. -D_POSIX_C_SOURCE=200809L
+# vidrun. `make demo` and `make check` are all that is needed on a fresh Debian or Ubuntu machine; `make help` lists the rest.
+
+BUILD   ?= build
+CFLAGS  ?= -O2 -g
+prefix  ?= /usr/local
+bindir  ?= $(prefix)/bin
+datadir ?= $(prefix)/share
+GOLDEN  ?= ../shared/golden
+INSTALL ?= install
+
+.DEFAULT_GOAL := all
+
+# --- what is missing: `check`, `demo`, `parity` install it (or print the one line to type), other goals only say so
+PACKAGE_GOALS := check check-quick demo parity asan ubsan tsan bench fuzz
+ifneq ($(filter $(PACKAGE_GOALS),$(MAKECMDGOALS)),)
+ifneq ($(shell tools/packages.sh install 1>&2 && echo done),done)
+$(error packages are missing, see above)
+endif
+else ifneq ($(filter-out clean help uninstall format,$(or $(MAKECMDGOALS),all)),)
+ifneq ($(shell tools/packages.sh build 1>&2 && echo done),done)
+$(error packages are missing, see above)
+endif
+endif
+
+PKGS       := libavformat libavcodec libswscale libswresample libavutil openblas
+PKG_CFLAGS := $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
+PKG_LIBS   := $(shell pkg-config --libs $(PKGS) 2>/dev/null) -lm -lpthread
+CHECK_LIBS  = $(shell pkg-config --libs check)
+PYTHON     ?= $(shell tools/packages.sh python)
+
+STD  := -std=c11 -D_POSIX_C_SOURCE=200809L -Isrc -I. -DVR_DATADIR='"$(datadir)/vidrun"'
 WARN := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wdouble-promotion -Wstrict-prototypes -Wmissing-prototypes -Wvla \
         -Wundef -Wcast-qual -Wwrite-strings -Wformat=2 -Wpointer-arith
-PKG_CFLAGS := $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
-PKG_LIBS := $(shell pkg-config --libs $(PKGS) 2>/dev/null)
-LIB_SRC := $(wildcard src/*.c src/base/*.c src/media/*.c src/encode/*.c src/compress/*.c src/project/*.c src/decode/*.c src/text/*.c \
-             src/systems/*.c src/cli/*.c kernels/cpu/*.c kernels/ref/*.c kernels/x86/*.c)
-LIB_SRC := $(filter-out src/main.c,$(LIB_SRC))
-LIB_OBJ := $(LIB_SRC:%.c=$(BUILD)/%.o)
-all: $(BUILD)/vidrun
-# instruction sets per object, chosen at run time
-$(BUILD)/kernels/x86/%_avx2.o: ISA := -mavx2 -mfma -mf16c
+
+LIB_SRC  := $(filter-out src/main.c,$(wildcard src/*.c src/*/*.c)) $(wildcard kernels/cpu/*.c kernels/ref/*.c kernels/check/*.c)
+MACHINE  := $(shell $(CC) -dumpmachine)
+ifneq ($(findstring x86_64,$(MACHINE)),)
+LIB_SRC  += $(wildcard kernels/x86/*.c)
+endif
+LIB_OBJ  := $(LIB_SRC:%.c=$(BUILD)/%.o)
+LIB      := $(BUILD)/libvidrun.a
+PROGRAMS := $(BUILD)/vidrun $(BUILD)/vidrun-inspect $(BUILD)/vidrun-bench
+TESTS    := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/unit/*_test.c tests/check/*_test.c))
+REPLAYS  := $(patsubst %.c,$(BUILD)/%_replay,$(filter-out tests/fuzz/replay.c,$(wildcard tests/fuzz/*.c)))
+
+all: $(PROGRAMS) $(BUILD)/vidrun.1 ## build the programs into build/
+
+# --- objects; instruction sets per object, chosen at run time (kernels/cpu/select.c)
+$(BUILD)/kernels/x86/%_avx2.o:   ISA := -mavx2 -mfma -mf16c
 $(BUILD)/kernels/x86/%_avx512.o: ISA := -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx2 -mfma -mf16c
-$(BUILD)/kernels/ref/%.o: ISA := -ffp-contract=off
-$(BUILD)/%.o: %.c
+$(BUILD)/kernels/ref/%.o:        ISA := -ffp-contract=off
+
+$(BUILD)/%.o: %.c Makefile
 	@mkdir -p $(@D)
-	$(CC) $(STD) $(WARN) $(PKG_CFLAGS) $(CFLAGS) $(ISA) -MMD -MP -c $< -o $@
-$(BUILD)/libvidrun.a: $(LIB_OBJ)
+	$(CC) $(STD) $(WARN) $(PKG_CFLAGS) $(CPPFLAGS) $(CFLAGS) $(ISA) -MMD -MP -c $< -o $@
+
+$(LIB): $(LIB_OBJ)
 	@rm -f $@
 	$(AR) rcs $@ $^
-$(BUILD)/vidrun: $(BUILD)/src/main.o $(BUILD)/libvidrun.a
-	$(CC) $(CFLAGS) $(LDFLAGS) $^ $(PKG_LIBS) -lm -lpthread -o $@
--include $(LIB_OBJ:.o=.d)
-# each tests/*/*_test.c is one Check program, run from the root
-TESTS := $(wildcard tests/unit/*_test.c tests/check/*_test.c)
-TEST_BIN := $(TESTS:%.c=$(BUILD)/%)
-CHECK_LIBS := $(shell pkg-config --libs check 2>/dev/null)
-$(BUILD)/tests/%_test: $(BUILD)/tests/%_test.o $(BUILD)/libvidrun.a
-	$(CC) $(CFLAGS) $(LDFLAGS) $^ $(CHECK_LIBS) $(PKG_LIBS) -lm -lpthread -o $@
-check: all $(TEST_BIN)
-	@set -e; for t in $(TEST_BIN); do $$t; done
--include $(TEST_BIN:=.d)
-.PHONY: all check
+
+$(BUILD)/vidrun: $(BUILD)/src/main.o $(LIB)
+	$(CC) $(CFLAGS) $(LDFLAGS) $^ $(PKG_LIBS) -o $@
+$(BUILD)/vidrun-inspect: $(BUILD)/tools/inspect.o $(LIB)
+	$(CC) $(CFLAGS) $(LDFLAGS) $^ $(PKG_LIBS) -o $@
+$(BUILD)/vidrun-bench: $(BUILD)/bench/bench.o $(LIB)
+	$(CC) $(CFLAGS) $(LDFLAGS) $^ $(PKG_LIBS) -o $@
+$(BUILD)/vidrun.1: $(BUILD)/vidrun
+	$< --print-man > $@.part && mv $@.part $@
+
+# --- tests: each tests/*/*_test.c is one Check program, each tests/fuzz/*.c one fuzz target whose corpus is replayed
+$(BUILD)/tests/%_test: $(BUILD)/tests/%_test.o $(LIB)
+	$(CC) $(CFLAGS) $(LDFLAGS) $^ $(CHECK_LIBS) $(PKG_LIBS) -o $@
+$(BUILD)/tests/fuzz/%_replay: $(BUILD)/tests/fuzz/%.o $(BUILD)/tests/fuzz/replay.o $(LIB)
+	$(CC) $(CFLAGS) $(LDFLAGS) $^ $(PKG_LIBS) -o $@
+$(BUILD)/fuzz-%: tests/fuzz/%.c $(LIB_SRC)
+	@mkdir -p $(@D)
+	clang $(STD) $(PKG_CFLAGS) -O1 -g -fsanitize=fuzzer,address,undefined $< $(filter src/base/% src/text/%,$(LIB_SRC)) $(PKG_LIBS) -o $@
+
+TEST_RUN := VIDRUN=$(BUILD)/vidrun VIDRUN_BUILD=$(BUILD) PYTHON=$(PYTHON)
+
+check-c: $(PROGRAMS) $(TESTS) $(REPLAYS) ## the tests in C: units, kernels against level c, replayed fuzz corpora
+	@set -e; for t in $(TESTS); do echo "== $$t"; $(TEST_RUN) $$t; done
+	@set -e; for r in $(REPLAYS); do n=$$(basename $$r _replay); echo "== $$r"; $$r tests/fuzz/corpus/$$n; done
+
+check: check-c ## build and pass every test
+	$(TEST_RUN) tests/run.sh
+
+parity: $(PROGRAMS) ## compare every stage with recorded runs of the published models: make parity GOLDEN=DIR
+	$(PYTHON) tests/parity/parity.py --build $(BUILD) $(GOLDEN)
+
+demo: $(PROGRAMS) ## answer a question about a clip
+	BUILD=$(BUILD) PYTHON=$(PYTHON) tools/demo.sh
+
+bench: $(PROGRAMS) ## kernel microbenchmarks
+	$(BUILD)/vidrun-bench
+
+asan ubsan tsan: ## the tests in C under a sanitizer
+	$(MAKE) BUILD=$(BUILD)-$@ CFLAGS="-O1 -g -fno-omit-frame-pointer -fsanitize=$(SANITIZER_$@)" check-c
+SANITIZER_asan  := address
+SANITIZER_ubsan := undefined -fno-sanitize-recover=undefined
+SANITIZER_tsan  := thread
+
+fuzz: $(BUILD)/fuzz-weights $(BUILD)/fuzz-tokenizer ## fuzz weight reader and tokenizer for five minutes each
+	$(BUILD)/fuzz-weights -max_total_time=300 -close_fd_mask=1 tests/fuzz/corpus/weights
+	$(BUILD)/fuzz-tokenizer -max_total_time=300 -close_fd_mask=1 tests/fuzz/corpus/tokenizer
+
+format: ## clang-format over all sources
+	clang-format -i $(wildcard src/*.[ch] src/*/*.[ch] kernels/*.h kernels/*/*.[ch] tests/*/*.[ch] tools/*.c bench/*.c)
+tidy: ## clang-tidy over all sources
+	clang-tidy --quiet $(LIB_SRC) -- $(STD) $(PKG_CFLAGS)
+
+install: all ## programs, manual, completions and data under $(prefix), below $(DESTDIR)
+	$(INSTALL) -d $(DESTDIR)$(bindir) $(DESTDIR)$(datadir)/man/man1 $(DESTDIR)$(datadir)/bash-completion/completions \
+	    $(DESTDIR)$(datadir)/zsh/site-functions $(DESTDIR)$(datadir)/fish/vendor_completions.d $(DESTDIR)$(datadir)/vidrun
+	$(INSTALL) -m 755 $(BUILD)/vidrun $(BUILD)/vidrun-inspect $(DESTDIR)$(bindir)
+	$(INSTALL) -m 644 $(BUILD)/vidrun.1 $(DESTDIR)$(datadir)/man/man1/vidrun.1
+	$(BUILD)/vidrun --print-completion bash > $(DESTDIR)$(datadir)/bash-completion/completions/vidrun
+	$(BUILD)/vidrun --print-completion zsh > $(DESTDIR)$(datadir)/zsh/site-functions/_vidrun
+	$(BUILD)/vidrun --print-completion fish > $(DESTDIR)$(datadir)/fish/vendor_completions.d/vidrun.fish
+	@if [ -f weights/demo.bin ]; then $(INSTALL) -m 644 weights/demo.bin $(DESTDIR)$(datadir)/vidrun/demo.bin; fi
+uninstall: ## remove what install put there
+	rm -f $(DESTDIR)$(bindir)/vidrun $(DESTDIR)$(bindir)/vidrun-inspect $(DESTDIR)$(datadir)/man/man1/vidrun.1 \
+	    $(DESTDIR)$(datadir)/bash-completion/completions/vidrun $(DESTDIR)$(datadir)/zsh/site-functions/_vidrun \
+	    $(DESTDIR)$(datadir)/fish/vendor_completions.d/vidrun.fish $(DESTDIR)$(datadir)/vidrun/demo.bin
+clean: ## remove the build folders
+	rm -rf $(BUILD) $(BUILD)-asan $(BUILD)-ubsan $(BUILD)-tsan
+
+help: ## this list
+	@sed -n 's/^\([a-z][a-z -]*\):.*## \(.*\)/\1|\2/p' Makefile | awk -F'|' '{printf "make %-18s %s\n", $$1, $$2}'
+
+-include $(LIB_OBJ:.o=.d) $(wildcard $(BUILD)/*/*.d $(BUILD)/tests/*/*.d)
+.PHONY: all check check-c parity demo bench asan ubsan tsan fuzz format tidy install uninstall clean help
 .SECONDARY:
