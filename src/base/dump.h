@@ -1,8 +1,8 @@
 /*
  * dump.h - stages of a run written as NumPy files, for parity with the published model.
  *
- * A stage may arrive in parts (frames in chunks, prompt rows in chunks): every call appends along the first axis and patches the
- * shape in the header. The first error is kept and returned by close (VR_ERR_OTHER): callers need not check each row.
+ * A stage may arrive in parts (chunks of frames, chunks of prompt rows): every call appends along the first axis and patches
+ * the shape in the header. The first error is kept and returned by close (VR_ERR_OTHER): callers need not check each row.
  *
  *   vr_dump_f32 -> DIR/PREFIXname.npy.part -> close: renamed to .npy; after an error: all .part files removed
  *

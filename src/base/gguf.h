@@ -1,5 +1,5 @@
 /*
- * gguf.h - the parsed head of a weight file; internal to weights.c.
+ * gguf.h - the parsed head of a weight file; internal to weights.c and tools/inspect.c.
  *
  *   bytes -> header -> keys [n_keys] -> infos [n_tensors] -> checks -> two name indexes
  *

@@ -39,31 +39,29 @@ static bool printable(uint32_t point)
 const char *vr_utf8_escape(char *out, size_t size, const char *s, size_t n_bytes)
 {
     assert(size >= 8);
-    const size_t room = size - 4; /* "..." and the NUL always fit */
     size_t used = 0, at = 0;
+    size_t cut = 0; /* where "..." and the NUL still fit */
     while (at < n_bytes) {
         uint32_t point = 0;
         const size_t length = vr_utf8_decode(s + at, n_bytes - at, &point);
-        const bool plain = length > 0 && printable(point);
         const size_t take = length > 0 ? length : 1;
         char part[4 * 4 + 1];
-        size_t n = 0;
-        if (plain) {
-            memcpy(part, s + at, length);
-            n = length;
+        size_t n = take;
+        if (length > 0 && printable(point)) {
+            memcpy(part, s + at, take);
         } else {
-            for (size_t i = 0; i < take; i++)
-                n += (size_t)snprintf(part + n, sizeof part - n, "\\x%02x", (unsigned char)s[at + i]);
+            n = 4 * take;
+            for (size_t i = 0; i < take; i++) snprintf(part + 4 * i, 5, "\\x%02x", (unsigned)(unsigned char)s[at + i]);
         }
-        const bool last = at + take == n_bytes;
-        if (used + n > (last ? size - 1 : room)) break;
+        if (used + n > size - 1) break;
         memcpy(out + used, part, n);
         used += n;
         at += take;
+        if (used <= size - 4) cut = used;
     }
     if (at < n_bytes) {
-        memcpy(out + used, "...", 3);
-        used += 3;
+        memcpy(out + cut, "...", 3);
+        used = cut + 3;
     }
     out[used] = '\0';
     return out;
