@@ -122,7 +122,7 @@ static void write_man_option(FILE *file, const vr_option *option)
     for (const char *c = option->name; *c; c++) fputs(*c == '-' ? "\\-" : (const char[]){ *c, '\0' }, file);
     fprintf(file, "%s%s\n", option->argument ? " \\fI" : "", option->argument ? option->argument : "");
     if (option->type == VR_OPTION_INT || option->type == VR_OPTION_NUMBER)
-        snprintf(text, sizeof text, "%s: %s.", option->help, vr_option_range(option, range, sizeof range));
+        snprintf(text, sizeof text, "%s (%s).", option->help, vr_option_range(option, range, sizeof range));
     else
         snprintf(text, sizeof text, "%s.", option->help);
     write_roff(file, text);

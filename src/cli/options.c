@@ -106,7 +106,7 @@ const char *vr_option_range(const vr_option *option, char *text, size_t n_bytes)
         snprintf(text, n_bytes, "a whole number from 0 to 18446744073709551615");
         break;
     case VR_OPTION_CHOICE:
-        snprintf(text, n_bytes, "%s: %s", strchr(option->choices, ' ') ? "one of" : "only", option->choices);
+        snprintf(text, n_bytes, "%s%s", strchr(option->choices, ' ') ? "one of: " : "", option->choices);
         break;
     case VR_OPTION_FLAG:
     case VR_OPTION_TEXT:

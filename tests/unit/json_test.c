@@ -1,0 +1,238 @@
+/*
+ * json_test.c - JSON strings and numbers, text made safe for terminals, prompts read from streams.
+ */
+#include <check.h>
+#include <errno.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/limits.h"
+#include "cli/json.h"
+#include "cli/output.h"
+#include "cli/prompts.h"
+
+static char *text;
+static size_t n_bytes;
+static FILE *memory;
+
+static void open_memory(void)
+{
+    memory = open_memstream(&text, &n_bytes);
+    ck_assert_ptr_nonnull(memory);
+}
+
+static void expect(const char *wanted)
+{
+    ck_assert_int_eq(fclose(memory), 0);
+    ck_assert_str_eq(text, wanted);
+    free(text);
+}
+
+static void string_becomes(const char *value, const char *wanted)
+{
+    open_memory();
+    vr_json j = { memory, false };
+    vr_json_text(&j, NULL, value);
+    expect(wanted);
+}
+
+START_TEST(strings)
+{
+    string_becomes("", "\"\"");
+    string_becomes("a\"b\\c/", "\"a\\\"b\\\\c/\"");
+    string_becomes("\b\f\n\r\t", "\"\\b\\f\\n\\r\\t\"");
+    string_becomes("\x01\x1b\x7f", "\"\\u0001\\u001b\\u007f\"");
+    string_becomes("\xC2\x80\xC2\x9F\xC2\xA0", "\"\\u0080\\u009f\xC2\xA0\"");
+    string_becomes("\xE2\x82\xAC\xF0\x9F\x98\x80", "\"\xE2\x82\xAC\xF0\x9F\x98\x80\"");
+    string_becomes("a\xFFz\xC3", "\"a\xEF\xBF\xBDz\xEF\xBF\xBD\"");
+    string_becomes("\xED\xA0\x80", "\"\xEF\xBF\xBD\xEF\xBF\xBD\xEF\xBF\xBD\""); /* a surrogate */
+    string_becomes(NULL, "null");
+}
+END_TEST
+
+START_TEST(values_and_commas)
+{
+    open_memory();
+    vr_json j = { memory, false };
+    vr_json_open(&j, NULL, '{');
+    vr_json_int(&j, "a", INT64_MIN);
+    vr_json_natural(&j, "b", UINT64_MAX);
+    vr_json_open(&j, "c", '[');
+    vr_json_number(&j, NULL, 0.5);
+    vr_json_number(&j, NULL, (double)0.9f);
+    vr_json_number(&j, NULL, (double)INFINITY);
+    vr_json_number(&j, NULL, (double)NAN);
+    vr_json_close(&j, ']');
+    vr_json_open(&j, "d", '{');
+    vr_json_close(&j, '}');
+    vr_json_text(&j, "e\"", "");
+    vr_json_close(&j, '}');
+    expect("{\"a\":-9223372036854775808,\"b\":18446744073709551615,\"c\":[0.5,0.9,null,null],\"d\":{},\"e\\\"\":\"\"}");
+}
+END_TEST
+
+START_TEST(control_characters_are_made_visible)
+{
+    open_memory();
+    static const char raw[] = "a\x1b[31m\r\n\t\0\x7f\xC2\x9B\xC3\xA9\xFF";
+    vr_output_visible(memory, raw, sizeof raw - 1, "\n\t");
+    expect("a^[[31m^M\n\t^@^?<U+009B>\xC3\xA9\xEF\xBF\xBD");
+    open_memory();
+    vr_output_visible(memory, "a\nb", 3, "");
+    expect("a^Jb");
+}
+END_TEST
+
+START_TEST(output_ends_its_line_once)
+{
+    open_memory();
+    vr_output out;
+    vr_output_open(&out, memory);
+    ck_assert(!out.terminal);
+    ck_assert(vr_output_end_line(&out, false));
+    ck_assert(vr_output_write(&out, "a\x1b", 2));
+    ck_assert(out.line_open);
+    ck_assert(vr_output_end_line(&out, false));
+    ck_assert(vr_output_end_line(&out, false));
+    ck_assert(vr_output_end_line(&out, true));
+    expect("a\x1b\n\n");
+}
+END_TEST
+
+START_TEST(output_keeps_its_first_error)
+{
+    FILE *const full = fopen("/dev/full", "w");
+    if (!full) {
+        printf("SKIP: output_keeps_its_first_error: no /dev/full\n");
+        return;
+    }
+    vr_output out;
+    vr_err e;
+    vr_output_open(&out, full);
+    ck_assert_int_eq(vr_output_result(&out, "the answer", &e), VR_OK);
+    ck_assert(!vr_output_write(&out, "a", 1));
+    ck_assert(!vr_output_write(&out, "b", 1));
+    ck_assert_int_eq(vr_output_result(&out, "the answer", &e), VR_ERR_OTHER);
+    ck_assert_str_eq(e.text, "cannot write the answer: No space left on device");
+    out.error = EPIPE;
+    ck_assert_int_eq(vr_output_result(&out, "the answer", &e), VR_ERR_OTHER);
+    ck_assert_str_eq(e.text, "");
+    fclose(full);
+}
+END_TEST
+
+static FILE *stream_of(const char *bytes, size_t n)
+{
+    FILE *const file = tmpfile();
+    ck_assert_ptr_nonnull(file);
+    ck_assert_uint_eq(fwrite(bytes, 1, n, file), n);
+    rewind(file);
+    return file;
+}
+
+START_TEST(lines_of_questions)
+{
+    static const char bytes[] = "\n  \t\none\r\n\ntwo\r\rx\nlast";
+    FILE *const file = stream_of(bytes, sizeof bytes - 1);
+    vr_prompt p = { 0 };
+    vr_err e;
+    static const char *const wanted[] = { "one", "two\r\rx", "last" };
+    static const int lines[] = { 3, 5, 6 };
+    for (int i = 0; i < 3; i++) {
+        ck_assert_int_eq(vr_prompt_read_question(&p, file, &e), VR_OK);
+        ck_assert(!p.end);
+        ck_assert_str_eq(p.text, wanted[i]);
+        ck_assert_int_eq((int)p.line, lines[i]);
+    }
+    ck_assert_int_eq(vr_prompt_read_question(&p, file, &e), VR_OK);
+    ck_assert(p.end);
+    vr_prompt_free(&p);
+    fclose(file);
+}
+END_TEST
+
+START_TEST(nothing_to_read)
+{
+    FILE *const file = stream_of("\n\n", 2);
+    vr_prompt p = { 0 };
+    vr_err e;
+    ck_assert_int_eq(vr_prompt_read_question(&p, file, &e), VR_OK);
+    ck_assert(p.end);
+    vr_prompt_free(&p);
+    fclose(file);
+}
+END_TEST
+
+START_TEST(lines_that_are_refused)
+{
+    FILE *file = stream_of("good\nba\0d\n", 10);
+    vr_prompt p = { 0 };
+    vr_err e;
+    ck_assert_int_eq(vr_prompt_read_question(&p, file, &e), VR_OK);
+    ck_assert_int_eq(vr_prompt_read_question(&p, file, &e), VR_ERR_USAGE);
+    ck_assert_str_eq(e.text, "standard input, line 2: a NUL byte in the prompt");
+    fclose(file);
+    vr_prompt_free(&p);
+
+    char *const bytes = malloc(VR_MAX_PROMPT + 1);
+    ck_assert_ptr_nonnull(bytes);
+    memset(bytes, 'a', VR_MAX_PROMPT + 1);
+    file = stream_of(bytes, VR_MAX_PROMPT);
+    ck_assert_int_eq(vr_prompt_read_question(&p, file, &e), VR_OK);
+    ck_assert_uint_eq(strlen(p.text), VR_MAX_PROMPT);
+    fclose(file);
+    file = stream_of(bytes, VR_MAX_PROMPT + 1);
+    ck_assert_int_eq(vr_prompt_read_question(&p, file, &e), VR_ERR_LIMIT);
+    ck_assert_str_eq(e.text, "standard input, line 2: the prompt is longer than 1048576 bytes");
+    fclose(file);
+    free(bytes);
+    vr_prompt_free(&p);
+}
+END_TEST
+
+START_TEST(a_prompt_file)
+{
+    char path[] = "/tmp/vidrun-prompt-XXXXXX";
+    const int fd = mkstemp(path);
+    ck_assert_int_ge(fd, 0);
+    ck_assert_int_eq((int)write(fd, "one\n\ntwo\r\n\n", 11), 11);
+    close(fd);
+    vr_prompt p = { 0 };
+    vr_err e;
+    ck_assert_int_eq(vr_prompt_read_file(&p, path, &e), VR_OK);
+    ck_assert_str_eq(p.text, "one\n\ntwo");
+    ck_assert_int_eq(truncate(path, 0), 0);
+    ck_assert_int_eq(vr_prompt_read_file(&p, path, &e), VR_ERR_USAGE);
+    ck_assert_ptr_nonnull(strstr(e.text, "--prompt-file"));
+    ck_assert_ptr_nonnull(strstr(e.text, "the prompt is empty"));
+    unlink(path);
+    ck_assert_int_eq(vr_prompt_read_file(&p, path, &e), VR_ERR_USAGE);
+    ck_assert_ptr_nonnull(strstr(e.text, "No such file"));
+    ck_assert_int_eq(vr_prompt_read_file(&p, "/tmp", &e), VR_ERR_USAGE);
+    ck_assert_ptr_nonnull(strstr(e.text, "Is a directory"));
+    vr_prompt_free(&p);
+}
+END_TEST
+
+int main(void)
+{
+    Suite *const suite = suite_create("json");
+    TCase *const all = tcase_create("text");
+    tcase_add_test(all, strings);
+    tcase_add_test(all, values_and_commas);
+    tcase_add_test(all, control_characters_are_made_visible);
+    tcase_add_test(all, output_ends_its_line_once);
+    tcase_add_test(all, output_keeps_its_first_error);
+    tcase_add_test(all, lines_of_questions);
+    tcase_add_test(all, nothing_to_read);
+    tcase_add_test(all, lines_that_are_refused);
+    tcase_add_test(all, a_prompt_file);
+    suite_add_tcase(suite, all);
+    SRunner *const runner = srunner_create(suite);
+    srunner_run_all(runner, CK_NORMAL);
+    const int n_failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return n_failed > 0;
+}
