@@ -18,6 +18,7 @@ import numpy as np
 import checkpoint
 
 POISON = 1e4
+QFORMER_STD = 0.02  # of the rows inside the Q-Formers: an epsilon of 1e-6 instead of 1e-12 then moves them by 1e-3
 
 
 class Random:
@@ -58,19 +59,19 @@ def vit(r, size):
     return {name: x.astype(np.float16) for name, x in state.items()}
 
 
-def qformer(r, size, prefix, depth, interval, encoder):
-    """interval: layers with i % interval == 0 look at rows of width encoder."""
+def qformer(r, size, prefix, depth, interval, encoder, encoder_std=1.0):
+    """interval: layers with i % interval == 0 look at rows of width encoder, whose numbers are about encoder_std."""
     width, hidden = size["qformer_width"], size["qformer_hidden"]
-    state = r.norm("embeddings.LayerNorm", width, 0.1)
+    state = r.norm("embeddings.LayerNorm", width, QFORMER_STD)
     state["embeddings.position_ids"] = np.arange(24, dtype=np.int64)[None]
     for i in range(depth):
-        parts = [r.linear("intermediate_query.dense", hidden, width, 4.0), r.linear("output_query.dense", width, hidden, 0.1),
-                 r.norm("output_query.LayerNorm", width, 0.1)]
-        for kind, source in (("attention", width),) + ((("crossattention", encoder),) if i % interval == 0 else ()):
-            scale = 10.0 if source == width else 1.0
-            parts += [r.linear(kind + ".self.query", width, width, 12.0), r.linear(kind + ".self.key", width, source, 1.5 * scale),
-                      r.linear(kind + ".self.value", width, source, scale), r.linear(kind + ".output.dense", width, width, 0.1),
-                      r.norm(kind + ".output.LayerNorm", width, 0.1)]
+        parts = [r.linear("intermediate_query.dense", hidden, width, 1 / QFORMER_STD),
+                 r.linear("output_query.dense", width, hidden, QFORMER_STD), r.norm("output_query.LayerNorm", width, QFORMER_STD)]
+        looks = [("attention", width, QFORMER_STD)] + ([("crossattention", encoder, encoder_std)] if i % interval == 0 else [])
+        for kind, source, std in looks:
+            parts += [r.linear(kind + ".self.query", width, width, 1.5 / QFORMER_STD), r.linear(kind + ".self.key", width, source, 1.5 / std),
+                      r.linear(kind + ".self.value", width, source, 1 / std), r.linear(kind + ".output.dense", width, width, QFORMER_STD),
+                      r.norm(kind + ".output.LayerNorm", width, QFORMER_STD)]
         state |= {f"encoder.layer.{i}.{name}": x for part in parts for name, x in part.items()}
     return {f"{prefix}.bert.{name}": x for name, x in state.items()}
 
@@ -99,8 +100,8 @@ def trained(model):
 def vision_language(r, size):
     width = size["qformer_width"]
     state = {"video_query_tokens": r.normal(1, size["video_queries"], width, std=0.02),
-             "video_frame_position_embedding.weight": r.normal(32, width, std=0.03)}
-    state |= qformer(r, size, "video_Qformer", 2, 1, width) | r.linear("llama_proj", size["llama_width"], width, 0.3)
+             "video_frame_position_embedding.weight": r.normal(32, width, std=QFORMER_STD)}
+    state |= qformer(r, size, "video_Qformer", 2, 1, width, QFORMER_STD) | r.linear("llama_proj", size["llama_width"], width, 2.0)
     state |= {"llama_model.model.layers.0.self_attn.rotary_emb.inv_freq": r.poison(16)}
     return trained(state)
 
@@ -109,7 +110,7 @@ def audio_language(r, size):
     width = size["qformer_width"]
     state = {"audio_query_tokens": r.normal(1, size["audio_queries"], width, std=0.02),
              "audio_position_embedding.weight": r.normal(8, size["audio_out"], std=0.5)}
-    state |= qformer(r, size, "audio_Qformer", 2, 1, size["audio_out"]) | r.linear("audio_llama_proj", size["llama_width"], width, 0.3)
+    state |= qformer(r, size, "audio_Qformer", 2, 1, size["audio_out"]) | r.linear("audio_llama_proj", size["llama_width"], width, 2.0)
     state |= {"audio_encoder.modality_preprocessors.text.mask": r.poison(7, 7),
               "audio_encoder.modality_postprocessors.audio.1.log_logit_scale": np.array(np.log(size["audio_scale"]), np.float32)}
     return trained(state)
@@ -136,7 +137,7 @@ def imagebind(r, size):
 
 
 def llama(r, size):
-    """Every tensor is exact in fp16 and in bf16."""
+    """Every tensor is exact in fp16 and in bf16. size["unlikely"]: ids that should rarely be answered."""
     width, hidden = size["llama_width"], size["llama_hidden"]
     head = width // size["llama_heads"]
     state = {"model.embed_tokens.weight": r.normal(size["vocab"], width, std=0.05)}
@@ -147,6 +148,7 @@ def llama(r, size):
                  "input_layernorm": r.normal(width, std=0.2, mean=1.0), "post_attention_layernorm": r.normal(width, std=0.2, mean=1.0)}
         state |= {f"model.layers.{i}.{name}.weight": x for name, x in layer.items()}
     state |= {"model.norm.weight": r.normal(width, std=0.2, mean=1.0), "lm_head.weight": r.matrix(size["vocab"], width, 2.0)}
+    state["lm_head.weight"][size["unlikely"]] *= 0.25
     exact = {name: checkpoint.widen_bf16(checkpoint.narrow_bf16(x)).astype(np.float16) for name, x in state.items()}
     return exact | {"model.layers.0.self_attn.rotary_emb.inv_freq": r.poison(head // 2)}
 

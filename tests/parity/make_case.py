@@ -97,7 +97,7 @@ def check_plans():
     return [plan | {"name": "check-sound"},
             plan | {"name": "check-short-sound", "seed": 102, "clip": clip | short | {"frames": 8, "pixels": "bgr0", "width": 61, "height": 83},
                     "template": "vicuna", "layout": "safetensors", "share": True, "eos_step": 4,
-                    "size": size | {"llama_kv_heads": 2, "llama_eps": 1e-5, "vit_width": 176, "audio_width": 128, "audio_out": 33}},
+                    "size": size | {"llama_kv_heads": 2, "llama_eps": 1e-5, "vit_width": 176, "audio_width": 128, "audio_out": 33, "audio_scale": 150.0}},
             plan | {"name": "check-turns", "seed": 103, "clip": clip | {"frames": 3, "rate": "30000/1001"}, "layout": "bin",
                     "prompt": [QUESTIONS[1], QUESTIONS[3], QUESTIONS[5]], "template": "vicuna",
                     "size": size | {"audio": False, "qformer_width": 128, "queries": 7, "video_queries": 17, "llama_kv_heads": 1}},
@@ -140,13 +140,15 @@ def find_decoder(plan, case, state, encoded, llm):
     (llm / "x").parent.mkdir()
     for name, raw in files.items():
         (llm / name).write_bytes(raw)
-    plan["size"]["vocab"] = len(text_reference.Tokenizer(llm).pieces)
+    types = text_reference.Tokenizer(llm).types
+    plan["size"]["vocab"] = len(types)
+    size = plan["size"] | {"unlikely": [i for i, t in enumerate(types) if t != text_reference.NORMAL]}
     for attempt in range(ATTEMPTS):
         seed = (plan["seed"] << 8) + attempt
         eos = 2
         for _ in range(2):
             shutil.rmtree(llm)
-            case_weights.write_llama(llm, seed, plan["size"], files, plan["layout"], eos)
+            case_weights.write_llama(llm, seed, size, files, plan["layout"], eos)
             full, _, _ = checkpoint.load(llm)
             try:
                 stages, turns = case_reference.converse(state | full, llm, case, encoded)
