@@ -30,7 +30,7 @@ PYTHON     ?= $(shell tools/packages.sh python)
 
 STD  := -std=c11 -D_POSIX_C_SOURCE=200809L -Isrc -I. -DVR_DATADIR='"$(datadir)/vidrun"'
 WARN := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wdouble-promotion -Wstrict-prototypes -Wmissing-prototypes -Wvla \
-        -Wundef -Wcast-qual -Wwrite-strings -Wformat=2 -Wpointer-arith
+        -Wundef -Wcast-qual -Wwrite-strings -Wformat=2 -Wpointer-arith $(if $(WERROR),-Werror)
 
 LIB_SRC  := $(filter-out src/main.c,$(wildcard src/*.c src/*/*.c)) $(wildcard kernels/cpu/*.c kernels/ref/*.c kernels/check/*.c)
 MACHINE  := $(shell $(CC) -dumpmachine)
