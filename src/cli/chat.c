@@ -26,19 +26,19 @@ static int write_json(vr_chat *chat, const char *question, const vr_answer *answ
 {
     vr_plan plan;
     vr_session_plan(chat->session, &plan);
-    const vr_turn turn = { .number = chat->n_turns,
-                           .question = question,
-                           .answer = answer,
-                           .recipe = chat->recipe,
-                           .plan = &plan,
-                           .sampling = &chat->sampling,
-                           .timings = chat->report->timings,
-                           .n_timings = chat->report->n_timings };
+    const vr_record record = { .number = chat->n_turns,
+                               .question = question,
+                               .answer = answer,
+                               .recipe = chat->recipe,
+                               .plan = &plan,
+                               .sampling = &chat->sampling,
+                               .timings = chat->report->timings,
+                               .n_timings = chat->report->n_timings };
     char *text = NULL;
     size_t n_bytes = 0;
     FILE *const memory = open_memstream(&text, &n_bytes);
     if (!memory) return vr_fail(e, VR_ERR_OTHER, "no memory for the JSON of an answer");
-    vr_record_turn_json(memory, &turn);
+    vr_record_turn_json(memory, &record);
     const bool whole = !ferror(memory);
     if (fclose(memory) != 0 || !whole) {
         free(text);
@@ -48,15 +48,6 @@ static int write_json(vr_chat *chat, const char *question, const vr_answer *answ
     vr_output_write(chat->output, text, n_bytes);
     free(text);
     return VR_OK;
-}
-
-static void tell_stop(vr_chat *chat, const vr_answer *answer)
-{
-    if (answer->n_dropped_rows > 0)
-        vr_report_line(chat->report, "the oldest %d rows of the prompt did not fit the context and were left out",
-                       answer->n_dropped_rows);
-    if (answer->stop == VR_STOP_LENGTH)
-        vr_report_line(chat->report, "the answer was cut after %d tokens (--predict)", chat->n_predict);
 }
 
 int vr_chat_ask(vr_chat *chat, const char *question, vr_err *e)
@@ -76,7 +67,8 @@ int vr_chat_ask(vr_chat *chat, const char *question, vr_err *e)
     vr_report_erase_bar(chat->report);
     VR_TRY(vr_output_result(chat->output, "the answer", e));
     VR_TRY(rc);
-    tell_stop(chat, &answer);
+    if (answer.stop == VR_STOP_LENGTH)
+        vr_report_line(chat->report, "the answer was cut after %d tokens (--predict)", chat->n_predict);
     return vr_interrupted() ? vr_fail(e, VR_ERR_CANCEL, "interrupted") : VR_OK;
 }
 

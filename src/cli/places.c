@@ -15,8 +15,8 @@
 
 #include "base/limits.h"
 
-#ifndef VR_DATA_DIR
-#define VR_DATA_DIR "/usr/local/share/vidrun" /* the Makefile's PREFIX may say otherwise */
+#ifndef VR_DATADIR
+#define VR_DATADIR "/usr/local/share/vidrun" /* the Makefile's PREFIX may say otherwise */
 #endif
 
 /* Folder of the running program without the slash at its end; "" when the system does not tell. */
@@ -44,7 +44,7 @@ int vr_places_weights(const char *word, char *path, size_t n_bytes, vr_err *e)
         else if (i < 3)
             snprintf(path, n_bytes, "%s/%s", folder, beside[i - 1]);
         else
-            snprintf(path, n_bytes, "%s/demo.bin", VR_DATA_DIR);
+            snprintf(path, n_bytes, "%s/demo.bin", VR_DATADIR);
         if (access(path, R_OK) == 0) return VR_OK;
         const size_t n = strlen(tried);
         snprintf(tried + n, sizeof tried - n, "%s%s", i ? ", " : "", path);

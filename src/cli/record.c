@@ -152,19 +152,19 @@ static void write_timings(vr_json *j, const vr_timing *timings, int n)
     vr_json_close(j, ']');
 }
 
-void vr_record_turn_json(FILE *file, const vr_turn *turn)
+void vr_record_turn_json(FILE *file, const vr_record *record)
 {
     vr_json j = { file, false };
     vr_json_open(&j, NULL, '{');
-    vr_json_int(&j, "turn", turn->number);
-    vr_json_text(&j, "question", turn->question);
-    vr_json_text(&j, "answer", turn->answer->text);
-    vr_json_text(&j, "stop", stop_name(turn->answer->stop));
-    write_rows(&j, turn->answer);
-    write_sampling(&j, turn->sampling);
-    write_plan(&j, turn->plan);
-    write_timings(&j, turn->timings, turn->n_timings);
-    write_model(&j, turn->recipe);
+    vr_json_int(&j, "turn", record->number);
+    vr_json_text(&j, "question", record->question);
+    vr_json_text(&j, "answer", record->answer->text);
+    vr_json_text(&j, "stop", stop_name(record->answer->stop));
+    write_rows(&j, record->answer);
+    write_sampling(&j, record->sampling);
+    write_plan(&j, record->plan);
+    write_timings(&j, record->timings, record->n_timings);
+    write_model(&j, record->recipe);
     vr_json_close(&j, '}');
     fputc('\n', file);
 }

@@ -15,7 +15,7 @@ const char *vr_record_plan_line(const vr_plan *plan, char *text, size_t n_bytes)
 void vr_record_plan_table(FILE *file, const vr_plan *plan);
 void vr_record_plan_json(FILE *file, const vr_recipe *recipe, const vr_plan *plan);
 
-typedef struct vr_turn {
+typedef struct vr_record {
     int number; /* from 1 */
     const char *question;
     const vr_answer *answer;
@@ -24,9 +24,9 @@ typedef struct vr_turn {
     const vr_sampling *sampling;
     const vr_timing *timings; /* [n_timings] since the turn before */
     int n_timings;
-} vr_turn;
+} vr_record;
 
 /* One line. */
-void vr_record_turn_json(FILE *file, const vr_turn *turn);
+void vr_record_turn_json(FILE *file, const vr_record *record);
 
 #endif
