@@ -34,7 +34,7 @@ static const struct {
     unsigned flag; /* of cpuid.h; 0: everywhere */
 } levels[] = {
     { "c", 0 },
-#ifdef VR_X86_LEVELS
+#if defined(__x86_64__)
     { "avx2", VR_CPU_AVX2 },
     { "avx512", VR_CPU_AVX512 },
 #endif
@@ -53,7 +53,7 @@ static void fill(vr_dsp *d, int i)
 {
     FILL(d, c);
     d->tile_rows = 4, d->tile_cols = 8, d->k_block = VR_MAX_WIDTH; /* one block: a whole sum in double */
-#ifdef VR_X86_LEVELS
+#if defined(__x86_64__)
     if (i < 1) return;
     FILL(d, avx2);
     d->tile_rows = 6, d->tile_cols = 16, d->k_block = 512;

@@ -1,0 +1,10 @@
+/*
+ * activation_avx512.c - activations and softmax with AVX-512: activation_body.h on the vectors of vec_avx512.h.
+ */
+#if defined(__x86_64__)
+#include "kernels/x86/vec_avx512.h"
+
+#include "kernels/x86/activation_body.h"
+#else
+typedef int vr_no_activation_avx512; /* an object without a declaration is not C */
+#endif

@@ -1,0 +1,10 @@
+/*
+ * gemm_avx2.c - the matrix product with AVX2: gemm_body.h on the vectors of vec_avx2.h.
+ */
+#if defined(__x86_64__)
+#include "kernels/x86/vec_avx2.h"
+
+#include "kernels/x86/gemm_body.h"
+#else
+typedef int vr_no_gemm_avx2; /* an object without a declaration is not C */
+#endif
