@@ -31,7 +31,8 @@ import checkpoint
 import text_reference
 
 GOLDEN = pathlib.Path(__file__).resolve().parents[1] / "golden/video-llama-v/checkpoint.tar.xz"
-TOKENIZER_FILES = ("tokenizer.model", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
+TOKENIZER_FILES = ("tokenizer.model", "tokenizer_config.json")
+PAD_FILES = ("special_tokens_map.json", "added_tokens.json")  # of Vicuna v0: one more row, [PAD]
 GAP = 0.01
 ATTEMPTS = 60
 LIMITS = {"input.pixels": 2e-6, "input.wave": 2e-6, "input.mel": 5e-5, "qformer.embed": 2e-6, "video_qformer.embed": 2e-6,
@@ -107,10 +108,11 @@ def check_plans():
                     "share": True, "size": size | {"patch": 32, "vit_depth": 1}}]
 
 
-def tokenizer_files():
+def tokenizer_files(template):
+    names = TOKENIZER_FILES + (PAD_FILES if template == "vicuna" else ())
     with tarfile.open(GOLDEN) as tar:
         members = {pathlib.PurePosixPath(m.name).name: m for m in tar.getmembers()}
-        return {name: tar.extractfile(members[name]).read() for name in TOKENIZER_FILES}
+        return {name: tar.extractfile(members[name]).read() for name in names}
 
 
 def stage_entries(case_dir, stages):
@@ -136,7 +138,7 @@ def good_answers(turns):
 
 def find_decoder(plan, case, state, encoded, llm):
     """Writes the decoder of the first seed whose answers are clear and plain -> (stages, turns)."""
-    files = tokenizer_files()
+    files = tokenizer_files(plan["template"])
     (llm / "x").parent.mkdir()
     for name, raw in files.items():
         (llm / name).write_bytes(raw)

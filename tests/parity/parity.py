@@ -228,11 +228,23 @@ def parity(args, case, case_dir, levels, record):
     return not failures, worst
 
 
-def write_record(record):
+def merge_record(record, measured):
+    """The record with the levels measured now in place of the old ones; of two cases of one name the larger error counts."""
+    merged, fresh = {case: dict(levels) for case, levels in record.items()}, {}
+    for case, worst in measured:
+        for level, errors in worst.items():
+            known = fresh.setdefault((case, level), {})
+            known.update({name: max(error, known.get(name, 0.0)) for name, error in errors.items()})
+    for (case, level), errors in fresh.items():
+        merged.setdefault(case, {})[level] = errors
+    return merged
+
+
+def write_record(path, record):
     """One line for each stage, so that a change of the record is a readable difference."""
     rounded = {case: {level: {name: float(f"{error:.2g}") for name, error in sorted(errors.items())} for level, errors in levels.items()}
                for case, levels in sorted(record.items())}
-    RECORD.write_text(json.dumps(rounded, indent=1) + "\n")
+    path.write_text(json.dumps(rounded, indent=1) + "\n")
 
 
 def arguments():
@@ -243,7 +255,8 @@ def arguments():
     p.add_argument("--levels", default="c,avx2,avx512", type=lambda s: s.split(","), help="values of VIDRUN_CPU (default: %(default)s)")
     p.add_argument("--threads", default="1,2", type=lambda s: [int(n) for n in s.split(",")], help="default: %(default)s")
     p.add_argument("--extra", default=[], type=shlex.split, help="more arguments for vidrun, e.g. --extra='--gemm openblas'")
-    p.add_argument("--record", action="store_true", help="write the measured errors of cases that pass into record.json")
+    p.add_argument("--record", action="store_true", help="write the measured errors of cases that pass into the record")
+    p.add_argument("--record-file", type=pathlib.Path, default=RECORD, help="default: record.json beside this file")
     p.add_argument("--keep", type=pathlib.Path, help="keep weight files and stages in this folder")
     p.add_argument("-q", "--quiet", action="store_true", help="tables of failing cases only")
     args = p.parse_args()
@@ -256,7 +269,7 @@ def arguments():
 
 def main():
     args = arguments()
-    record = json.loads(RECORD.read_text()) if RECORD.exists() else {}
+    record = json.loads(args.record_file.read_text()) if args.record_file.exists() else {}
     here = processor_flags()
     levels = [level for level in args.levels if FLAGS[level] <= here]
     skipped = len(args.levels) - len(levels)
@@ -264,6 +277,7 @@ def main():
         if level not in levels:
             print(f"level {level}: SKIP this processor lacks {', '.join(sorted(FLAGS[level] - here))}")
     passed = failed = 0
+    measured = []
     for case_dir in find_cases(args.folders):
         case = json.loads((case_dir / "case.json").read_text())
         why = reason_to_skip(case, args.root / "tools/convert")
@@ -273,10 +287,10 @@ def main():
             continue
         ok, worst = parity(args, case, case_dir, levels, record)
         passed, failed = passed + ok, failed + (not ok)
-        if ok and args.record:
-            record.setdefault(case_dir.name, {}).update(worst)
+        if ok:
+            measured.append((case_dir.name, worst))
     if args.record:
-        write_record(record)
+        write_record(args.record_file, merge_record(record, measured))
     print(f"{passed} passed, {failed} failed, {skipped} skipped")
     return 1 if failed or not passed else 0
 
