@@ -1,0 +1,356 @@
+/*
+ * spm.c - SentencePiece BPE with byte fallback (LLaMA 1 and 2, Vicuna): a stretch of text to ids.
+ *
+ *   text -> normalise: dummy blank in front, blank -> U+2581, wrong bytes -> U+FFFD each
+ *        -> symbols: user-defined pieces whole (longest first, never merged), else characters; doubly linked
+ *        -> merges: heap of neighbouring pairs that are a piece; highest score first, then leftmost
+ *        -> ids: piece, or its UTF-8 bytes as byte pieces, or the unknown id
+ *
+ * Ref:   google/sentencepiece bpe_model.cc (SampleEncode), normalizer.cc (Normalize, NormalizePrefix: every malformed byte becomes
+ *        one U+FFFD), sentencepiece_processor.cc (byte fallback; runs of unknown characters are one unknown id).
+ * Trap:  scores order the merges, not ids; pairs in the heap may be stale: they are known by their size.
+ *        An unused piece takes part in merges and is then taken apart again where the pair considered last for its spelling
+ *        was joined, even if that pair was never merged.
+ * Owner: the vocabulary is borrowed; texts, scores and the matcher are owned. Scratch is allocated per stretch, O(n log n) time.
+ */
+#include "text/spm.h"
+
+#include <assert.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/limits.h"
+#include "base/utf8.h"
+#include "text/matcher.h"
+
+#define SCORES      "tokenizer.ggml.scores"
+#define BLANK       "\xe2\x96\x81" /* U+2581 */
+#define BLANK_BYTES 3
+
+struct vr_spm {
+    const vr_vocab *vocab;
+    float *scores;    /* [vocab->count] */
+    vr_string *texts; /* [vocab->count] what a piece adds to a text; in text_bytes or in the weight file */
+    char *text_bytes;
+    vr_matcher user_defined;
+    size_t longest;     /* bytes of the longest piece that a merge can make */
+    int32_t bytes[256]; /* ids of byte pieces; -1: missing */
+    int n_bytes;        /* byte pieces there are; 0: no byte fallback */
+    bool dummy_prefix, has_unused;
+};
+
+typedef struct symbol {
+    int32_t at, n_bytes;    /* in the normalised text; n_bytes 0: merged away */
+    int32_t previous, next; /* -1: none */
+    bool frozen;            /* a user-defined piece */
+} symbol;
+
+typedef struct pair {
+    float score;
+    int32_t left, right; /* symbols */
+    int32_t n_bytes;     /* of both together when the pair was made */
+} pair;
+
+/* Scratch of one stretch. */
+typedef struct work {
+    const vr_spm *spm;
+    char *text;
+    int32_t n_text;
+    symbol *symbols;
+    int32_t n_symbols;
+    pair *heap; /* [2 * n_symbols]: there are fewer first pairs than symbols, and a merge takes one and adds at most two */
+    int32_t n_pairs;
+    int32_t *joined; /* [vocab->count] bytes of the left part of the last pair spelled so; only with unused pieces */
+} work;
+
+/* ---- opening ---- */
+
+static int read_scores(vr_spm *spm, const vr_weights *w, vr_err *e)
+{
+    const int count = spm->vocab->count;
+    int n_scores;
+    VR_TRY(vr_weights_array(w, &n_scores, e, SCORES));
+    if (n_scores != count)
+        return vr_fail(e, VR_ERR_WEIGHTS, "%s: key \"%s\" has %d elements, the vocabulary %d", vr_weights_path(w), SCORES,
+                       n_scores, count);
+    spm->scores = calloc((size_t)count, sizeof *spm->scores);
+    if (!spm->scores) return vr_fail(e, VR_ERR_LIMIT, "not enough memory for %d scores", count);
+    for (int id = 0; id < count; id++) {
+        VR_TRY(vr_weights_array_float(w, SCORES, id, &spm->scores[id], e));
+        if (isnan(spm->scores[id]))
+            return vr_fail(e, VR_ERR_WEIGHTS, "%s: key \"%s\": the score of id %d is not a number", vr_weights_path(w), SCORES,
+                           id);
+    }
+    return VR_OK;
+}
+
+static int read_bytes(vr_spm *spm, const vr_weights *w, vr_err *e)
+{
+    const vr_vocab *v = spm->vocab;
+    for (int b = 0; b < 256; b++) {
+        char name[8];
+        const int n = snprintf(name, sizeof name, "<0x%02X>", (unsigned)b);
+        const int id = vr_vocab_find(v, name, (size_t)n);
+        spm->bytes[b] = id >= 0 && v->types[id] == VR_PIECE_BYTE ? id : -1;
+        if (spm->bytes[b] >= 0) spm->n_bytes++;
+    }
+    if (v->unknown < 0 && spm->n_bytes < 256)
+        return vr_fail(e, VR_ERR_WEIGHTS, "%s: the tokenizer has neither an unknown id nor all 256 byte pieces (only %d)",
+                       vr_weights_path(w), spm->n_bytes);
+    return VR_OK;
+}
+
+/* User-defined pieces are searched for in the text; they and unused ones have a bounded length. */
+static int collect(vr_spm *spm, const vr_weights *w, vr_err *e)
+{
+    const vr_vocab *v = spm->vocab;
+    int n_user_defined = 0;
+    for (int id = 0; id < v->count; id++) {
+        const int type = v->types[id];
+        const size_t n = v->pieces[id].n_bytes;
+        const bool bounded = type == VR_PIECE_USER_DEFINED || type == VR_PIECE_UNUSED;
+        if (bounded && n > VR_VOCAB_SEARCHED_BYTES)
+            return vr_fail(e, VR_ERR_WEIGHTS,
+                           "%s: key \"tokenizer.ggml.tokens\": id %d has type %d and %zu bytes, more than %d",
+                           vr_weights_path(w), id, type, n, VR_VOCAB_SEARCHED_BYTES);
+        if (type == VR_PIECE_USER_DEFINED && n > 0) n_user_defined++;
+        if (type == VR_PIECE_UNUSED) spm->has_unused = true;
+        if ((bounded || type == VR_PIECE_NORMAL) && n > spm->longest) spm->longest = n;
+    }
+    if (n_user_defined == 0) return VR_OK;
+    vr_matcher_entry *entries = malloc((size_t)n_user_defined * sizeof *entries);
+    if (!entries) return vr_fail(e, VR_ERR_LIMIT, "not enough memory for %d user-defined pieces", n_user_defined);
+    for (int id = 0, i = 0; id < v->count; id++)
+        if (v->types[id] == VR_PIECE_USER_DEFINED && v->pieces[id].n_bytes > 0)
+            entries[i++] = (vr_matcher_entry){ .string = v->pieces[id], .value = id };
+    vr_matcher_open(&spm->user_defined, entries, n_user_defined);
+    return VR_OK;
+}
+
+/* Copy a piece with blanks for U+2581; returns the bytes written, never more than the piece has. */
+static size_t unescape(char *out, vr_string piece)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < piece.n_bytes;) {
+        if (piece.n_bytes - i >= BLANK_BYTES && memcmp(piece.data + i, BLANK, BLANK_BYTES) == 0) {
+            out[n++] = ' ';
+            i += BLANK_BYTES;
+        } else {
+            out[n++] = piece.data[i++];
+        }
+    }
+    return n;
+}
+
+static int write_texts(vr_spm *spm, vr_err *e)
+{
+    const vr_vocab *v = spm->vocab;
+    size_t total = 256; /* the bytes of byte pieces; the sum of all pieces is less than the weight file's size */
+    for (int id = 0; id < v->count; id++) total += v->pieces[id].n_bytes;
+    spm->texts = calloc((size_t)v->count, sizeof *spm->texts);
+    spm->text_bytes = malloc(total);
+    if (!spm->texts || !spm->text_bytes)
+        return vr_fail(e, VR_ERR_LIMIT, "not enough memory for the texts of %d pieces", v->count);
+    char *out = spm->text_bytes;
+    for (int b = 0; b < 256; b++) *out++ = (char)b;
+    for (int id = 0; id < v->count; id++) {
+        const int type = v->types[id];
+        spm->texts[id] = v->pieces[id];
+        if (type == VR_PIECE_UNKNOWN || type == VR_PIECE_CONTROL || type == VR_PIECE_BYTE) continue;
+        spm->texts[id] = (vr_string){ out, unescape(out, v->pieces[id]) };
+        out += spm->texts[id].n_bytes;
+    }
+    for (int b = 0; b < 256; b++)
+        if (spm->bytes[b] >= 0) spm->texts[spm->bytes[b]] = (vr_string){ spm->text_bytes + b, 1 };
+    return VR_OK;
+}
+
+int vr_spm_open(vr_spm **out, const vr_vocab *vocab, const vr_weights *w, vr_err *e)
+{
+    vr_spm *spm = calloc(1, sizeof *spm);
+    if (!spm) return vr_fail(e, VR_ERR_LIMIT, "not enough memory for a tokenizer");
+    spm->vocab = vocab;
+    int rc = vr_weights_bool(w, &spm->dummy_prefix, e, "tokenizer.ggml.add_space_prefix");
+    if (rc == VR_OK) rc = read_scores(spm, w, e);
+    if (rc == VR_OK) rc = read_bytes(spm, w, e);
+    if (rc == VR_OK) rc = collect(spm, w, e);
+    if (rc == VR_OK) rc = write_texts(spm, e);
+    if (rc == VR_OK)
+        *out = spm;
+    else
+        vr_spm_free(spm);
+    return rc;
+}
+
+void vr_spm_free(vr_spm *spm)
+{
+    if (!spm) return;
+    vr_matcher_free(&spm->user_defined);
+    free(spm->scores);
+    free(spm->texts);
+    free(spm->text_bytes);
+    free(spm);
+}
+
+vr_string vr_spm_piece(const vr_spm *spm, int32_t id)
+{
+    return spm->texts[id];
+}
+
+/* ---- text to symbols ---- */
+
+static void normalise(work *k, const char *text, size_t n_bytes)
+{
+    char *out = k->text;
+    if (k->spm->dummy_prefix) out = (char *)memcpy(out, BLANK, BLANK_BYTES) + BLANK_BYTES;
+    for (size_t i = 0; i < n_bytes;) {
+        uint32_t point;
+        const size_t length = vr_utf8_decode(text + i, n_bytes - i, &point);
+        const bool replaced = length == 0 || point == ' ';
+        const char *from = length == 0 ? "\xef\xbf\xbd" : replaced ? BLANK : text + i;
+        const size_t n = replaced ? 3 : length;
+        memcpy(out, from, n);
+        out += n;
+        i += length > 0 ? length : 1;
+    }
+    k->n_text = (int32_t)(out - k->text);
+}
+
+/* Bytes of the character at `at`; a user-defined piece of a damaged file may have ended inside one. */
+static int32_t character_bytes(const work *k, int32_t at)
+{
+    const unsigned char first = (unsigned char)k->text[at];
+    const int32_t n = first < 0xc0 ? 1 : first < 0xe0 ? 2 : first < 0xf0 ? 3 : 4;
+    return n < k->n_text - at ? n : k->n_text - at;
+}
+
+static void split(work *k)
+{
+    for (int32_t at = 0; at < k->n_text;) {
+        size_t matched = 0;
+        const bool frozen = vr_matcher_find(&k->spm->user_defined, k->text + at, (size_t)(k->n_text - at), &matched) >= 0;
+        const int32_t n = frozen ? (int32_t)matched : character_bytes(k, at);
+        const int32_t i = k->n_symbols++;
+        k->symbols[i] = (symbol){ .at = at, .n_bytes = n, .previous = i - 1, .next = i + 1, .frozen = frozen };
+        at += n;
+    }
+    if (k->n_symbols > 0) k->symbols[k->n_symbols - 1].next = -1;
+}
+
+/* ---- merging ---- */
+
+static bool before(const pair *a, const pair *b)
+{
+    return a->score > b->score || (a->score >= b->score && a->left < b->left);
+}
+
+static void heap_push(work *k, pair p)
+{
+    int32_t at = k->n_pairs++;
+    assert(k->n_pairs <= 2 * k->n_symbols);
+    for (; at > 0 && before(&p, &k->heap[(at - 1) / 2]); at = (at - 1) / 2) k->heap[at] = k->heap[(at - 1) / 2];
+    k->heap[at] = p;
+}
+
+static pair heap_pop(work *k)
+{
+    const pair top = k->heap[0], last = k->heap[--k->n_pairs];
+    int32_t at = 0;
+    for (int32_t child; (child = 2 * at + 1) < k->n_pairs; at = child) {
+        if (child + 1 < k->n_pairs && before(&k->heap[child + 1], &k->heap[child])) child++;
+        if (!before(&k->heap[child], &last)) break;
+        k->heap[at] = k->heap[child];
+    }
+    k->heap[at] = last;
+    return top;
+}
+
+static void consider(work *k, int32_t left, int32_t right)
+{
+    if (left < 0 || right < 0) return;
+    const symbol *a = &k->symbols[left], *b = &k->symbols[right];
+    const int32_t n = a->n_bytes + b->n_bytes;
+    if (a->frozen || b->frozen || (size_t)n > k->spm->longest) return;
+    const int id = vr_vocab_find_mergeable(k->spm->vocab, k->text + a->at, (size_t)n);
+    if (id < 0) return;
+    if (k->joined) k->joined[id] = a->n_bytes;
+    heap_push(k, (pair){ .score = k->spm->scores[id], .left = left, .right = right, .n_bytes = n });
+}
+
+static void merge(work *k)
+{
+    for (int32_t i = 1; i < k->n_symbols; i++) consider(k, i - 1, i);
+    while (k->n_pairs > 0) {
+        const pair p = heap_pop(k);
+        symbol *left = &k->symbols[p.left], *right = &k->symbols[p.right];
+        if (left->n_bytes == 0 || right->n_bytes == 0 || left->n_bytes + right->n_bytes != p.n_bytes) continue;
+        left->n_bytes = p.n_bytes;
+        left->next = right->next;
+        if (right->next >= 0) k->symbols[right->next].previous = p.left;
+        right->n_bytes = 0;
+        consider(k, left->previous, p.left);
+        consider(k, p.left, left->next);
+    }
+}
+
+/* ---- symbols to ids ---- */
+
+static int emit_unknown(const work *k, const char *data, int32_t n_bytes, bool *in_unknown, vr_ids *ids, vr_err *e)
+{
+    const vr_spm *spm = k->spm;
+    if (spm->n_bytes == 0) {
+        const bool again = *in_unknown;
+        *in_unknown = true;
+        return again ? VR_OK : vr_ids_push(ids, spm->vocab->unknown, e);
+    }
+    for (int32_t i = 0; i < n_bytes; i++) {
+        const int32_t id = spm->bytes[(unsigned char)data[i]];
+        VR_TRY(vr_ids_push(ids, id >= 0 ? id : spm->vocab->unknown, e));
+    }
+    return VR_OK;
+}
+
+/* Recursion ends at pieces in use; the parts get shorter and begin with at most VR_VOCAB_SEARCHED_BYTES. */
+static int emit(const work *k, const char *data, int32_t n_bytes, bool *in_unknown, vr_ids *ids, vr_err *e)
+{
+    const vr_vocab *v = k->spm->vocab;
+    const int id = vr_vocab_find(v, data, (size_t)n_bytes);
+    if (id < 0 || id == v->unknown) return emit_unknown(k, data, n_bytes, in_unknown, ids, e);
+    if (v->types[id] == VR_PIECE_UNUSED && k->joined[id] > 0) {
+        VR_TRY(emit(k, data, k->joined[id], in_unknown, ids, e));
+        return emit(k, data + k->joined[id], n_bytes - k->joined[id], in_unknown, ids, e);
+    }
+    *in_unknown = false;
+    return vr_ids_push(ids, id, e);
+}
+
+int vr_spm_encode(const vr_spm *spm, const char *text, size_t n_bytes, vr_ids *ids, vr_err *e)
+{
+    assert(n_bytes <= VR_MAX_PROMPT); /* so that every size below fits int32_t */
+    if (n_bytes == 0) return VR_OK;
+    work k = { .spm = spm };
+    const size_t n_symbols = n_bytes + 1; /* a byte makes at most one symbol, the dummy prefix another */
+    int rc = VR_OK;
+    k.text = malloc(3 * n_symbols);
+    k.symbols = malloc(n_symbols * sizeof *k.symbols);
+    k.heap = malloc(2 * n_symbols * sizeof *k.heap);
+    if (spm->has_unused) k.joined = calloc((size_t)spm->vocab->count, sizeof *k.joined);
+    if (!k.text || !k.symbols || !k.heap || (spm->has_unused && !k.joined)) {
+        rc = vr_fail(e, VR_ERR_LIMIT, "not enough memory to tokenise %zu bytes", n_bytes);
+        goto done;
+    }
+    normalise(&k, text, n_bytes);
+    split(&k);
+    merge(&k);
+    bool in_unknown = false;
+    for (int32_t i = 0; i >= 0 && rc == VR_OK; i = k.symbols[i].next)
+        rc = emit(&k, k.text + k.symbols[i].at, k.symbols[i].n_bytes, &in_unknown, ids, e);
+done:
+    free(k.text);
+    free(k.symbols);
+    free(k.heap);
+    free(k.joined);
+    return rc;
+}

@@ -1,0 +1,194 @@
+/*
+ * tokenizer.c - see tokenizer.h.
+ *
+ *   open:    tokenizer.ggml.model -> kind -> vocabulary, special strings, the kind's own tables
+ *   encode:  text -> at each place the longest special string -> its id
+ *                 -> stretches in between, blanks beside specials stripped where asked -> the kind's encoder
+ *
+ * Ref:   transformers 4.28 tokenization_utils.py (Trie.split, PreTrainedTokenizer.tokenize).
+ * Trap:  every stretch is encoded for itself, so with its own dummy prefix; a stretch that is empty or all stripped adds nothing.
+ *        The original's trie goes wrong where one special string lies inside another one; here the leftmost, longest one counts.
+ * Owner: spellings are borrowed from the weight file, which has to outlive the tokenizer.
+ */
+#include "text/tokenizer.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/limits.h"
+#include "base/utf8.h"
+#include "text/blank.h"
+#include "text/matcher.h"
+#include "text/spm.h"
+#include "text/vocab.h"
+
+#define KIND          "tokenizer.ggml.model"
+#define SPECIAL_IDS   "tokenizer.special_ids"
+#define SPECIAL_STRIP "tokenizer.special_strip"
+
+typedef struct special {
+    int32_t id;
+    bool strip; /* blanks beside it are dropped */
+} special;
+
+struct vr_tokenizer {
+    vr_vocab vocab;
+    special *specials;
+    vr_matcher matcher; /* values: indexes of specials */
+    vr_spm *spm;        /* the only kind so far; NULL in other kinds */
+};
+
+/* ---- lists of ids ---- */
+
+int vr_ids_push(vr_ids *ids, int32_t id, vr_err *e)
+{
+    if (ids->count == ids->capacity) {
+        if (ids->capacity > INT32_MAX / 2) return vr_fail(e, VR_ERR_LIMIT, "a text has too many tokens");
+        const int capacity = ids->capacity ? 2 * ids->capacity : 64;
+        int32_t *grown = realloc(ids->data, (size_t)capacity * sizeof *grown);
+        if (!grown) return vr_fail(e, VR_ERR_LIMIT, "not enough memory for %d tokens", capacity);
+        ids->data = grown;
+        ids->capacity = capacity;
+    }
+    ids->data[ids->count++] = id;
+    return VR_OK;
+}
+
+void vr_ids_free(vr_ids *ids)
+{
+    free(ids->data);
+    *ids = (vr_ids){ 0 };
+}
+
+/* ---- opening ---- */
+
+static int read_special(const vr_tokenizer *t, const vr_weights *w, int i, special *out, vr_err *e)
+{
+    int id, strip;
+    VR_TRY(vr_weights_array_int(w, SPECIAL_IDS, i, &id, e));
+    VR_TRY(vr_weights_array_int(w, SPECIAL_STRIP, i, &strip, e));
+    if (id < 0 || id >= t->vocab.count)
+        return vr_fail(e, VR_ERR_WEIGHTS, "%s: key \"%s\": element %d is %d, the vocabulary has %d ids", vr_weights_path(w),
+                       SPECIAL_IDS, i, id, t->vocab.count);
+    const size_t n = t->vocab.pieces[id].n_bytes;
+    if (n == 0 || n > VR_VOCAB_SEARCHED_BYTES)
+        return vr_fail(e, VR_ERR_WEIGHTS, "%s: key \"%s\": id %d is spelled with %zu bytes, expected 1 to %d",
+                       vr_weights_path(w), SPECIAL_IDS, id, n, VR_VOCAB_SEARCHED_BYTES);
+    *out = (special){ .id = id, .strip = strip != 0 };
+    return VR_OK;
+}
+
+static int read_specials(vr_tokenizer *t, const vr_weights *w, vr_err *e)
+{
+    if (!vr_weights_has(w, SPECIAL_IDS)) return VR_OK;
+    int count, n_strip;
+    VR_TRY(vr_weights_array(w, &count, e, SPECIAL_IDS));
+    VR_TRY(vr_weights_array(w, &n_strip, e, SPECIAL_STRIP));
+    if (count != n_strip || count > t->vocab.count)
+        return vr_fail(e, VR_ERR_WEIGHTS, "%s: key \"%s\" has %d elements, \"%s\" %d, the vocabulary %d", vr_weights_path(w),
+                       SPECIAL_IDS, count, SPECIAL_STRIP, n_strip, t->vocab.count);
+    if (count <= 0) return VR_OK;
+    t->specials = calloc((size_t)count, sizeof *t->specials);
+    if (!t->specials) return vr_fail(e, VR_ERR_LIMIT, "not enough memory for %d special strings", count);
+    for (int i = 0; i < count; i++) VR_TRY(read_special(t, w, i, &t->specials[i], e));
+    vr_matcher_entry *entries = malloc((size_t)count * sizeof *entries);
+    if (!entries) return vr_fail(e, VR_ERR_LIMIT, "not enough memory for %d special strings", count);
+    for (int i = 0; i < count; i++) entries[i] = (vr_matcher_entry){ .string = t->vocab.pieces[t->specials[i].id], .value = i };
+    vr_matcher_open(&t->matcher, entries, count);
+    return VR_OK;
+}
+
+static int open_kind(vr_tokenizer *t, const vr_weights *w, vr_err *e)
+{
+    vr_string kind;
+    VR_TRY(vr_weights_string(w, &kind, e, KIND));
+    if (kind.n_bytes == 5 && memcmp(kind.data, "llama", 5) == 0) return vr_spm_open(&t->spm, &t->vocab, w, e);
+    char name[64];
+    return vr_fail(e, VR_ERR_WEIGHTS, "%s: key \"%s\" is \"%s\"; this version reads \"llama\" (SentencePiece BPE)",
+                   vr_weights_path(w), KIND, vr_utf8_escape(name, sizeof name, kind.data, kind.n_bytes));
+}
+
+int vr_tokenizer_open(vr_tokenizer **out, const vr_weights *w, vr_err *e)
+{
+    vr_tokenizer *t = calloc(1, sizeof *t);
+    if (!t) return vr_fail(e, VR_ERR_LIMIT, "not enough memory for a tokenizer");
+    int rc = vr_vocab_open(&t->vocab, w, e);
+    if (rc == VR_OK) rc = read_specials(t, w, e);
+    if (rc == VR_OK) rc = open_kind(t, w, e);
+    if (rc == VR_OK)
+        *out = t;
+    else
+        vr_tokenizer_free(t);
+    return rc;
+}
+
+void vr_tokenizer_free(vr_tokenizer *t)
+{
+    if (!t) return;
+    vr_spm_free(t->spm);
+    vr_matcher_free(&t->matcher);
+    free(t->specials);
+    vr_vocab_free(&t->vocab);
+    free(t);
+}
+
+int vr_tokenizer_vocab(const vr_tokenizer *t)
+{
+    return t->vocab.count;
+}
+
+int vr_tokenizer_bos(const vr_tokenizer *t)
+{
+    return t->vocab.bos;
+}
+
+int vr_tokenizer_eos(const vr_tokenizer *t)
+{
+    return t->vocab.eos;
+}
+
+int vr_tokenizer_find(const vr_tokenizer *t, const char *piece, size_t n_bytes)
+{
+    return vr_vocab_find(&t->vocab, piece, n_bytes);
+}
+
+vr_string vr_tokenizer_piece(const vr_tokenizer *t, int32_t id)
+{
+    assert(id >= 0 && id < t->vocab.count);
+    return vr_spm_piece(t->spm, id);
+}
+
+/* ---- encoding ---- */
+
+static int encode_stretch(const vr_tokenizer *t, const char *text, size_t n_bytes, bool strip_first, bool strip_last,
+                          vr_ids *ids, vr_err *e)
+{
+    for (size_t n; strip_first && (n = vr_blank_bytes(text, n_bytes, false)) > 0;) {
+        text += n;
+        n_bytes -= n;
+    }
+    for (size_t n; strip_last && (n = vr_blank_bytes(text, n_bytes, true)) > 0;) n_bytes -= n;
+    return vr_spm_encode(t->spm, text, n_bytes, ids, e);
+}
+
+int vr_tokenizer_encode(const vr_tokenizer *t, const char *text, size_t n_bytes, vr_ids *ids, vr_err *e)
+{
+    if (n_bytes > VR_MAX_PROMPT)
+        return vr_fail(e, VR_ERR_LIMIT, "a text of %zu bytes is too long to tokenise; the limit is %d", n_bytes, VR_MAX_PROMPT);
+    size_t begin = 0;   /* of the stretch */
+    bool strip = false; /* the special before it drops blanks */
+    for (size_t at = 0, n; at < n_bytes;) {
+        const int32_t found = vr_matcher_find(&t->matcher, text + at, n_bytes - at, &n);
+        if (found < 0) {
+            at++;
+            continue;
+        }
+        const special *s = &t->specials[found];
+        VR_TRY(encode_stretch(t, text + begin, at - begin, strip, s->strip, ids, e));
+        VR_TRY(vr_ids_push(ids, s->id, e));
+        strip = s->strip;
+        begin = at += n;
+    }
+    return encode_stretch(t, text + begin, n_bytes - begin, strip, false, ids, e);
+}
