@@ -72,11 +72,11 @@ int vr_chat_ask(vr_chat *chat, const char *question, vr_err *e)
     return vr_interrupted() ? vr_fail(e, VR_ERR_CANCEL, "interrupted") : VR_OK;
 }
 
-int vr_chat_lines(vr_chat *chat, vr_prompt *prompt, FILE *file, vr_err *e)
+int vr_chat_lines(vr_chat *chat, vr_question *question, FILE *file, vr_err *e)
 {
-    while (!prompt->end) {
-        VR_TRY(vr_chat_ask(chat, prompt->text, e));
-        VR_TRY(vr_prompt_read_question(prompt, file, e));
+    while (!question->end) {
+        VR_TRY(vr_chat_ask(chat, question->text, e));
+        VR_TRY(vr_question_read(question, file, e));
     }
     return VR_OK;
 }
@@ -104,13 +104,13 @@ static int ask_and_go_on(vr_chat *chat, const char *question, vr_err *e)
     return rc == VR_ERR_LIMIT || rc == VR_ERR_CANCEL ? VR_OK : rc;
 }
 
-int vr_chat_terminal(vr_chat *chat, vr_prompt *prompt, FILE *file, vr_err *e)
+int vr_chat_terminal(vr_chat *chat, vr_question *question, FILE *file, vr_err *e)
 {
     bool warned = false; /* Ctrl-C was the last thing at the prompt */
     vr_report_line(chat->report, "ask about the clip; /help lists commands");
     for (;;) {
         vr_report_prompt(chat->report);
-        const int rc = vr_prompt_read_line(prompt, file, e);
+        const int rc = vr_question_read_line(question, file, e);
         if (rc == VR_ERR_CANCEL || vr_interrupted()) {
             vr_interrupt_clear();
             vr_report_line(chat->report, "%s", warned ? "" : "\tCtrl-C again or Ctrl-D leaves");
@@ -121,19 +121,19 @@ int vr_chat_terminal(vr_chat *chat, vr_prompt *prompt, FILE *file, vr_err *e)
         warned = false;
         if (rc == VR_ERR_USAGE || rc == VR_ERR_LIMIT) {
             vr_report_error(chat->report, e);
-            vr_prompt_skip_line(file);
+            vr_question_skip_line(file);
             continue;
         }
         VR_TRY(rc);
-        if (prompt->end) {
+        if (question->end) {
             vr_report_line(chat->report, "%s", "");
             return VR_OK;
         }
-        if (vr_prompt_blank(prompt)) continue;
-        if (prompt->text[0] == '/') {
-            if (!obey(chat, prompt->text)) return VR_OK;
+        if (vr_question_blank(question)) continue;
+        if (question->text[0] == '/') {
+            if (!obey(chat, question->text)) return VR_OK;
             continue;
         }
-        VR_TRY(ask_and_go_on(chat, prompt->text, e));
+        VR_TRY(ask_and_go_on(chat, question->text, e));
     }
 }

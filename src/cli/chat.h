@@ -10,7 +10,7 @@
 #define VR_CHAT_H
 
 #include "cli/output.h"
-#include "cli/prompts.h"
+#include "cli/questions.h"
 #include "cli/report.h"
 #include "vidrun.h"
 
@@ -27,9 +27,9 @@ typedef struct vr_chat {
 
 /* VR_ERR_CANCEL when Ctrl-C stopped the answer, VR_ERR_OTHER when it cannot be written. */
 int vr_chat_ask(vr_chat *chat, const char *question, vr_err *e);
-/* prompt holds the first question; reads the others. The first error ends it. */
-int vr_chat_lines(vr_chat *chat, vr_prompt *prompt, FILE *file, vr_err *e);
+/* question holds the first one; reads the others. The first error ends it. */
+int vr_chat_lines(vr_chat *chat, vr_question *question, FILE *file, vr_err *e);
 /* Errors of a question (too long) are told and the conversation goes on; others end it. */
-int vr_chat_terminal(vr_chat *chat, vr_prompt *prompt, FILE *file, vr_err *e);
+int vr_chat_terminal(vr_chat *chat, vr_question *question, FILE *file, vr_err *e);
 
 #endif

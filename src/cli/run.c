@@ -28,7 +28,7 @@ typedef struct run {
     vr_options options;
     vr_output output;
     vr_report report;
-    vr_prompt prompt;
+    vr_question read;     /* owns the text of a question that was not an operand */
     const char *question; /* the first; NULL: a conversation on the terminal, or none is needed */
     vr_model *model;
     vr_recipe recipe;
@@ -83,12 +83,12 @@ static int read_first_question(run *r, vr_err *e)
     const vr_options *const o = &r->options;
     r->question = o->prompt;
     if (o->prompt_file) {
-        VR_TRY(vr_prompt_read_file(&r->prompt, o->prompt_file, e));
-        r->question = r->prompt.text;
+        VR_TRY(vr_question_read_file(&r->read, o->prompt_file, e));
+        r->question = r->read.text;
     } else if (!o->prompt && !o->estimate && !isatty(STDIN_FILENO)) {
-        VR_TRY(vr_prompt_read_question(&r->prompt, stdin, e));
-        if (r->prompt.end) return vr_fail(e, VR_ERR_USAGE, "no question: PROMPT is not given and standard input holds none");
-        r->question = r->prompt.text;
+        VR_TRY(vr_question_read(&r->read, stdin, e));
+        if (r->read.end) return vr_fail(e, VR_ERR_USAGE, "no question: PROMPT is not given and standard input holds none");
+        r->question = r->read.text;
     }
     return VR_OK;
 }
@@ -175,9 +175,9 @@ static int converse(run *r, vr_err *e)
                      .json = o->json };
     tell_plan(r, &chat.sampling);
     VR_TRY(vr_session_watch(r->session, e));
-    if (!r->question) return vr_chat_terminal(&chat, &r->prompt, stdin, e);
+    if (!r->question) return vr_chat_terminal(&chat, &r->read, stdin, e);
     if (o->prompt || o->prompt_file) return vr_chat_ask(&chat, r->question, e);
-    return vr_chat_lines(&chat, &r->prompt, stdin, e);
+    return vr_chat_lines(&chat, &r->read, stdin, e);
 }
 
 static int run_all(run *r, vr_err *e)
@@ -209,7 +209,7 @@ int vr_cli_run(int argc, const char *const *argv)
     const int close_rc = vr_session_close(r.session, &close_error);
     if (close_rc != VR_OK) vr_report_error(&r.report, &close_error);
     vr_model_free(r.model);
-    vr_prompt_free(&r.prompt);
+    vr_question_free(&r.read);
     if (rc == VR_OK) rc = close_rc;
     return rc == VR_ERR_CANCEL ? VR_EXIT_INTERRUPTED : -rc;
 }

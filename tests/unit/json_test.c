@@ -11,7 +11,7 @@
 #include "base/limits.h"
 #include "cli/json.h"
 #include "cli/output.h"
-#include "cli/prompts.h"
+#include "cli/questions.h"
 
 static char *text;
 static size_t n_bytes;
@@ -136,19 +136,19 @@ START_TEST(lines_of_questions)
 {
     static const char bytes[] = "\n  \t\none\r\n\ntwo\r\rx\nlast";
     FILE *const file = stream_of(bytes, sizeof bytes - 1);
-    vr_prompt p = { 0 };
+    vr_question p = { 0 };
     vr_err e;
     static const char *const wanted[] = { "one", "two\r\rx", "last" };
     static const int lines[] = { 3, 5, 6 };
     for (int i = 0; i < 3; i++) {
-        ck_assert_int_eq(vr_prompt_read_question(&p, file, &e), VR_OK);
+        ck_assert_int_eq(vr_question_read(&p, file, &e), VR_OK);
         ck_assert(!p.end);
         ck_assert_str_eq(p.text, wanted[i]);
         ck_assert_int_eq((int)p.line, lines[i]);
     }
-    ck_assert_int_eq(vr_prompt_read_question(&p, file, &e), VR_OK);
+    ck_assert_int_eq(vr_question_read(&p, file, &e), VR_OK);
     ck_assert(p.end);
-    vr_prompt_free(&p);
+    vr_question_free(&p);
     fclose(file);
 }
 END_TEST
@@ -156,11 +156,11 @@ END_TEST
 START_TEST(nothing_to_read)
 {
     FILE *const file = stream_of("\n\n", 2);
-    vr_prompt p = { 0 };
+    vr_question p = { 0 };
     vr_err e;
-    ck_assert_int_eq(vr_prompt_read_question(&p, file, &e), VR_OK);
+    ck_assert_int_eq(vr_question_read(&p, file, &e), VR_OK);
     ck_assert(p.end);
-    vr_prompt_free(&p);
+    vr_question_free(&p);
     fclose(file);
 }
 END_TEST
@@ -168,27 +168,27 @@ END_TEST
 START_TEST(lines_that_are_refused)
 {
     FILE *file = stream_of("good\nba\0d\n", 10);
-    vr_prompt p = { 0 };
+    vr_question p = { 0 };
     vr_err e;
-    ck_assert_int_eq(vr_prompt_read_question(&p, file, &e), VR_OK);
-    ck_assert_int_eq(vr_prompt_read_question(&p, file, &e), VR_ERR_USAGE);
+    ck_assert_int_eq(vr_question_read(&p, file, &e), VR_OK);
+    ck_assert_int_eq(vr_question_read(&p, file, &e), VR_ERR_USAGE);
     ck_assert_str_eq(e.text, "standard input, line 2: a NUL byte in the prompt");
     fclose(file);
-    vr_prompt_free(&p);
+    vr_question_free(&p);
 
     char *const bytes = malloc(VR_MAX_PROMPT + 1);
     ck_assert_ptr_nonnull(bytes);
     memset(bytes, 'a', VR_MAX_PROMPT + 1);
     file = stream_of(bytes, VR_MAX_PROMPT);
-    ck_assert_int_eq(vr_prompt_read_question(&p, file, &e), VR_OK);
+    ck_assert_int_eq(vr_question_read(&p, file, &e), VR_OK);
     ck_assert_uint_eq(strlen(p.text), VR_MAX_PROMPT);
     fclose(file);
     file = stream_of(bytes, VR_MAX_PROMPT + 1);
-    ck_assert_int_eq(vr_prompt_read_question(&p, file, &e), VR_ERR_LIMIT);
+    ck_assert_int_eq(vr_question_read(&p, file, &e), VR_ERR_LIMIT);
     ck_assert_str_eq(e.text, "standard input, line 2: the prompt is longer than 1048576 bytes");
     fclose(file);
     free(bytes);
-    vr_prompt_free(&p);
+    vr_question_free(&p);
 }
 END_TEST
 
@@ -199,20 +199,20 @@ START_TEST(a_prompt_file)
     ck_assert_int_ge(fd, 0);
     ck_assert_int_eq((int)write(fd, "one\n\ntwo\r\n\n", 11), 11);
     close(fd);
-    vr_prompt p = { 0 };
+    vr_question p = { 0 };
     vr_err e;
-    ck_assert_int_eq(vr_prompt_read_file(&p, path, &e), VR_OK);
+    ck_assert_int_eq(vr_question_read_file(&p, path, &e), VR_OK);
     ck_assert_str_eq(p.text, "one\n\ntwo");
     ck_assert_int_eq(truncate(path, 0), 0);
-    ck_assert_int_eq(vr_prompt_read_file(&p, path, &e), VR_ERR_USAGE);
+    ck_assert_int_eq(vr_question_read_file(&p, path, &e), VR_ERR_USAGE);
     ck_assert_ptr_nonnull(strstr(e.text, "--prompt-file"));
     ck_assert_ptr_nonnull(strstr(e.text, "the prompt is empty"));
     unlink(path);
-    ck_assert_int_eq(vr_prompt_read_file(&p, path, &e), VR_ERR_USAGE);
+    ck_assert_int_eq(vr_question_read_file(&p, path, &e), VR_ERR_USAGE);
     ck_assert_ptr_nonnull(strstr(e.text, "No such file"));
-    ck_assert_int_eq(vr_prompt_read_file(&p, "/tmp", &e), VR_ERR_USAGE);
+    ck_assert_int_eq(vr_question_read_file(&p, "/tmp", &e), VR_ERR_USAGE);
     ck_assert_ptr_nonnull(strstr(e.text, "Is a directory"));
-    vr_prompt_free(&p);
+    vr_question_free(&p);
 }
 END_TEST
 
