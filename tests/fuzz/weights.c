@@ -1,7 +1,8 @@
 /*
  * weights.c - fuzz target: the weight file reader, and everything a model or the inspector may ask of an opened file.
  *
- *   bytes -> aligned block of exactly that size -> vr_weights_open_memory -> every key by every getter, every tensor bound and read
+ *   bytes -> aligned block of exactly that size -> vr_weights_open_memory -> every key by every getter
+ *                                                                         -> every tensor bound and read
  *
  * Trap: the block is copied, because libFuzzer's is unaligned and AddressSanitizer should see the first byte beyond.
  */

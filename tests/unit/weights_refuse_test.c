@@ -1,5 +1,5 @@
 /*
- * weights_refuse_test.c - the weight file reader: every way in which it refuses a file, by the whole message, and damaged files.
+ * weights_refuse_test.c - the weight file reader: refusals of wrong files, by the whole message, and damaged files.
  *
  * What it gives of right files: weights_test.c.
  */
