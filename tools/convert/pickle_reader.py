@@ -238,6 +238,8 @@ def read(path, label):
             raise ConvertError(f"{label}: {error}") from None
         except zipfile.BadZipFile:
             raise ConvertError(f"{label}: not a whole zip archive (cut off?)") from None
+        except OSError as error:
+            raise ConvertError(f"{label}: cannot be read: {error.strerror}") from None
         except DAMAGE as error:
             cause = str(error).split("\n")[0] or type(error).__name__
             raise ConvertError(f"{label}: damaged pickle: {cause}") from None

@@ -29,7 +29,7 @@ class Bert:
 
 def cross_interval(recipe, old, n_blocks):
     """Blocks 0, c, 2c, ... have cross-attention; -> c"""
-    looking = [i for i in range(n_blocks) if recipe.has(f"{old}.{i}.crossattention.self.query.weight")]
+    looking = [i for i in range(n_blocks) if recipe.has_any(f"{old}.{i}.crossattention.")]
     interval = looking[1] if len(looking) > 1 else n_blocks
     expected = list(range(0, n_blocks, interval))
     if looking != expected:

@@ -26,6 +26,9 @@ class Recipe:
     def has(self, name):
         return name in self.tensors
 
+    def has_any(self, prefix):
+        return any(name.startswith(prefix) for name in self.tensors)
+
     def find(self, name):
         if name not in self.tensors:
             raise ConvertError(f"missing tensor {name}: no file of the checkpoint holds it")

@@ -175,8 +175,8 @@ def merge(found, report):
             used.append(source)
             for short, tensor in source.tensors.items():
                 full = prefix + short
-                if IGNORED.match(full):
-                    continue
+                if IGNORED.match(full) or (not audio and full.startswith("audio_encoder.")):
+                    continue  # a VL file may carry a buffer of the sound tower
                 if name == "llm" and full in own:
                     raise ConvertError(f"{own[full].label} and {source.label} both hold tensor {short}; keep one of them")
                 own[full] = tensor
