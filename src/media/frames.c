@@ -4,7 +4,7 @@
  *   wanted index -> [seek to the key frame before it] -> decode on until it comes by -> scale.c | picture.c -> RGB24
  *
  *   before ... current: the last two decoded frames. wanted == current: show it. wanted < current: the wanted frame never came,
- *   show `before`. End of the file: show the last. So the answer does not depend on where decoding began.
+ *   show `before`. End of the file: show once more what was shown last, as decord does. So nothing depends on where decoding began.
  *
  * Ref:   decord src/video/video_reader.cc (index -> pts, missing frames); Video-LLaMA video_processor.py:25-56.
  * Trap:  a seek is trusted only when the first frame it shows is the key frame asked for (open GOPs, wrong key flags, intra refresh);
@@ -30,10 +30,11 @@ struct vr_frames {
     vr_decoder *decoder;
     vr_scaler *scaler;
     AVFrame *before, *current; /* swapped at each step; their numbers are below, -1: none */
+    AVFrame *shown; /* the last one handed out */
     int64_t before_index, current_index;
     bool finished; /* the decoder has no more frames */
     bool may_seek;
-    int64_t *indices; /* [n] ascending, owned */
+    int64_t *indices; /* [n] owned; ascending but for hidden frames, see scan.h */
     int n, next;
     int n_missing;
     int width, height;
@@ -71,6 +72,16 @@ static int check_request(const vr_frames *f, vr_err *e)
     return VR_OK;
 }
 
+static int check_indices(const vr_frames *f, vr_err *e)
+{
+    for (int i = 0; i < f->n; i++) {
+        if (f->indices[i] >= 0 && f->indices[i] < f->source->scan.n) continue;
+        return vr_fail(e, VR_ERR_VIDEO, "%s: has no frame %lld, only %lld", f->source->input.name, (long long)f->indices[i],
+                       (long long)f->source->scan.n);
+    }
+    return VR_OK;
+}
+
 int vr_frames_open(vr_frames **out, vr_source *source, const int64_t *indices, int n, int width, int height, vr_resize resize,
                    const vr_log *log, vr_err *e)
 {
@@ -86,11 +97,14 @@ int vr_frames_open(vr_frames **out, vr_source *source, const int64_t *indices, i
     f->indices = malloc((size_t)n * sizeof *indices);
     f->before = av_frame_alloc();
     f->current = av_frame_alloc();
-    if (!f->indices || !f->before || !f->current) {
+    f->shown = av_frame_alloc();
+    if (!f->indices || !f->before || !f->current || !f->shown) {
         rc = vr_fail(e, VR_ERR_LIMIT, "%s: out of memory", name);
         goto done;
     }
     memcpy(f->indices, indices, (size_t)n * sizeof *indices);
+    if ((rc = check_indices(f, e)) != VR_OK) goto done;
+    vr_scan_shown(&source->scan, f->indices, n);
     if ((rc = vr_scaler_open(&f->scaler, name, source->info.rotation, e)) != VR_OK) goto done;
     if ((rc = vr_decoder_open(&f->decoder, &source->input, AVMEDIA_TYPE_VIDEO, e)) != VR_OK) goto done;
     *out = f, f = NULL;
@@ -106,6 +120,7 @@ void vr_frames_free(vr_frames *f)
     vr_scaler_free(f->scaler);
     av_frame_free(&f->before);
     av_frame_free(&f->current);
+    av_frame_free(&f->shown);
     free(f->indices);
     free(f);
 }
@@ -142,7 +157,7 @@ static int advance(vr_frames *f, vr_err *e)
     return VR_OK;
 }
 
-/* Back to the state after opening. */
+/* Back to the start of the file. */
 static int restart(vr_frames *f, vr_err *e)
 {
     vr_decoder_free(f->decoder);
@@ -150,7 +165,7 @@ static int restart(vr_frames *f, vr_err *e)
     av_frame_unref(f->before);
     av_frame_unref(f->current);
     f->before_index = f->current_index = -1;
-    f->finished = f->may_seek = false;
+    f->finished = false;
     return vr_decoder_open(&f->decoder, &f->source->input, AVMEDIA_TYPE_VIDEO, e);
 }
 
@@ -179,6 +194,7 @@ static int maybe_seek(vr_frames *f, int64_t wanted, vr_err *e)
         av_frame_unref(f->before);
         if (!f->finished && f->current_index == key_index && is_key_frame(f->current)) return VR_OK;
     }
+    f->may_seek = false;
     vr_log_print(f->log, VR_LOG_DEBUG, "%s: seeking is not exact, decoding from the start", f->source->input.name);
     return restart(f, e);
 }
@@ -196,21 +212,30 @@ static void warn_missing(const vr_frames *f)
                  f->source->input.name, f->n_missing, f->n);
 }
 
+/* The frame to show for the wanted one, now that current has reached it or the file has ended. */
+static const AVFrame *choose(const vr_frames *f, int64_t wanted)
+{
+    if (f->current_index > wanted && f->before_index >= 0) return f->before;
+    if (f->current_index < wanted && f->shown->buf[0]) return f->shown;
+    return f->current;
+}
+
 int vr_frames_next(vr_frames *f, uint8_t *rgb, int *index, vr_err *e)
 {
     *index = -1;
     if (f->next == f->n) return VR_OK;
     const int64_t wanted = f->indices[f->next];
-    if (wanted < 0 || wanted >= f->source->scan.n) {
-        return vr_fail(e, VR_ERR_VIDEO, "%s: has no frame %lld, only %lld", f->source->input.name, (long long)wanted,
-                       (long long)f->source->scan.n);
-    }
+    if (f->next > 0 && wanted < f->indices[f->next - 1]) VR_TRY(restart(f, e)); /* only with hidden frames */
     if (f->current_index < wanted && !f->finished) VR_TRY(maybe_seek(f, wanted, e));
     while (f->current_index < wanted && !f->finished) VR_TRY(advance(f, e));
     if (f->current_index < 0) return vr_fail(e, VR_ERR_VIDEO, "%s: no frame can be decoded", f->source->input.name);
-    const bool early = f->current_index > wanted && f->before_index >= 0;
     if (f->current_index != wanted) f->n_missing++;
-    VR_TRY(show(f, early ? f->before : f->current, rgb, e));
+    const AVFrame *frame = choose(f, wanted);
+    VR_TRY(show(f, frame, rgb, e));
+    if (frame != f->shown) {
+        av_frame_unref(f->shown);
+        if (av_frame_ref(f->shown, frame) < 0) return vr_fail(e, VR_ERR_LIMIT, "%s: out of memory", f->source->input.name);
+    }
     *index = f->next++;
     if (f->next == f->n) warn_missing(f);
     return VR_OK;

@@ -32,6 +32,12 @@ static int add_packet(vr_scan *scan, const vr_demuxer *demuxer, const AVPacket *
         shown = packet->dts != AV_NOPTS_VALUE ? packet->dts : scan->n;
     }
     pts[scan->n++] = shown;
+    if (packet->flags & AV_PKT_FLAG_DISCARD) {
+        int64_t *hidden = grow(scan->hidden, scan->n_hidden, &scan->hidden_room, sizeof *hidden);
+        if (!hidden) return no_memory(demuxer, e);
+        scan->hidden = hidden;
+        hidden[scan->n_hidden++] = shown; /* a time; sort_scan makes it an index */
+    }
     if (!(packet->flags & AV_PKT_FLAG_KEY)) return VR_OK;
     vr_scan_key *keys = grow(scan->keys, scan->n_keys, &scan->keys_room, sizeof *keys);
     if (!keys) return no_memory(demuxer, e);
@@ -50,6 +56,14 @@ static int compare_keys(const void *a, const void *b)
 {
     const vr_scan_key *x = a, *y = b;
     return (x->pts > y->pts) - (x->pts < y->pts);
+}
+
+static void sort_scan(vr_scan *scan)
+{
+    if (scan->n) qsort(scan->pts, (size_t)scan->n, sizeof *scan->pts, compare_pts);
+    if (scan->n_keys) qsort(scan->keys, (size_t)scan->n_keys, sizeof *scan->keys, compare_keys);
+    if (scan->n_hidden) qsort(scan->hidden, (size_t)scan->n_hidden, sizeof *scan->hidden, compare_pts);
+    for (int64_t i = 0; i < scan->n_hidden; i++) scan->hidden[i] = vr_scan_find(scan, scan->hidden[i]);
 }
 
 int vr_scan_run(vr_scan *scan, vr_demuxer *demuxer, int stream, vr_err *e)
@@ -71,8 +85,7 @@ int vr_scan_run(vr_scan *scan, vr_demuxer *demuxer, int stream, vr_err *e)
         return rc;
     }
     if (code < 0 && code != AVERROR_EOF) scan->cut_short = true;
-    if (scan->n) qsort(scan->pts, (size_t)scan->n, sizeof *scan->pts, compare_pts);
-    if (scan->n_keys) qsort(scan->keys, (size_t)scan->n_keys, sizeof *scan->keys, compare_keys);
+    sort_scan(scan);
     return VR_OK;
 }
 
@@ -80,6 +93,7 @@ void vr_scan_free(vr_scan *scan)
 {
     free(scan->pts);
     free(scan->keys);
+    free(scan->hidden);
     *scan = (vr_scan){ .timed = true };
 }
 
@@ -109,4 +123,37 @@ const vr_scan_key *vr_scan_key_before(const vr_scan *scan, int64_t pts)
         }
     }
     return low ? &scan->keys[low - 1] : NULL;
+}
+
+/* Index of the key frame that decoding of index i starts at. */
+static int64_t start_of(const vr_scan *scan, int64_t i)
+{
+    const vr_scan_key *key = vr_scan_key_before(scan, scan->pts[i < scan->n ? i : scan->n - 1]);
+    return key ? vr_scan_find(scan, key->pts) : 0;
+}
+
+/* The frame `steps` frames after the first one at or after `from` that is not hidden. */
+static int64_t step(const vr_scan *scan, int64_t from, int64_t steps)
+{
+    int64_t at = from + steps;
+    for (int64_t i = 0; i < scan->n_hidden && scan->hidden[i] <= at; i++) at += scan->hidden[i] >= from;
+    return at;
+}
+
+void vr_scan_shown(const vr_scan *scan, int64_t *indices, int n)
+{
+    if (!scan->timed || scan->n_hidden == 0) return;
+    int64_t expected = 0; /* the index decord believes to come next */
+    int64_t next = 0;     /* the frame that does, or a hidden one before it */
+    for (int i = 0; i < n; i++) {
+        const int64_t index = indices[i], start = start_of(scan, index);
+        if (index != expected && (index < expected || start != start_of(scan, expected))) {
+            next = start;
+            expected = start;
+        }
+        const int64_t shown = step(scan, next, index - expected);
+        indices[i] = shown < scan->n ? shown : scan->n - 1;
+        next = shown + 1;
+        expected = index + 1;
+    }
 }

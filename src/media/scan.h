@@ -5,6 +5,8 @@
  *           -> key packets: where decoding may start
  *
  * Every packet counts, shown or not, as decord does. Ref: decord src/video/video_reader.cc IndexKeyframes.
+ * Trap: packets that an edit list hides count, but no frame comes out for them. decord steps through the frames that do come out
+ *       and counts them from the key frame it started at, so an index names a later frame; vr_scan_shown steps as it does.
  * Trap: where any packet has no pts (raw streams, AVI), times cannot name frames: timed = false, and frames are counted instead.
  */
 #ifndef VR_SCAN_H
@@ -24,6 +26,8 @@ typedef struct vr_scan {
     int64_t n, pts_room;
     vr_scan_key *keys; /* [n_keys] ascending by pts; owned */
     int64_t n_keys, keys_room;
+    int64_t *hidden; /* [n_hidden] indices of packets without a frame, ascending; owned */
+    int64_t n_hidden, hidden_room;
     bool timed;
     bool cut_short; /* the file broke off, or its last packet is incomplete */
 } vr_scan;
@@ -34,6 +38,8 @@ void vr_scan_free(vr_scan *scan); /* frees the arrays only */
 
 /* Index of the last frame shown at or before pts, -1 when there is none. */
 int64_t vr_scan_find(const vr_scan *scan, int64_t pts);
+/* Replace indices [n], each 0..scan->n-1, by those of the frames that decord shows for them, read in this order. */
+void vr_scan_shown(const vr_scan *scan, int64_t *indices, int n);
 /* The last key packet shown at or before pts; NULL when there is none. */
 const vr_scan_key *vr_scan_key_before(const vr_scan *scan, int64_t pts);
 

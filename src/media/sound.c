@@ -241,7 +241,7 @@ int vr_sound_read(vr_source *source, const vr_sound_config *config, float *mel, 
     vr_err cause = { 0 };
     const int rc = read_sound(&s, mel, dump, &cause);
     if (rc == VR_OK && s.n_bad > 0) {
-        vr_log_print(log, VR_LOG_WARN, "%s: %lld pieces of its sound could not be decoded and are left out", source->input.name,
+        vr_log_print(log, VR_LOG_WARN, "%s: packets of its sound that could not be decoded and are left out: %lld", source->input.name,
                      (long long)s.n_bad);
     }
     close_sound(&s);

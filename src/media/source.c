@@ -86,6 +86,24 @@ static int fail_stream(const vr_source *s, int video, int audio, vr_err *e)
     return vr_fail(e, VR_ERR_VIDEO, "%s: has no video", name);
 }
 
+/* Some demuxers (matroska) take a file that breaks off for its end; the length that its header states gives it away. */
+static void warn_short(const vr_source *s, const vr_demuxer *d, int video, const vr_log *log)
+{
+    const char *name = s->input.name;
+    if (s->scan.cut_short) {
+        vr_log_print(log, VR_LOG_WARN, "%s: the file is broken or cut short after %lld frames", name, (long long)s->scan.n);
+        return;
+    }
+    if (!s->scan.timed || s->info.is_image) return;
+    const double unit = av_q2d(d->format->streams[video]->time_base);
+    const int64_t start = d->format->start_time != AV_NOPTS_VALUE ? d->format->start_time : 0;
+    const double last = (double)s->scan.pts[s->scan.n - 1] * unit - (double)start / AV_TIME_BASE;
+    if (s->info.seconds - last > 1.0 + 0.1 * s->info.seconds) {
+        vr_log_print(log, VR_LOG_WARN, "%s: the last frame comes at %.1f of %.1f seconds; the file may be cut short", name, last,
+                     s->info.seconds);
+    }
+}
+
 static int read_source(vr_source *s, const vr_log *log, vr_err *e)
 {
     vr_demuxer *d = NULL;
@@ -109,10 +127,7 @@ static int read_source(vr_source *s, const vr_log *log, vr_err *e)
                      s->info.height, VR_MAX_FRAME_SIDE);
         goto done;
     }
-    if (s->scan.cut_short) {
-        vr_log_print(log, VR_LOG_WARN, "%s: the file is broken or cut short after %lld frames", s->input.name,
-                     (long long)s->scan.n);
-    }
+    warn_short(s, d, video, log);
 done:
     vr_demuxer_free(d);
     return rc;
