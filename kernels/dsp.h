@@ -52,7 +52,7 @@ typedef struct vr_dsp {
     vr_dsp_widen_fn *widen[VR_DSP_DTYPES];
 
     /* y[i] = act(s[i] + bias[i]) + residual[i], i < n; bias, residual may be NULL; y may equal s or residual.
-     * ULP(4) of the argument's size: abs(error) <= 4 u (abs(s + bias) + abs(residual)) */
+     * ULP(5) of the argument's size: abs(error) <= 5 u (abs(s) + abs(bias) + abs(residual)) */
     void (*finish)(float *y, const float *s, const float *bias, vr_activation act, const float *residual, int n);
 
     /* y[i] = act(gate[i]) up[i]; y may equal gate or up. ULP(5) of abs(gate up) */

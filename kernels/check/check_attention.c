@@ -1,0 +1,136 @@
+/*
+ * check_attention.c - the operation attention against the textbook in double: all scores, softmax, weighted mean.
+ *
+ * Limit: a score is off by some 8 u A, A = scale sum abs(q k); a probability by twice that; so with S = sum p abs(v)
+ *   abs(error) <= (16 + 16 max A) u S        on normal random data
+ */
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "kernels/check/check.h"
+
+typedef struct attention_case {
+    int n_batch, n_queries, n_keys, n_heads, n_kv_heads, head_dim;
+    bool causal, extra, heads_first; /* heads_first: [n][h][t][e] instead of [n][t][h][e] */
+} attention_case;
+
+/* A view of n_batch x rows x heads x E with some room between rows; returns the floats it covers. */
+static int64_t layout(vr_heads *v, const attention_case *c, int rows, int heads)
+{
+    const int64_t E = c->head_dim + 3;
+    v->head = c->heads_first ? rows * E : c->head_dim;
+    v->row = c->heads_first ? E : heads * E;
+    v->batch = (int64_t)rows * heads * E + 5;
+    return c->n_batch * v->batch;
+}
+
+static float *at(const vr_heads *v, int n, int t, int h)
+{
+    return v->data + n * v->batch + t * v->row + h * v->head;
+}
+
+/* One output row. score: room for n_keys + 1. */
+static void reference_row(const vr_attention *a, int n, int t, int h, double *score, double *want, double *limit)
+{
+    const int E = a->head_dim, kv = h / (a->n_heads / a->n_kv_heads), extra = a->extra_k != NULL;
+    const int seen = a->causal ? t + 1 + a->n_keys - a->n_queries : a->n_keys, total = seen + extra;
+    const float *q = at(&a->q, n, t, h);
+    double max = (double)-INFINITY, sum = 0.0, largest = 0.0;
+    for (int j = 0; j < total; j++) {
+        const float *k = j < seen ? at(&a->k, n, j, kv) : a->extra_k + (int64_t)kv * E;
+        double dot = 0.0, size = 0.0;
+        for (int e = 0; e < E; e++) {
+            dot += (double)q[e] * (double)k[e];
+            size += fabs((double)q[e] * (double)k[e]);
+        }
+        score[j] = dot * (double)a->scale;
+        max = fmax(max, score[j]);
+        largest = fmax(largest, size * (double)a->scale);
+    }
+    for (int j = 0; j < total; j++) sum += score[j] = exp(score[j] - max);
+    for (int e = 0; e < E; e++) {
+        double mean = 0.0, size = 0.0;
+        for (int j = 0; j < total; j++) {
+            const float *v = j < seen ? at(&a->v, n, j, kv) : a->extra_v + (int64_t)kv * E;
+            mean += score[j] / sum * (double)v[e];
+            size += score[j] / sum * fabs((double)v[e]);
+        }
+        want[e] = mean;
+        limit[e] = (16.0 + 16.0 * largest) * VR_CHECK_U * size;
+    }
+}
+
+static void check_case(vr_check *ck, const attention_case *c)
+{
+    const size_t mark = vr_arena_mark(&ck->arena);
+    char what[200];
+    snprintf(what, sizeof what, "attention %d x %d queries, %d keys, heads %d/%d of %d, causal %d, extra %d, heads first %d",
+             c->n_batch, c->n_queries, c->n_keys, c->n_heads, c->n_kv_heads, c->head_dim, c->causal, c->extra, c->heads_first);
+    vr_attention a = { .n_batch = c->n_batch, .n_queries = c->n_queries, .n_keys = c->n_keys, .n_heads = c->n_heads };
+    a.n_kv_heads = c->n_kv_heads, a.head_dim = c->head_dim, a.causal = c->causal;
+    a.scale = (float)(1.0 / sqrt((double)c->head_dim));
+    const int64_t n_q = layout(&a.q, c, c->n_queries, c->n_heads), n_k = layout(&a.k, c, c->n_keys, c->n_kv_heads);
+    layout(&a.v, c, c->n_keys, c->n_kv_heads);
+    layout(&a.out, c, c->n_queries, c->n_heads);
+    a.q.data = vr_check_floats(ck, n_q), a.out.data = vr_check_floats(ck, n_q);
+    a.k.data = vr_check_floats(ck, n_k), a.v.data = vr_check_floats(ck, n_k);
+    vr_check_fill(ck, a.q.data, n_q, VR_FILL_NORMAL);
+    vr_check_fill(ck, a.k.data, n_k, VR_FILL_NORMAL);
+    vr_check_fill(ck, a.v.data, n_k, VR_FILL_NORMAL);
+    const int64_t n_extra = (int64_t)c->n_kv_heads * c->head_dim;
+    float *extra = vr_check_floats(ck, 2 * n_extra), *first = vr_check_floats(ck, n_q);
+    vr_check_fill(ck, extra, 2 * n_extra, VR_FILL_NORMAL);
+    if (c->extra) a.extra_k = extra, a.extra_v = extra + n_extra;
+    memcpy(first, a.out.data, (size_t)n_q * sizeof *first);
+    float *const other = vr_check_floats(ck, n_q); /* what two threads write */
+    ck->one->ops->attention(ck->one, &a);
+    double *score = vr_check_doubles(ck, c->n_keys + 1), *want = vr_check_doubles(ck, c->head_dim);
+    double *limit = vr_check_doubles(ck, c->head_dim);
+    for (int i = 0; i < c->n_batch * c->n_queries * c->n_heads && !vr_check_failed(ck); i++) {
+        const int h = i % c->n_heads, t = i / c->n_heads % c->n_queries, n = i / c->n_heads / c->n_queries;
+        reference_row(&a, n, t, h, score, want, limit);
+        vr_check_near(ck, what, at(&a.out, n, t, h), want, limit, c->head_dim);
+    }
+    vr_check_guards(ck, what, a.out.data, n_q);
+    vr_attention b = a;
+    b.out.data = other;
+    ck->two->ops->attention(ck->two, &b);
+    vr_check_equal(ck, what, other, a.out.data, n_q);
+    /* what lies between the rows is untouched */
+    for (int i = 0; i < c->n_batch * c->n_queries * c->n_heads; i++) {
+        const int h = i % c->n_heads, t = i / c->n_heads % c->n_queries, n = i / c->n_heads / c->n_queries;
+        memcpy(at(&a.out, n, t, h), first, (size_t)c->head_dim * sizeof *first);
+    }
+    vr_check_equal(ck, what, a.out.data, first, n_q);
+    vr_arena_release(&ck->arena, mark);
+}
+
+void vr_check_attention(vr_check *ck)
+{
+    static const attention_case fixed[] = {
+        { 1, 1, 1, 1, 1, 1, false, false, false },    { 1, 1, 70, 2, 2, 128, true, false, true },
+        { 2, 3, 33, 4, 2, 64, true, false, false },   { 1, 4, 400, 2, 1, 88, false, true, false },
+        { 2, 32, 33, 3, 3, 64, false, false, false }, { 1, 17, 17, 2, 2, 88, true, false, false },
+        { 1, 9, 330, 2, 1, 72, true, true, true },    { 1, 40, 700, 1, 1, 128, true, false, true },
+        { 2, 23, 23, 2, 2, 64, false, true, false },  { 1, 270, 5, 1, 1, 7, false, false, false },
+        { 1, 65, 64, 1, 1, 16, false, false, false }, { 1, 5, 321, 4, 1, 33, false, true, true },
+    };
+    for (size_t i = 0; i < sizeof fixed / sizeof fixed[0] && !vr_check_failed(ck); i++) check_case(ck, &fixed[i]);
+    if (!ck->thorough) return;
+    check_case(ck, &(attention_case){ 1, 257, 257, 4, 4, 88, false, false, false });
+    check_case(ck, &(attention_case){ 1, 530, 530, 1, 1, 128, true, false, false });
+    check_case(ck, &(attention_case){ 1, 9, 50, 1, 1, 512, false, true, false });
+    for (int i = 0; i < 150 && !vr_check_failed(ck); i++) {
+        const uint32_t r = vr_check_random(ck);
+        attention_case c = {
+            .n_batch = 1 + (int)(r % 2), .n_kv_heads = 1 + (int)(r >> 8) % 3, .causal = r & 2, .extra = r & 4
+        };
+        c.heads_first = r & 8;
+        c.n_heads = c.n_kv_heads * (1 + (int)(r >> 16) % 3);
+        c.n_queries = 1 + (int)(vr_check_random(ck) % (r & 16 ? 40 : 4));
+        c.n_keys = c.n_queries + (int)(vr_check_random(ck) % 90);
+        c.head_dim = 1 + (int)(vr_check_random(ck) % 130);
+        check_case(ck, &c);
+    }
+}

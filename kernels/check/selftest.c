@@ -1,0 +1,88 @@
+/*
+ * selftest.c - see kernels/selftest.h.
+ *
+ *   for each level of this program:  open backends of 1 and 2 threads -> each family -> one line
+ */
+#include "kernels/selftest.h"
+
+#include <stdio.h>
+#include <time.h>
+
+#include "kernels/check/check.h"
+#include "kernels/cpu/select.h"
+
+#define ARENA_BYTES ((size_t)192 << 20) /* touched only as far as a case needs */
+
+static const vr_check_family families[] = {
+    { "products", vr_check_products }, { "norms", vr_check_norms },   { "activations", vr_check_activations },
+    { "rows", vr_check_rows },         { "linear", vr_check_linear }, { "attention", vr_check_attention },
+    { "moves", vr_check_moves },
+};
+
+static double seconds(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+static int run_family(vr_check *ck, const vr_check_family *family, vr_selftest_line *print, void *cookie, vr_err *e)
+{
+    char line[256];
+    const double start = seconds();
+    ck->n_compared = 0;
+    ck->worst = 0.0;
+    family->run(ck);
+    if (vr_check_failed(ck))
+        return vr_fail(e, VR_ERR_OTHER, "self-test: level %s, %s: %s", ck->d->level, family->name, ck->failure);
+    snprintf(line, sizeof line, "%-7s %-12s ok   %9lld numbers, largest error %.2f of its limit, %.2f s", ck->d->level,
+             family->name, (long long)ck->n_compared, ck->worst, seconds() - start);
+    print(cookie, line);
+    return VR_OK;
+}
+
+static int run_level(const char *level, bool thorough, uint64_t seed, vr_selftest_line *print, void *cookie, vr_err *e)
+{
+    vr_dsp d, c;
+    vr_check ck = { .d = &d, .c = &c, .random = seed * 2 + 1, .thorough = thorough };
+    int rc;
+    VR_TRY(vr_dsp_select(&d, level, e));
+    VR_TRY(vr_dsp_select(&c, "c", e));
+    VR_TRY(vr_arena_open(&ck.arena, ARENA_BYTES, e));
+    if ((rc = vr_backend_open_cpu(&ck.one, &(vr_cpu_options){ 1, VR_GEMM_OWN, level }, e)) != VR_OK) goto done;
+    if ((rc = vr_backend_open_cpu(&ck.two, &(vr_cpu_options){ 2, VR_GEMM_OWN, level }, e)) != VR_OK) goto done;
+    if ((rc = vr_backend_open_cpu(&ck.blas, &(vr_cpu_options){ 2, VR_GEMM_OPENBLAS, level }, e)) != VR_OK) goto done;
+    for (size_t i = 0; i < sizeof families / sizeof families[0] && rc == VR_OK; i++)
+        rc = run_family(&ck, &families[i], print, cookie, e);
+done:
+    vr_backend_free(ck.one);
+    vr_backend_free(ck.two);
+    vr_backend_free(ck.blas);
+    vr_arena_close(&ck.arena);
+    return rc;
+}
+
+static int run(bool thorough, uint64_t seed, vr_selftest_line *print, void *cookie, vr_err *e)
+{
+    const char *level;
+    bool here;
+    for (int i = 0; (level = vr_dsp_level(i, &here)) != NULL; i++) {
+        char line[64];
+        snprintf(line, sizeof line, "%-7s SKIP: this machine lacks it", level);
+        if (here)
+            VR_TRY(run_level(level, thorough, seed, print, cookie, e));
+        else
+            print(cookie, line);
+    }
+    return VR_OK;
+}
+
+int vr_selftest(vr_selftest_line *print, void *cookie, vr_err *e)
+{
+    return run(false, 20240229, print, cookie, e);
+}
+
+int vr_selftest_thorough(uint64_t seed, vr_selftest_line *print, void *cookie, vr_err *e)
+{
+    return run(true, seed, print, cookie, e);
+}
