@@ -182,7 +182,7 @@ static bool is_key_frame(const AVFrame *frame)
 static int maybe_seek(vr_frames *f, int64_t wanted, vr_err *e)
 {
     const vr_scan *scan = &f->source->scan;
-    if (!f->may_seek) return VR_OK;
+    if (!f->may_seek || wanted >= scan->n) return VR_OK;
     const vr_scan_key *key = vr_scan_key_before(scan, scan->pts[wanted]);
     if (!key) return VR_OK;
     const int64_t key_index = vr_scan_find(scan, key->pts);
@@ -227,7 +227,8 @@ int vr_frames_next(vr_frames *f, uint8_t *rgb, int *index, vr_err *e)
     const int64_t wanted = f->indices[f->next];
     if (f->next > 0 && wanted < f->indices[f->next - 1]) VR_TRY(restart(f, e)); /* only with hidden frames */
     if (f->current_index < wanted && !f->finished) VR_TRY(maybe_seek(f, wanted, e));
-    while (f->current_index < wanted && !f->finished) VR_TRY(advance(f, e));
+    const bool beyond = wanted >= f->source->scan.n && f->shown->buf[0]; /* what is repeated is known already */
+    while (f->current_index < wanted && !f->finished && !beyond) VR_TRY(advance(f, e));
     if (f->current_index < 0) return vr_fail(e, VR_ERR_VIDEO, "%s: no frame can be decoded", f->source->input.name);
     if (f->current_index != wanted) f->n_missing++;
     const AVFrame *frame = choose(f, wanted);

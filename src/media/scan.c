@@ -152,7 +152,7 @@ void vr_scan_shown(const vr_scan *scan, int64_t *indices, int n)
             expected = start;
         }
         const int64_t shown = step(scan, next, index - expected);
-        indices[i] = shown < scan->n ? shown : scan->n - 1;
+        indices[i] = shown < scan->n ? shown : scan->n;
         next = shown + 1;
         expected = index + 1;
     }

@@ -38,7 +38,8 @@ void vr_scan_free(vr_scan *scan); /* frees the arrays only */
 
 /* Index of the last frame shown at or before pts, -1 when there is none. */
 int64_t vr_scan_find(const vr_scan *scan, int64_t pts);
-/* Replace indices [n], each 0..scan->n-1, by those of the frames that decord shows for them, read in this order. */
+/* Replace indices [n], each 0..scan->n-1, by those of the frames that decord shows for them, read in this order; scan->n: it
+ * finds no frame any more. */
 void vr_scan_shown(const vr_scan *scan, int64_t *indices, int n);
 /* The last key packet shown at or before pts; NULL when there is none. */
 const vr_scan_key *vr_scan_key_before(const vr_scan *scan, int64_t pts);
