@@ -17,16 +17,23 @@
 
 #include "base/clock.h"
 
-static int rows_push(const vr_session *s, vr_span_kind kind, vr_ids *rows, vr_err *e)
+/* A conversation as tokens and rows of the clip. */
+typedef struct asked {
+    vr_spans spans;
+    vr_ids *texts; /* [spans.count] tokens of each text span; empty for the others */
+    vr_ids rows;
+} asked;
+
+static void asked_free(asked *a)
 {
-    const int first = kind == VR_SPAN_AUDIO ? 0 : s->view.n_audio_rows;
-    const int count = kind == VR_SPAN_AUDIO ? s->view.n_audio_rows : s->view.n_video_rows;
-    for (int i = 0; i < count; i++) VR_TRY(vr_ids_push(rows, VR_CLIP_ROW(first + i), e));
-    return VR_OK;
+    for (int i = 0; a->texts && i < a->spans.count; i++) vr_ids_free(&a->texts[i]);
+    free(a->texts);
+    vr_ids_free(&a->rows);
+    vr_spans_free(&a->spans);
 }
 
-/* The conversation so far as rows of the decoder. */
-static int rows_make(const vr_session *s, const vr_turn *turns, int n_turns, vr_ids *rows, vr_err *e)
+/* turns -> spans -> tokens of each text; the first has BOS in front */
+static int texts_make(const vr_session *s, const vr_turn *turns, int n_turns, asked *a, vr_err *e)
 {
     const vr_tokenizer *tokenizer = s->model->tokenizer;
     const vr_prompt_scene scene = { .image = s->view.image,
@@ -34,17 +41,54 @@ static int rows_make(const vr_session *s, const vr_turn *turns, int n_turns, vr_
                                     .n_frames = s->view.n_frames,
                                     .seconds = s->view.frame_seconds,
                                     .system_text = s->system_text };
-    vr_spans spans = { 0 };
-    int rc = vr_prompt_render(s->prompt, &scene, turns, n_turns, &spans, e);
-    if (rc == VR_OK && vr_tokenizer_bos(tokenizer) >= 0) rc = vr_ids_push(rows, vr_tokenizer_bos(tokenizer), e);
-    for (int i = 0; rc == VR_OK && i < spans.count; i++) {
-        const vr_span *span = &spans.items[i];
-        rc = span->kind == VR_SPAN_TEXT
-                 ? vr_tokenizer_encode(tokenizer, vr_text_string(&span->text), span->text.n_bytes, rows, e)
-                 : rows_push(s, span->kind, rows, e);
+    VR_TRY(vr_prompt_render(s->prompt, &scene, turns, n_turns, &a->spans, e));
+    a->texts = calloc((size_t)a->spans.count, sizeof *a->texts);
+    if (!a->texts) return vr_fail(e, VR_ERR_LIMIT, "not enough memory for the prompt");
+    if (vr_tokenizer_bos(tokenizer) >= 0) VR_TRY(vr_ids_push(&a->texts[0], vr_tokenizer_bos(tokenizer), e));
+    for (int i = 0; i < a->spans.count; i++) {
+        const vr_text *text = &a->spans.items[i].text;
+        if (a->spans.items[i].kind == VR_SPAN_TEXT)
+            VR_TRY(vr_tokenizer_encode(tokenizer, vr_text_string(text), text->n_bytes, &a->texts[i], e));
     }
-    vr_spans_free(&spans);
-    return rc;
+    return VR_OK;
+}
+
+static vr_question question_of(const asked *a)
+{
+    vr_question q = { 0 };
+    for (int i = 0; i < a->spans.count; i++) {
+        q.n_text += a->texts[i].count;
+        if (i > 0 && a->spans.items[i].kind == VR_SPAN_TEXT) {
+            q.after = a->texts[i].data;
+            q.n_after = a->texts[i].count;
+        }
+    }
+    return q;
+}
+
+/* texts and rows of the clip in order */
+static int rows_make(const vr_session *s, asked *a, vr_err *e)
+{
+    a->rows.count = 0;
+    for (int i = 0; i < a->spans.count; i++) {
+        const vr_span_kind kind = a->spans.items[i].kind;
+        const int first = kind == VR_SPAN_AUDIO ? 0 : s->view.n_audio_rows;
+        const int count = kind == VR_SPAN_AUDIO ? s->view.n_audio_rows : s->view.n_video_rows;
+        for (int t = 0; t < a->texts[i].count; t++) VR_TRY(vr_ids_push(&a->rows, a->texts[i].data[t], e));
+        for (int r = 0; kind != VR_SPAN_TEXT && r < count; r++) VR_TRY(vr_ids_push(&a->rows, VR_CLIP_ROW(first + r), e));
+    }
+    return VR_OK;
+}
+
+static void ids_dump(const vr_session *s, const int32_t *rows, int n)
+{
+    const vr_system *system = s->model->system;
+    for (int i = 0; s->dump && i < n; i++) {
+        const bool is_clip = rows[i] < 0, follows = i > 0 && rows[i - 1] < 0;
+        if (is_clip && follows && system->rows_mark_once) continue;
+        const int32_t id = is_clip ? system->rows_mark : rows[i];
+        vr_dump_i32(s->dump, "prompt.ids", &id, 1, (const int64_t[1]){ 1 });
+    }
 }
 
 /* Rows to drop at the beginning so that n_predict more fit; VR_ERR_LIMIT where that would reach the clip. */
@@ -68,12 +112,13 @@ int vr_session_budget(vr_session *s, const char *question, int n_predict, vr_err
     char *copy = question ? strdup(question) : nothing;
     if (!copy) return vr_fail(e, VR_ERR_LIMIT, "not enough memory for the question");
     const vr_turn turn = { .question = copy };
-    vr_ids rows = { 0 };
+    asked a = { 0 };
     int dropped;
-    int rc = rows_make(s, &turn, 1, &rows, e);
-    if (rc == VR_OK) rc = rows_dropped(s, &rows, n_predict, &dropped, e);
-    s->n_planned_rows = rows.count;
-    vr_ids_free(&rows);
+    int rc = texts_make(s, &turn, 1, &a, e);
+    if (rc == VR_OK) rc = rows_make(s, &a, e);
+    if (rc == VR_OK) rc = rows_dropped(s, &a.rows, n_predict, &dropped, e);
+    s->n_planned_rows = a.rows.count;
+    asked_free(&a);
     if (question) free(copy);
     return rc;
 }
@@ -113,6 +158,19 @@ static void prompt_progress(void *cookie, int64_t done, int64_t total)
     vr_hooks_progress(&((vr_session *)cookie)->model->hooks, "prompt", done, total);
 }
 
+/* The clip's rows for this question. Rows that changed are no longer those in the cache. */
+static int clip_show(vr_session *s, const asked *a, vr_err *e)
+{
+    const vr_system *system = s->model->system;
+    if (!system->show) return VR_OK;
+    const vr_question question = question_of(a);
+    bool changed = true;
+    VR_TRY(system->show(s->model->state, &s->run, s->source, &s->view, &question, &changed, &s->model->hooks, e));
+    for (int i = 0; changed && i < s->cache.n_rows; i++)
+        if (s->cached[i] < 0) s->cache.n_rows = i;
+    return VR_OK;
+}
+
 /* Bring the cache to the rows of the prompt; s->logits are those of the last row. */
 static int prompt_read(vr_session *s, const vr_generate *g, const int32_t *rows, int n, vr_answer *out, vr_err *e)
 {
@@ -122,6 +180,7 @@ static int prompt_read(vr_session *s, const vr_generate *g, const int32_t *rows,
     s->cache.n_rows = same;
     memcpy(s->cached + same, rows + same, (size_t)(n - same) * sizeof *rows);
     out->n_reused_rows = same;
+    ids_dump(s, rows, n);
     return vr_generate_read(g, rows, n, s->logits, e);
 }
 
@@ -153,6 +212,7 @@ static int answer_generate(vr_session *s, const vr_generate *g, const vr_ask_opt
     out->stop = VR_STOP_LENGTH;
     while (s->answer_ids.count < options->n_predict) {
         vr_dump_f32(s->dump, "decoder.step_logits", s->logits, 2, (const int64_t[2]){ 1, V });
+        vr_dump_f32(s->dump, "answer.logits", s->logits, 2, (const int64_t[2]){ 1, V });
         const int32_t id = vr_sampler_next(&sampler, s->logits, V, s->answer_ids.data, s->answer_ids.count, &s->scratch);
         VR_TRY(vr_ids_push(&s->answer_ids, id, e));
         vr_dump_i32(s->dump, "answer.ids", &id, 1, (const int64_t[1]){ 1 });
@@ -181,16 +241,18 @@ static int turn_answer(vr_session *s, const vr_ask_options *options, vr_answer *
                             .cancelled = asked_to_stop,
                             .progress = prompt_progress,
                             .cookie = s };
-    vr_ids rows = { 0 };
+    asked a = { 0 };
     const double start = vr_clock();
-    int rc = rows_make(s, s->turns, s->n_turns, &rows, e);
-    if (rc == VR_OK) rc = rows_dropped(s, &rows, options->n_predict, &out->n_dropped_rows, e);
+    int rc = texts_make(s, s->turns, s->n_turns, &a, e);
+    if (rc == VR_OK) rc = clip_show(s, &a, e);
+    if (rc == VR_OK) rc = rows_make(s, &a, e);
+    if (rc == VR_OK) rc = rows_dropped(s, &a.rows, options->n_predict, &out->n_dropped_rows, e);
     if (rc == VR_OK && out->n_dropped_rows > 0)
         vr_log_print(&s->model->hooks.log, VR_LOG_WARN, "the conversation exceeds the context: its first %d of %d tokens are dropped",
-                     out->n_dropped_rows, rows.count);
-    out->n_prompt_rows = rows.count - out->n_dropped_rows;
-    if (rc == VR_OK) rc = prompt_read(s, &g, rows.data + out->n_dropped_rows, out->n_prompt_rows, out, e);
-    vr_ids_free(&rows);
+                     out->n_dropped_rows, a.rows.count);
+    out->n_prompt_rows = a.rows.count - out->n_dropped_rows;
+    if (rc == VR_OK) rc = prompt_read(s, &g, a.rows.data + out->n_dropped_rows, out->n_prompt_rows, out, e);
+    asked_free(&a);
     if (rc != VR_OK) return rc;
     const double read = vr_clock();
     out->prompt_seconds = read - start;

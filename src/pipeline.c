@@ -110,6 +110,12 @@ static int memory_plan(vr_session *s, vr_err *e)
     const vr_hooks silent = { 0 };
     int rc = s->model->system->watch(s->model->state, &run, s->source, &view, &silent, e);
     vr_arena_release(&counted, mark);
+    if (rc == VR_OK && s->model->system->show) {
+        bool changed;
+        const vr_question question = { .n_text = 1 };
+        rc = s->model->system->show(s->model->state, &run, s->source, &view, &question, &changed, &silent, e);
+        vr_arena_release(&counted, mark);
+    }
     if (rc == VR_OK) {
         vr_kvcache cache = { .k = vr_arena_floats(&counted, 0), .v = vr_arena_floats(&counted, 0), .n_layers = c->n_layers };
         const int T = s->context < VR_LLAMA_ROWS ? s->context : VR_LLAMA_ROWS;
@@ -223,7 +229,8 @@ int vr_session_watch(vr_session *s, vr_err *e)
     s->view.rows = vr_arena_floats(&s->scratch, (size_t)(s->view.n_audio_rows + s->view.n_video_rows) * (size_t)c->width);
     frames_dump(s);
     VR_TRY(m->system->watch(m->state, &s->run, s->source, &s->view, &m->hooks, e));
-    vr_source_free(s->source); /* the clip is rows now */
+    if (m->system->show) return VR_OK; /* a question may want to see the clip again */
+    vr_source_free(s->source);
     s->source = NULL;
     return VR_OK;
 }
@@ -234,6 +241,7 @@ int vr_session_close(vr_session *s, vr_err *e)
     vr_session_reset(s);
     vr_prompt_free(s->prompt);
     vr_source_free(s->source);
+    if (s->view.features) s->model->system->features_free(s->view.features);
     vr_view_free(&s->view);
     vr_kvcache_close(&s->cache);
     vr_arena_close(&s->scratch);

@@ -41,19 +41,10 @@ static int forward(const vr_generate *g, const int32_t *rows, int T, float *logi
     return vr_backend_sync(run->be, e);
 }
 
-static void ids_dump(const vr_run *run, const int32_t *rows, int n)
-{
-    for (int i = 0; i < n; i++) {
-        const int32_t id = rows[i] >= 0 ? rows[i] : -1;
-        vr_dump_i32(run->dump, "prompt.ids", &id, 1, (const int64_t[1]){ 1 });
-    }
-}
-
 int vr_generate_read(const vr_generate *g, const int32_t *rows, int n, float *logits, vr_err *e)
 {
     const int first = g->cache->n_rows;
     assert(first < n && n <= g->cache->n_max);
-    if (g->run->dump) ids_dump(g->run, rows, n);
     for (int t = first; t < n;) {
         const int T = n - t < VR_LLAMA_ROWS ? n - t : VR_LLAMA_ROWS;
         if (g->cancelled && g->cancelled(g->cookie)) return vr_fail(e, VR_ERR_CANCEL, "stopped while reading the prompt");

@@ -1,7 +1,8 @@
 /*
  * system.h - what a published system is to the pipeline: it decides what is looked at and turns it into rows of the decoder.
  *
- *   open -> plan (what will be looked at: nothing decoded) -> watch (frames and sound -> rows)
+ *   open -> plan (what will be looked at: nothing decoded) -> watch (frames and sound -> features, or rows at once)
+ *        -> show (features and the question -> rows), where the rows depend on the question
  *
  * One table a system, found by the key vidrun.system. Only src/systems knows that there are several.
  */
@@ -12,6 +13,13 @@
 #include "media/source.h"
 #include "vidrun.h"
 
+/* The text around the clip's rows: what a system needs to know of a question before it makes the rows. */
+typedef struct vr_question {
+    int n_text;              /* tokens of text in the whole prompt, BOS included */
+    const int32_t *after;    /* [n_after] tokens after the last rows of the clip; borrowed */
+    int n_after;
+} vr_question;
+
 /* What of a clip is looked at, and what became of it. Arrays are owned (vr_view_free); rows belong to the session. */
 typedef struct vr_view {
     bool image;
@@ -19,8 +27,9 @@ typedef struct vr_view {
     int64_t *frame_indices; /* [n_frames] ascending */
     double *frame_seconds;  /* [n_frames] */
     int n_clips;            /* of sound to be listened to; watch sets 0 where nothing could be heard */
-    int n_audio_rows, n_video_rows;
-    float *rows;            /* [n_audio_rows + n_video_rows, Dl] in backend memory, audio rows first */
+    int n_audio_rows, n_video_rows; /* after plan: the most that there may be */
+    float *rows;            /* [n_audio_rows + n_video_rows, Dl] in backend memory, audio rows first; room for those of plan */
+    void *features;         /* of the system, from watch to show; NULL where rows do not depend on the question */
 } vr_view;
 
 void vr_view_free(vr_view *view);
@@ -33,8 +42,16 @@ typedef struct vr_system {
     void (*recipe)(const void *state, vr_recipe *out); /* fills n_frames, n_frames_max and hears */
     /* Fills all of view but rows. */
     int (*plan)(const void *state, const vr_source *source, const vr_watch_options *options, vr_view *view, vr_err *e);
-    /* Fills view->rows; with a planning backend it takes the same scratch memory but reads no media. */
+    /* Fills view->rows, or view->features where there is a show; with a planning backend it takes the same scratch memory but reads
+     * no media. */
     int (*watch)(const void *state, vr_run *run, vr_source *source, vr_view *view, const vr_hooks *hooks, vr_err *e);
+    /* Fills view->rows and n_video_rows for a question; *changed: they differ from those of the question before. May watch the source
+     * again where the question demands other features. NULL: rows do not depend on the question. */
+    int (*show)(const void *state, vr_run *run, vr_source *source, vr_view *view, const vr_question *question, bool *changed,
+                const vr_hooks *hooks, vr_err *e);
+    void (*features_free)(void *features); /* NULL without show */
+    int32_t rows_mark;                     /* what the stage prompt.ids shows for rows of the clip */
+    bool rows_mark_once;                   /* once for all rows, not once a row */
 } vr_system;
 
 /* NULL: no such system. */

@@ -275,4 +275,5 @@ const vr_system vr_system_video_llama = {
     .recipe = system_recipe,
     .plan = system_plan,
     .watch = system_watch,
+    .rows_mark = -1,
 };
