@@ -93,7 +93,8 @@ class Pickle:
         if isinstance(value, View):
             offset, shape, strides = value.offset, value.shape, value.strides
         else:
-            offset, shape, strides = 0, value.shape, [stride // value.itemsize for stride in np.empty(value.shape, value.dtype).strides]
+            offset, shape = 0, value.shape
+            strides = [stride // value.itemsize for stride in np.empty(shape, value.dtype).strides]
         self.put(int(offset))
         self.numbers(shape)
         self.numbers(strides)
@@ -136,7 +137,8 @@ def save_safetensors(path, content, header=None):
     """header: changes the table before it is written."""
     table, data = {"__metadata__": {"format": "pt"}}, b""
     for name, array in content.items():
-        table[name] = {"dtype": SAFE[kind(array)], "shape": list(array.shape), "data_offsets": [len(data), len(data) + array.nbytes]}
+        table[name] = {"dtype": SAFE[kind(array)], "shape": list(array.shape),
+                       "data_offsets": [len(data), len(data) + array.nbytes]}
         data += array.tobytes()
     if header:
         header(table)
@@ -190,10 +192,11 @@ def vit(random, width=88, blocks=2, hidden=40, grid=2):
            "norm.weight": random(width), "head.bias": random(10)}
     for i in range(blocks):
         b = f"blocks.{i}"
-        for name, shape in (("norm1.weight", (width,)), ("norm1.bias", (width,)), ("norm2.weight", (width,)), ("norm2.bias", (width,)),
-                            ("attn.qkv.weight", (3 * width, width)), ("attn.q_bias", (width,)), ("attn.v_bias", (width,)),
-                            ("attn.proj.weight", (width, width)), ("attn.proj.bias", (width,)), ("mlp.fc1.weight", (hidden, width)),
-                            ("mlp.fc1.bias", (hidden,)), ("mlp.fc2.weight", (width, hidden)), ("mlp.fc2.bias", (width,))):
+        for name, shape in (("norm1.weight", (width,)), ("norm1.bias", (width,)), ("norm2.weight", (width,)),
+                            ("norm2.bias", (width,)), ("attn.qkv.weight", (3 * width, width)), ("attn.q_bias", (width,)),
+                            ("attn.v_bias", (width,)), ("attn.proj.weight", (width, width)), ("attn.proj.bias", (width,)),
+                            ("mlp.fc1.weight", (hidden, width)), ("mlp.fc1.bias", (hidden,)),
+                            ("mlp.fc2.weight", (width, hidden)), ("mlp.fc2.bias", (width,))):
             out[f"{b}.{name}"] = random(*shape)
     return out
 
@@ -237,11 +240,12 @@ def imagebind(random, width=64, blocks=1, output=20):
            "modality_preprocessors.text.mask": random(7, 7)}
     for i in range(blocks):
         b = f"modality_trunks.audio.blocks.{i}"
-        for name, shape in (("norm_1.weight", (width,)), ("norm_1.bias", (width,)), ("norm_2.weight", (width,)), ("norm_2.bias", (width,)),
-                            ("attn.in_proj_weight", (3 * width, width)), ("attn.in_proj_bias", (3 * width,)),
-                            ("attn.bias_k", (1, 1, width)), ("attn.bias_v", (1, 1, width)), ("attn.out_proj.weight", (width, width)),
-                            ("attn.out_proj.bias", (width,)), ("mlp.fc1.weight", (48, width)), ("mlp.fc1.bias", (48,)),
-                            ("mlp.fc2.weight", (width, 48)), ("mlp.fc2.bias", (width,))):
+        for name, shape in (("norm_1.weight", (width,)), ("norm_1.bias", (width,)), ("norm_2.weight", (width,)),
+                            ("norm_2.bias", (width,)), ("attn.in_proj_weight", (3 * width, width)),
+                            ("attn.in_proj_bias", (3 * width,)), ("attn.bias_k", (1, 1, width)), ("attn.bias_v", (1, 1, width)),
+                            ("attn.out_proj.weight", (width, width)), ("attn.out_proj.bias", (width,)),
+                            ("mlp.fc1.weight", (48, width)), ("mlp.fc1.bias", (48,)), ("mlp.fc2.weight", (width, 48)),
+                            ("mlp.fc2.bias", (width,))):
             out[f"{b}.{name}"] = random(*shape)
     return out
 
@@ -250,9 +254,11 @@ def llama(random, rows, width=32, hidden=40, blocks=2, dtype="<f2"):
     out = {"model.embed_tokens.weight": random(rows, width, dtype=dtype)}
     for i in range(blocks):
         b = f"model.layers.{i}"
-        for name, shape in (("self_attn.q_proj", (width, width)), ("self_attn.k_proj", (width, width)), ("self_attn.v_proj", (width, width)),
-                            ("self_attn.o_proj", (width, width)), ("mlp.gate_proj", (hidden, width)), ("mlp.up_proj", (hidden, width)),
-                            ("mlp.down_proj", (width, hidden)), ("input_layernorm", (width,)), ("post_attention_layernorm", (width,))):
+        for name, shape in (("self_attn.q_proj", (width, width)), ("self_attn.k_proj", (width, width)),
+                            ("self_attn.v_proj", (width, width)), ("self_attn.o_proj", (width, width)),
+                            ("mlp.gate_proj", (hidden, width)), ("mlp.up_proj", (hidden, width)),
+                            ("mlp.down_proj", (width, hidden)), ("input_layernorm", (width,)),
+                            ("post_attention_layernorm", (width,))):
             out[f"{b}.{name}.weight"] = random(*shape, dtype=dtype)
         out[f"{b}.self_attn.rotary_emb.inv_freq"] = random(8)
     out["model.norm.weight"] = random(width, dtype=dtype)
@@ -284,7 +290,8 @@ def parts(seed=1, audio=True, rows=None, width=64):
 
 
 CONFIG = {"model_type": "llama", "hidden_size": 32, "intermediate_size": 40, "num_hidden_layers": 2, "num_attention_heads": 2,
-          "max_position_embeddings": 128, "rms_norm_eps": 1e-5, "bos_token_id": 1, "eos_token_id": 2, "tie_word_embeddings": False}
+          "max_position_embeddings": 128, "rms_norm_eps": 1e-5, "bos_token_id": 1, "eos_token_id": 2,
+          "tie_word_embeddings": False}
 FILES = {"vit": "eva_vit_g.pth", "blip2": "blip2_pretrained.pth", "vl": "trained/vl.pth", "al": "trained/al.pth",
          "imagebind": "imagebind_huge.pth"}
 

@@ -6,9 +6,9 @@ checkpoint.py - a folder as users have it: finds the weight files and opens them
                        config.json, tokenizer files ...          -> json(), bytes() of a folder
 
 Order of files and names of folders mean nothing here; who is what is decided from the tensors' names by a system's module.
-Trap:  Hugging Face folders often hold the same weights as .safetensors and as .bin: the first kind is taken, as transformers does.
-       Their caches are trees of links: a file reached twice is opened once. Folders whose name begins with a dot are not entered.
-       A clone without git-lfs holds small text files in place of the weights.
+Trap:  Hugging Face folders often hold the same weights as .safetensors and as .bin: the first kind is taken, as transformers
+       does. Their caches are trees of links: a file reached twice is opened once. Folders whose name begins with a dot are not
+       entered. A clone without git-lfs holds small text files in place of the weights.
 """
 import fnmatch
 import json

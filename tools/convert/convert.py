@@ -6,8 +6,9 @@ convert.py - turns the published checkpoint of a video-language model into one f
 
     folder --checkpoint.py--> tensors by name --SYSTEM.py--> recipe (keys, tensors) --gguf_writer.py--> file
 
-The system is found from the tensors' names; each has a module (SYSTEMS). Nothing in a checkpoint is run (pickle_reader.py); tensors pass
-through in blocks, so memory stays far below the size of a model. Layout of the file: weights/FORMAT.md. Needs Python 3.10 and numpy.
+The system is found from the tensors' names; each has a module (SYSTEMS). Nothing in a checkpoint is run (pickle_reader.py);
+tensors pass through in blocks, so memory stays far below the size of a model. Layout of the file: weights/FORMAT.md. Needs
+Python 3.10 and numpy.
 Exit:  0 done, 1 an error (one line on stderr, no file is left), 2 wrong usage, 130 interrupted.
 """
 import argparse
@@ -97,10 +98,11 @@ def convert(options, report):
     if options.template and options.template not in system.TEMPLATES:
         raise ConvertError(f"--template: {system.TITLE} has {' and '.join(system.TEMPLATES)}, not {options.template}")
     recipe = Recipe({}, options.type.upper())
-    for name, kind, content in (("general.architecture", "string", "vidrun"), ("general.alignment", "u32", gguf_writer.ALIGNMENT),
-                                ("vidrun.format", "u32", 1), ("vidrun.system", "string", system.NAME),
-                                (gguf_writer.DIGEST_KEY, "[string]", [])):
-        recipe.key(name, kind, content)
+    recipe.key("general.architecture", "string", "vidrun")
+    recipe.key("general.alignment", "u32", gguf_writer.ALIGNMENT)
+    recipe.key("vidrun.format", "u32", 1)
+    recipe.key("vidrun.system", "string", system.NAME)
+    recipe.key(gguf_writer.DIGEST_KEY, "[string]", [])
     used = system.build(recipe, checkpoint, options.template, report)
     recipe.finish()
     report.note(f"{system.TITLE} from " + ", ".join(source.label for source in used))
@@ -117,7 +119,8 @@ def interrupted(*_):
 
 def main(arguments):
     parser = argparse.ArgumentParser(prog="convert.py", description="Convert a published checkpoint to one flat weight file.")
-    parser.add_argument("checkpoint", metavar="CHECKPOINT_DIR", help="folder with the files of the release, sub-folders included")
+    parser.add_argument("checkpoint", metavar="CHECKPOINT_DIR",
+                        help="folder with the files of the release, sub-folders included")
     parser.add_argument("-o", "--output", required=True, metavar="FILE", help="the file to write")
     parser.add_argument("--type", choices=("f16", "bf16", "f32"), default="f16", help="numbers of the matrices (default f16)")
     parser.add_argument("--system", choices=[system.NAME for system in SYSTEMS], help="default: found from the tensors")

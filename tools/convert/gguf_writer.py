@@ -3,9 +3,9 @@ gguf_writer.py - writes the flat weight file of weights/FORMAT.md.
 
     header | keys | tensor infos | zeros to 64 | data, each tensor at a multiple of 64
 
-The header is written first with placeholders for the SHA-256 of the tensors; the tensors pass through once, block by block; then the
-digests, which have a fixed length, are written over the placeholders. The file appears under its name only when it is whole and on
-the disk: it is written to a temporary file beside it, which is removed on any failure, an interrupt included.
+The header is written first with placeholders for the SHA-256 of the tensors; the tensors pass through once, block by block;
+then the digests, which have a fixed length, are written over the placeholders. The file appears under its name only when it is
+whole and on the disk: it is written to a temporary file beside it, which is removed on any failure, an interrupt included.
 Ref:   ggml docs/gguf.md (version 3).
 Trap:  dims are stored fastest first; offsets count from the start of the data section, not of the file.
 """
@@ -132,7 +132,8 @@ def part_bytes(part, tensor, report):
     for block in part.blocks():
         data, block_finite, overflow = encode(block, part.dtype, tensor.dtype)
         if overflow:
-            raise ConvertError(f"{part.label}: tensor {part.name} has numbers too large for {tensor.dtype}; use --type bf16 or f32")
+            raise ConvertError(f"{part.label}: tensor {part.name} has numbers too large for {tensor.dtype}; "
+                               "use --type bf16 or f32")
         finite = finite and block_finite
         yield data.view("u1")
     if not finite:

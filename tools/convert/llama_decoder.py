@@ -1,5 +1,6 @@
 """
-llama_decoder.py - the decoder of a LLaMA folder: config.json, generation_config.json and the tensors, for every system that has one.
+llama_decoder.py - the decoder of a LLaMA folder: config.json, generation_config.json and the tensors, for every system
+that has one.
 
     llama_model.model.{embed_tokens, layers.%d.*, norm}, llama_model.lm_head -> token_embd, blk.%d.*, output_norm, output
 
@@ -62,5 +63,6 @@ def build(recipe, checkpoint, folder, report):
         recipe.weight(f"{new}.ffn_down.weight", f"{old}.mlp.down_proj.weight", width, hidden)
     recipe.exact("output_norm.weight", "llama_model.model.norm.weight", width)
     tied = config.get("tie_word_embeddings") is True and not recipe.has("llama_model.lm_head.weight")
-    recipe.weight("output.weight", "llama_model.model.embed_tokens.weight" if tied else "llama_model.lm_head.weight", rows, width)
+    head_name = "llama_model.model.embed_tokens.weight" if tied else "llama_model.lm_head.weight"
+    recipe.weight("output.weight", head_name, rows, width)
     return width, rows

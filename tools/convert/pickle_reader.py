@@ -4,9 +4,9 @@ pickle_reader.py - the tensors of a PyTorch checkpoint (.pth, pytorch_model*.bin
     zip:     NAME/data.pkl (the objects)  NAME/data/KEY (the storages, stored uncompressed)
     legacy:  pickle(magic) pickle(1001) pickle(system) pickle(objects) pickle([KEY...]) { u64 count | elements } per KEY
 
-A pickle is a program for a stack machine that may call any function of Python. Here its opcodes are interpreted by our own loop: the
-only values are plain Python data, Storage, Tensor and Global; a Global is a pair of names, nothing is imported, and the few that a
-state dictionary needs are listed in CALLS. Everything else is refused by name.
+A pickle is a program for a stack machine that may call any function of Python. Here its opcodes are interpreted by our own
+loop: the only values are plain Python data, Storage, Stored (a tensor) and Global; a Global is a pair of names, nothing is
+imported, and the few that a state dictionary needs are listed in CALLS and NAMES. Everything else is refused by name.
 Ref:   Python's Lib/pickletools.py (opcodes); torch/serialization.py (both containers), torch/_utils.py (_rebuild_tensor_v2).
 Trap:  a storage may be shared by several tensors and be larger than each (views): offset and strides count.
        Zip members must not be compressed: tensors are read in place.
@@ -55,7 +55,8 @@ class Stored:
 
     def __init__(self, storage, offset, shape, strides):
         numbers = [offset, *shape, *strides]
-        if not isinstance(storage, Storage) or len(shape) != len(strides) or not all(type(n) is int and n >= 0 for n in numbers):
+        counted = len(shape) == len(strides) and all(type(n) is int and n >= 0 for n in numbers)
+        if not isinstance(storage, Storage) or not counted:
             raise ValueError("a tensor is described wrongly")
         self.storage, self.offset, self.shape, self.strides = storage, offset, tuple(shape), tuple(strides)
 
@@ -140,6 +141,9 @@ class Machine:
     def put(self, index):
         self.memo[index] = self.stack[-1]
 
+    def get(self, index):
+        self.push(self.memo[index])
+
     def find(self, module, name):
         found = Global(module, name)
         if found.name not in NAMES:
@@ -213,7 +217,7 @@ class Machine:
         "MARK": mark, "POP": lambda m, _: m.stack.pop(),
         "POP_MARK": lambda m, _: m.pop_marked(), "DUP": lambda m, _: m.push(m.stack[-1]),
         "MEMOIZE": memoize, "PUT": put, "BINPUT": put, "LONG_BINPUT": put,
-        "GET": lambda m, i: m.push(m.memo[i]), "BINGET": lambda m, i: m.push(m.memo[i]), "LONG_BINGET": lambda m, i: m.push(m.memo[i]),
+        "GET": get, "BINGET": get, "LONG_BINGET": get,
         "TUPLE": lambda m, _: m.from_mark(tuple), "LIST": lambda m, _: m.from_mark(list),
         "DICT": lambda m, _: m.from_mark(pairs),
         "TUPLE1": lambda m, _: m.make_tuple(1), "TUPLE2": lambda m, _: m.make_tuple(2), "TUPLE3": lambda m, _: m.make_tuple(3),

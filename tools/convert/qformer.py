@@ -3,7 +3,8 @@ qformer.py - a BERT with query tokens and cross-attention (BLIP-2's Q-Former and
 
     NAME.bert.encoder.layer.%d.{attention, crossattention, intermediate_query, output_query}, query tokens -> X.*
 
-Ref:   Video-LLaMA models/Qformer.py; heads and epsilon are in no checkpoint: bert-base-uncased/config.json, else heads of width 64.
+Ref:   Video-LLaMA models/Qformer.py; heads and epsilon are in no checkpoint: bert-base-uncased/config.json, else heads of
+       width 64.
 Trap:  output_query is the half that queries use; intermediate and output are the text half and are dropped.
 """
 from errors import ConvertError
@@ -34,7 +35,8 @@ def cross_interval(recipe, old, n_blocks):
     expected = list(range(0, n_blocks, interval))
     if looking != expected:
         where = next(i for i in range(n_blocks) if (i in looking) != (i in expected))
-        raise ConvertError(f"missing tensor {old}.{where}.crossattention.self.query.weight: cross-attention has no regular interval")
+        raise ConvertError(f"missing tensor {old}.{where}.crossattention.self.query.weight: "
+                           "cross-attention has no regular interval")
     return interval
 
 

@@ -4,8 +4,8 @@ safetensors_reader.py - the tensors of a .safetensors file.
     u64 n | n bytes of JSON {name: {dtype, shape, data_offsets}} | data
 
 Ref:   github.com/huggingface/safetensors, README, "Format".
-Trap:  offsets count from the end of the JSON; "__metadata__" is not a tensor. Nothing in the header is trusted: each span must lie in
-       the file and have the bytes that dtype and shape ask for; a name given twice is refused.
+Trap:  offsets count from the end of the JSON; "__metadata__" is not a tensor. Nothing in the header is trusted: each span must
+       lie in the file and have the bytes that dtype and shape ask for; a name given twice is refused.
 """
 import json
 import math

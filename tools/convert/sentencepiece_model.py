@@ -2,7 +2,8 @@
 sentencepiece_model.py - the vocabulary of a tokenizer.model (SentencePiece), its protobuf read by hand.
 
     ModelProto: 1 pieces { 1 piece, 2 score, 3 type }   2 trainer_spec { 3 model_type, 35 byte_fallback }
-                3 normalizer_spec { 2 precompiled_charsmap, 3 add_dummy_prefix, 4 remove_extra_whitespaces, 5 escape_whitespaces }
+                3 normalizer_spec { 2 precompiled_charsmap, 3 add_dummy_prefix, 4 remove_extra_whitespaces,
+                                    5 escape_whitespaces }
 
 Ref:   google/sentencepiece, src/sentencepiece_model.proto (proto2: fields that are absent have the defaults below).
 Trap:  default of model_type is unigram, of the three booleans true; LLaMA writes remove_extra_whitespaces = false.

@@ -109,9 +109,11 @@ def all_finite(block, dtype):
 
 def f32_to_bf16(values):
     bits = np.ascontiguousarray(values).view("<u4")
-    rounded = ((bits.astype("<u8") + 0x7FFF + ((bits >> 16) & 1)) >> 16).astype("<u2")
+    rounded = (bits + ((bits >> 16 & 1) + np.uint32(0x7FFF)) >> 16).astype("<u2")
     nan = (bits & 0x7FFFFFFF) > 0x7F800000  # rounding could carry a NaN into infinity: cut it and keep it quiet
-    return np.where(nan, (bits >> 16).astype("<u2") | np.uint16(0x40), rounded).astype("<u2")
+    if nan.any():
+        rounded[nan] = (bits[nan] >> 16).astype("<u2") | np.uint16(0x40)
+    return rounded
 
 
 def encode(block, dtype, target):

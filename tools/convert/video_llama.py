@@ -3,13 +3,15 @@ video_llama.py - Video-LLaMA (DAMO-NLP-SG): which file is what, and every tensor
 
     eva_vit_g, BLIP-2, LLaMA folder, imagebind_huge, VL, AL --full names, later wins--> {name: Tensor} --build--> recipe
 
-Files are told apart by the tensors they hold. Two VL (or two AL) files are stage 1 and stage 2 of the training, alternatives: refused.
-A file with both kinds of trained tensors may stand beside a VL file (it is then ckpt_2, read last) or beside an AL file (ckpt).
-Ref:   Video-LLaMA models/video_llama.py:82-250, 604-614 (load order), conversation/conversation_video.py (prompts), demo_video.py and
-       demo_audiovideo.py (system text).
+Files are told apart by the tensors they hold. Two VL (or two AL) files are stage 1 and stage 2 of the training, alternatives:
+refused. A file with both kinds of trained tensors may stand beside a VL file (it is then ckpt_2, read last) or beside an AL
+file (ckpt).
+Ref:   Video-LLaMA models/video_llama.py:82-250, 604-614 (load order), conversation/conversation_video.py (prompts),
+       demo_video.py and demo_audiovideo.py (system text).
 Trap:  eva_vit_g.pth may carry more than the 39 blocks that are built. The qkv bias is q_bias, zeros, v_bias.
-       The templates of both --model_type values are written; the default is llama_v2 where the token table has exactly the pieces of a
-       SentencePiece model of at most 32000 pieces (Llama-2), else vicuna: Vicuna v0 has a [PAD] row, BiLLa and Ziya more pieces.
+       The templates of both --model_type values are written; the default is llama_v2 where the token table has exactly the
+       pieces of a SentencePiece model of at most 32000 pieces (Llama-2), else vicuna: Vicuna v0 has a [PAD] row, BiLLa and Ziya
+       more pieces.
 """
 import hashlib
 import os
@@ -36,11 +38,12 @@ CLIPS, MEL_BINS, MEL_FRAMES, PATCH_STRIDE, AUDIO_HEAD_WIDTH = 8, 128, 204, 10, 6
 
 IGNORED = re.compile(
     r"visual_encoder\.(norm|head|fc_norm)\.|visual_encoder\.blocks\.(39|[4-9]\d|\d{3,})\."
-    r"|(video_|audio_)?Qformer\.(cls\.|bert\.embeddings\.(word|position)_embeddings\.|bert\.encoder\.layer\.\d+\.(intermediate|output)\.)"
+    r"|(video_|audio_)?Qformer\.(cls\.|bert\.embeddings\.(word|position)_embeddings\.)"
+    r"|(video_|audio_)?Qformer\.bert\.encoder\.layer\.\d+\.(intermediate|output)\."
     r"|t5_proj\.|audio_encoder\.modality_\w+\.(?!audio\.)|.*\.position_ids$|.*\.rotary_emb\.inv_freq$")
 
-SYSTEM_TEXT = ("You are able to understand the visual content that the user provides. Follow the instructions carefully and explain your "
-               "answers in detail.")
+SYSTEM_TEXT = ("You are able to understand the visual content that the user provides. Follow the instructions carefully and "
+               "explain your answers in detail.")
 AUDIO_VIDEO = ("Close your eyes, open your ears and you imagine only based on the sound that: {audio}." + " " * 17 +
                "Close your ears, open your eyes and you see that <Video>{video}</Video>." + " " * 18 +
                "Now answer my question based on what you have just seen and heard.")
@@ -51,8 +54,8 @@ PROMPTS = {
 }
 TEMPLATE_TEXT = {
     "vicuna": {
-        "first": "{system}###Human: {text}###", "next": "Human: {text}###", "open": "Assistant:", "answer": "Assistant: {text}###",
-        "stop": ["\u2581###", "## #"], "cut": "###", "after": "Assistant:",
+        "first": "{system}###Human: {text}###", "next": "Human: {text}###", "open": "Assistant:",
+        "answer": "Assistant: {text}###", "stop": ["\u2581###", "## #"], "cut": "###", "after": "Assistant:",
     },
     "llama_v2": {
         "first": "[INST] <<SYS>>\n{system}\n<</SYS>>\n\n{text} [/INST]", "next": "<s>[INST] {text} [/INST]", "open": "",
@@ -74,8 +77,8 @@ def role(names):
     def begins(*prefixes):
         return any(name.startswith(prefixes) for name in kept)
 
-    if begins("video_Qformer.", "video_query_tokens", "video_frame_position", "audio_Qformer.", "audio_query_tokens", "audio_position",
-              "audio_llama_proj."):
+    if begins("video_Qformer.", "video_query_tokens", "video_frame_position", "audio_Qformer.", "audio_query_tokens",
+              "audio_position", "audio_llama_proj."):
         return "trained", ""
     if begins("modality_trunks.", "modality_preprocessors."):
         return "imagebind", "audio_encoder."
@@ -159,7 +162,8 @@ def merge(found, report):
     """-> ({full name: Tensor}, sources used, whether the sound branch is there)"""
     trained = [name for source, _ in found["trained"] for name in source.tensors if not IGNORED.match(name)]
     audio = any(name.startswith(("audio_Qformer.", "audio_llama_proj.", "audio_query_tokens")) for name in trained)
-    for what, name in (("vit", "the image tower (eva_vit_g.pth)"), ("blip2", "BLIP-2's Q-Former (blip2_pretrained_flant5xxl.pth)"),
+    for what, name in (("vit", "the image tower (eva_vit_g.pth)"),
+                       ("blip2", "BLIP-2's Q-Former (blip2_pretrained_flant5xxl.pth)"),
                        ("llm", "the LLaMA decoder (a Hugging Face folder)")):
         if not found[what]:
             raise ConvertError(f"no file of the checkpoint holds {name}")
@@ -204,8 +208,8 @@ def build_vit(recipe):
                            f"{VIT_HEADS} heads divide")
     heads = VIT_HEADS if width % VIT_HEAD_WIDTH else width // VIT_HEAD_WIDTH
     blocks = released("vit", width, min(recipe.blocks("visual_encoder.blocks."), VIT_BLOCKS))
-    recipe.numbers("vit", image_size=grid * patch, patch_size=patch, block_count=blocks, embedding_length=width, head_count=heads,
-                   feed_forward_length=hidden)
+    recipe.numbers("vit", image_size=grid * patch, patch_size=patch, block_count=blocks, embedding_length=width,
+                   head_count=heads, feed_forward_length=hidden)
     recipe.key("vit.activation", "string", "gelu")
     recipe.key("vit.norm_epsilon", "f32", 1e-6)
     recipe.key("vit.output_norm_epsilon", "f32", 1e-5)
@@ -235,7 +239,8 @@ def build_imagebind(recipe):
     trunk = "audio_encoder.modality_trunks.audio.blocks"
     hidden = rank(recipe.find(f"{trunk}.0.mlp.fc1.weight"), 2)[0]
     if width % AUDIO_HEAD_WIDTH or side > MEL_BINS:
-        raise ConvertError(f"{stem.label}: the sound tower is {width} wide with patches of {side}: not heads of {AUDIO_HEAD_WIDTH}")
+        raise ConvertError(f"{stem.label}: the sound tower is {width} wide with patches of {side}: "
+                           f"not heads of {AUDIO_HEAD_WIDTH} or larger than the picture of the sound")
     patches = ((MEL_BINS - side) // PATCH_STRIDE + 1) * ((MEL_FRAMES - side) // PATCH_STRIDE + 1)
     blocks = released("imagebind", width, recipe.blocks(f"{trunk}."))
     scale = recipe.take("audio_encoder.modality_postprocessors.audio.1.log_logit_scale").values()

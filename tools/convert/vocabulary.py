@@ -10,8 +10,8 @@ Ref:   transformers 4.28: tokenization_utils_base.py:1978-2040 (the map is appli
        tokenization_utils.py tokenize (a special token that is a plain str strips both sides, an AddedToken what its flags say),
        models/llama/tokenization_llama.py:74-77 (plain strings of the configuration become AddedTokens without flags);
        convert_slow_tokenizer.py (a tokenizer.json keeps merges in the order of scores).
-Trap:  old LLaMA conversions have empty special tokens: looking up "" gives the id of the unknown piece, and that is the BOS they use.
-       added_tokens.json of early Llama-2 folders has a <pad> without a row in the table: dropped.
+Trap:  old LLaMA conversions have empty special tokens: looking up "" gives the id of the unknown piece, and that is the BOS
+       they use. added_tokens.json of early Llama-2 folders has a <pad> without a row in the table: dropped.
 """
 import json
 import re
@@ -156,6 +156,7 @@ def find_bos(checkpoint, folder, specials, ids, unknown, report):
     if text in ids:
         return ids[text]
     if text == "" and unknown is not None:
-        report.warn(f"{label}: the bos token is empty; the original then begins every prompt with the unknown token, and so will vidrun")
+        report.warn(f"{label}: the bos token is empty; the original then begins every prompt with the unknown token, "
+                    "and so will vidrun")
         return unknown
     raise ConvertError(f"{label}: the bos token {text!r} is not in the vocabulary")
