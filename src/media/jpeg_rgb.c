@@ -4,7 +4,7 @@
  *   chroma rows y/2-1, y/2, y/2+1 --(3 near + 1 far)--> column sums --(3 near + 1 far)--> one full chroma row -> pixels
  *
  * Trap:  the rounding alternates (+1, +2 of 4 across; +8, +7 of 16 in both), so that no drift builds up; edges repeat.
- * Trap:  chroma planes of one or two samples across are not smoothed across, only repeated.
+ * Trap:  chroma halved across and at most two samples wide is not smoothed at all, only repeated.
  */
 #include "media/jpeg_rgb.h"
 
@@ -13,7 +13,7 @@
 #include <libavutil/pixdesc.h>
 
 /* Two neighbours weighed 3 to 1 down; scaled by 4, or by 1 where chroma is as high as luma. */
-static void sum_rows(int *sums, const AVFrame *frame, int plane, int y, int chroma_width, int chroma_height, int shift_h)
+static void sum_rows(int *sums, const AVFrame *frame, int plane, int y, int chroma_width, int chroma_height, int shift_h, bool smooth)
 {
     const ptrdiff_t stride = frame->linesize[plane];
     const int row = y >> shift_h;
@@ -25,19 +25,19 @@ static void sum_rows(int *sums, const AVFrame *frame, int plane, int y, int chro
     int other = (y & 1) ? row + 1 : row - 1;
     if (other < 0) other = 0;
     if (other >= chroma_height) other = chroma_height - 1;
+    if (!smooth) other = row;
     const uint8_t *far = frame->data[plane] + other * stride;
     for (int x = 0; x < chroma_width; x++) sums[x] = near[x] * 3 + far[x];
 }
 
 /* One row of chroma at full width. sums [chroma_width] are scaled by 4 when shift_h is 1. */
-static void widen(uint8_t *out, int width, const int *sums, int chroma_width, int shift_w, int shift_h, int y)
+static void widen(uint8_t *out, int width, const int *sums, int chroma_width, int shift_w, int shift_h, bool smooth, int y)
 {
     if (shift_w == 0) {
         const int round = (y & 1) ? 2 : 1;
         for (int x = 0; x < width; x++) out[x] = (uint8_t)(shift_h ? (sums[x] + round) >> 2 : sums[x]);
         return;
     }
-    const bool smooth = chroma_width > 2;
     const int shift = shift_h ? 4 : 2, round_left = shift_h ? 8 : 1, round_right = shift_h ? 7 : 2;
     for (int x = 0; x < width; x++) {
         const int at = x >> 1, right = x & 1;
@@ -103,13 +103,14 @@ bool vr_jpeg_rgb(uint8_t *rgb, const AVFrame *frame)
     if (!layout_of(frame, &shift_w, &shift_h)) return false;
     const int width = frame->width;
     const int chroma_width = AV_CEIL_RSHIFT(width, shift_w), chroma_height = AV_CEIL_RSHIFT(frame->height, shift_h);
+    const bool smooth = shift_w == 0 || chroma_width > 2;
     int *sums = malloc((size_t)chroma_width * sizeof *sums);
     uint8_t *chroma = malloc((size_t)width * 2);
     if (sums && chroma) {
         for (int y = 0; y < frame->height; y++) {
             for (int i = 0; i < 2; i++) {
-                sum_rows(sums, frame, i + 1, y, chroma_width, chroma_height, shift_h);
-                widen(chroma + (ptrdiff_t)i * width, width, sums, chroma_width, shift_w, shift_h, y);
+                sum_rows(sums, frame, i + 1, y, chroma_width, chroma_height, shift_h, smooth);
+                widen(chroma + (ptrdiff_t)i * width, width, sums, chroma_width, shift_w, shift_h, smooth, y);
             }
             const uint8_t *luma = frame->data[0] + (ptrdiff_t)y * frame->linesize[0];
             colour_row(rgb + (ptrdiff_t)y * width * 3, luma, chroma, chroma + width, width);
