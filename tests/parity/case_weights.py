@@ -110,7 +110,8 @@ def audio_language(r, size):
     width = size["qformer_width"]
     state = {"audio_query_tokens": r.normal(1, size["audio_queries"], width, std=0.02),
              "audio_position_embedding.weight": r.normal(8, size["audio_out"], std=0.5)}
-    state |= qformer(r, size, "audio_Qformer", 2, 1, size["audio_out"]) | r.linear("audio_llama_proj", size["llama_width"], width, 2.0)
+    rows_std = min(size["audio_scale"], 100.0) / size["audio_out"] ** 0.5
+    state |= qformer(r, size, "audio_Qformer", 2, 1, size["audio_out"], rows_std) | r.linear("audio_llama_proj", size["llama_width"], width, 2.0)
     state |= {"audio_encoder.modality_preprocessors.text.mask": r.poison(7, 7),
               "audio_encoder.modality_postprocessors.audio.1.log_logit_scale": np.array(np.log(size["audio_scale"]), np.float32)}
     return trained(state)

@@ -165,6 +165,15 @@ def find_decoder(plan, case, state, encoded, llm):
     raise SystemExit(f"make_case.py: seed {plan['seed']}: no clear answer in {ATTEMPTS} decoders")
 
 
+def describe(plan):
+    size, clip = plan["size"], plan["clip"]
+    sound = f"{clip['samples']} samples at {clip['sample_rate']} Hz, {clip['channels']} channels" if clip.get("samples") else "no sound"
+    return (f"made by make_case.py: ViT {size['vit_width']}x{size['vit_depth']} patch {size['patch']}, Q-Former {size['qformer_width']}x"
+            f"{size['qformer_depth']}, LLaMA {size['llama_width']}x{size['llama_depth']} heads {size['llama_heads']}/{size['llama_kv_heads']}, "
+            f"{'with' if size['audio'] else 'without'} audio branch; {clip['width']}x{clip['height']} {clip['pixels']}, {clip['frames']} frames, "
+            f"{sound}; {plan['template']}, weights {plan['layout']}")
+
+
 def make(plan, out):
     plan = dict(plan, size=dict(plan["size"]))
     case_dir = out / plan["name"]
@@ -174,7 +183,8 @@ def make(plan, out):
         "vl": "finetune-vicuna7b-v2.pth", "al": "finetune_vicuna7b_audiobranch.pth"}
     image = plan["clip"]["frames"] == 0
     case = {"system": "video-llama", "case": plan["name"], "seed": plan["seed"], "original": "tests/parity references (float64)",
-            "about": f"made by make_case.py: {json.dumps(plan)}", "video": case_media.write_clip(case_dir, plan["seed"], plan["clip"]),
+            "about": describe(plan), "plan": {key: value for key, value in plan.items() if key != "size"},
+            "sizes": plan["size"], "video": case_media.write_clip(case_dir, plan["seed"], plan["clip"]),
             "prompt": plan["prompt"], "arguments": ["--temp", "0", "-n", str(plan["n"])] + (["--image"] if image else []),
             "template": plan["template"]}
     with tempfile.TemporaryDirectory() as tmp:

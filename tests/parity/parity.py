@@ -261,6 +261,8 @@ def arguments():
     p.add_argument("-q", "--quiet", action="store_true", help="tables of failing cases only")
     args = p.parse_args()
     args.build = args.root / args.build
+    if not (args.build / "vidrun").exists():
+        p.error(f"--build: there is no {args.build / 'vidrun'}")
     unknown = [level for level in args.levels if level not in FLAGS]
     if unknown:
         p.error(f"--levels: {', '.join(unknown)}: one of {', '.join(FLAGS)}")

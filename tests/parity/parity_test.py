@@ -2,35 +2,40 @@
 """
 parity_test.py - parity.py must fail when it should: a stand-in for vidrun writes good stages, then each kind of bad ones.
 
-  temporary root: tools/convert/{convert,video_llama}.py, build/vidrun (copies stages, then spoils them as $SPOIL says)
+  temporary root: tools/convert/{convert,video_llama}.py, build/vidrun (copies stages that were spoiled before)
   temporary case: two float stages (one kept in rows), one of integers -> parity.py -> exit status and reason
 
 Needs neither the engine nor ffmpeg.
 """
+import contextlib
+import io
 import json
 import os
 import pathlib
-import subprocess
+import shutil
 import sys
 import tarfile
 import tempfile
 import unittest
+from unittest import mock
 
 import numpy as np
 
-PARITY = pathlib.Path(__file__).resolve().parent / "parity.py"
-VIDRUN = """#!/usr/bin/python3
-import os, pathlib, sys
-import numpy as np
-dump = pathlib.Path(sys.argv[sys.argv.index("--dump-stages") + 1])
-dump.mkdir()
-stages = dict(np.load(os.environ["STAGES"]))
-answer, status, threads = "a plain answer", 0, sys.argv[sys.argv.index("--threads") + 1]
-exec(os.environ.get("SPOIL", ""))
-for name, x in stages.items():
-    np.save(dump / (name + ".npy"), x)
-print(answer)
-sys.exit(status)
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
+import parity
+
+VIDRUN = """#!/bin/sh
+threads= dump=
+while [ $# -gt 0 ]; do
+    case $1 in
+    --threads) threads=$2 ;;
+    --dump-stages) dump=$2 ;;
+    esac
+    shift
+done
+cp -r "$STAGES/$threads" "$dump"
+printf '%s\\n' "$ANSWER"
+eval "$END"
 """
 
 
@@ -49,13 +54,13 @@ class ParityTest(unittest.TestCase):
         rng = np.random.default_rng(5)
         stages = {"vision.out": rng.standard_normal((4, 3, 2)).astype("<f4"), "logits": rng.standard_normal(7).astype("<f4"),
                   "answer.ids": np.arange(5, dtype="<i4")}
-        np.savez(self.root / "stages.npz", **stages)
+        self.stages = stages
         entries = [self.entry(case, "vision.out", stages["vision.out"], [0, 3], 2e-5), self.entry(case, "logits", stages["logits"], None, 2e-5),
                    self.entry(case, "answer.ids", stages["answer.ids"], None, 0)]
         self.case = {"system": "video-llama", "video": "input.mkv", "prompt": "?", "arguments": [], "answer": "a plain answer", "stages": entries}
         (case / "case.json").write_text(json.dumps(self.case))
         with tarfile.open(case / "checkpoint.tar.xz", "w:xz") as tar:
-            tar.add(PARITY.parent / "parity_test.py", "checkpoint/file")
+            tar.add(__file__, "checkpoint/file")
 
     @staticmethod
     def entry(case, name, x, rows, rtol):
@@ -64,17 +69,25 @@ class ParityTest(unittest.TestCase):
         return {"name": name, "file": f"stages/{name}.npy", "shape": list(kept.shape), "dtype": "i32" if x.dtype.kind == "i" else "f32",
                 "where": "test", "rows": rows, "rtol": rtol} | ({} if rows is None else {"full_shape": list(x.shape)})
 
-    def parity(self, spoil="", *extra, **env):
-        """-> (exit status, output)"""
-        threads = "1,2" if "threads" in spoil else "1"
-        command = [sys.executable, str(PARITY), "--root", str(self.root), "--levels", "c", "--threads", threads, "--record-file",
-                   str(self.root / "record.json"), *extra, str(self.root / "cases")]
-        done = subprocess.run(command, capture_output=True, text=True,
-                              env=dict(os.environ, STAGES=str(self.root / "stages.npz"), SPOIL=spoil, **env))
-        return done.returncode, done.stdout + done.stderr
+    def parity(self, spoil="", *extra, answer="a plain answer", end="", convert="0"):
+        """-> (exit status, output). spoil: Python that changes the dictionary `stages` for a number of `threads`."""
+        for threads in (1, 2):
+            folder = self.root / f"out/{threads}"
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir(parents=True)
+            stages = {name: x.copy() for name, x in self.stages.items()}
+            exec(spoil, {"stages": stages, "threads": threads, "np": np})
+            for name, x in stages.items():
+                np.save(folder / (name + ".npy"), x)
+        command = ["parity.py", "--root", str(self.root), "--levels", "c", "--record-file", str(self.root / "record.json"), *extra,
+                   str(self.root / "cases")]
+        env = {"STAGES": str(self.root / "out"), "ANSWER": answer, "END": end, "CONVERT": convert}
+        out = io.StringIO()
+        with mock.patch.dict(os.environ, env), mock.patch.object(sys, "argv", command), contextlib.redirect_stdout(out):
+            return parity.main(), out.getvalue()
 
-    def fails(self, spoil, reason, **env):
-        status, text = self.parity(spoil, **env)
+    def fails(self, spoil, reason, **run):
+        status, text = self.parity(spoil, **run)
         self.assertEqual(status, 1, text)
         self.assertIn(reason, text)
         self.assertIn("0 passed, 1 failed, 0 skipped", text)
@@ -97,16 +110,16 @@ class ParityTest(unittest.TestCase):
             ("stages['vision.out'] = np.asfortranarray(stages['vision.out'])", "not in C order"),
             ("stages['vision.out'][1, 0, 0] = np.nan", "1 values are not finite"),
             ("stages['logits'][0] = np.inf", "not finite"),
-            ("answer = 'another answer'", "answer 'another answer', expected"),
-            ("answer = ''", "answer ''"),
-            ("status = 3", "exit status 3"),
-            ("os.kill(os.getpid(), 11)", "exit status -11"),
-            ("stages['logits'][2] *= 1.001 if threads == '2' else 1", "2 threads: logits: error")):
+            ("stages['logits'][2] *= 1.001 if threads == 2 else 1", "2 threads: logits: error")):
             with self.subTest(spoil):
                 self.fails(spoil, reason)
 
-    def test_convert_fails(self):
-        self.fails("", "convert.py: exit status 2", CONVERT="2")
+    def test_programs_fail(self):
+        self.fails("", "answer 'another answer', expected", answer="another answer")
+        self.fails("", "answer ''", answer="")
+        self.fails("", "exit status 3", end="exit 3")
+        self.fails("", "exit status -11", end="kill -SEGV $$")
+        self.fails("", "convert.py: exit status 2", convert="2")
 
     def test_ratchet(self):
         small = "stages['logits'] *= np.float32(1 + 3e-6)"
@@ -124,8 +137,8 @@ class ParityTest(unittest.TestCase):
     def test_turns(self):
         self.case |= {"prompt": ["?", "!"], "answer": ["first", "second"]}
         (self.root / "cases/one/case.json").write_text(json.dumps(self.case))
-        self.assertEqual(self.parity("answer = 'first\\n\\nsecond'")[0], 0)
-        self.fails("answer = 'second first'", "'second' is not printed, or not in its turn")
+        self.assertEqual(self.parity(answer="first\n\nsecond")[0], 0)
+        self.fails("", "'second' is not printed, or not in its turn", answer="second first")
 
     def test_skips(self):
         (self.root / "tools/convert/video_llama.py").unlink()

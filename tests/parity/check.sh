@@ -1,0 +1,13 @@
+#!/bin/sh
+# check.sh - parity as part of `make check`: the tool itself, the reference against recorded runs, the engine against recorded and made cases.
+# Environment: VIDRUN_BUILD (folder of the programs), PYTHON (one with numpy), VIDRUN_SHARED (more recorded cases for the reference).
+set -eu
+cd "$(dirname "$0")/../.."
+python=${PYTHON:-/usr/bin/python3}
+cases=$(mktemp -d)
+trap 'rm -rf "$cases"' EXIT
+
+"$python" tests/parity/parity_test.py
+"$python" tests/parity/reference_test.py
+"$python" tests/parity/make_case.py --set check "$cases"
+"$python" tests/parity/parity.py --quiet --build "${VIDRUN_BUILD:-build}" tests/golden "$cases"
