@@ -1,5 +1,5 @@
 """
-test_readers.py - the readers of the converter: whole, shared, damaged and hostile files; the conversions of numbers.
+readers_test.py - the readers of the converter: whole, shared, damaged and hostile files; the conversions of numbers.
 """
 import contextlib
 import io

@@ -1,5 +1,5 @@
 """
-test_text.py - the vocabulary and the prompts in the weight file.
+text_test.py - the vocabulary and the prompts in the weight file.
 """
 import os
 import pathlib

@@ -1,7 +1,7 @@
 """
-test_convert.py - the program and the file it writes; run as a program it runs every test of this folder.
+convert_test.py - the program and the file it writes; run as a program it runs every test of this folder.
 
-    /usr/bin/python3 tests/convert/test_convert.py     from the project's root; VIDRUN_SHARED (default ../shared) leads to the
+    /usr/bin/python3 tests/convert/convert_test.py     from the project's root; VIDRUN_SHARED (default ../shared) leads to the
     golden cases
 """
 import hashlib
@@ -171,4 +171,4 @@ class Golden(unittest.TestCase):
 
 
 if __name__ == "__main__":
-    unittest.main(module=None, argv=[sys.argv[0], "discover", "-s", str(HERE), *sys.argv[1:]])
+    unittest.main(module=None, argv=[sys.argv[0], "discover", "-s", str(HERE), "-p", "*_test.py", *sys.argv[1:]])

@@ -1,5 +1,5 @@
 """
-test_mapping.py - checkpoints to tensors and keys: names, shapes, what is missing, surplus or doubled, shards.
+mapping_test.py - checkpoints to tensors and keys: names, shapes, what is missing, surplus or doubled, shards.
 """
 import json
 import os
