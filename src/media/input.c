@@ -88,6 +88,8 @@ static int settle(vr_input *input, vr_err *e)
     if (fstat(input->fd, &st) != 0) return vr_fail(e, VR_ERR_VIDEO, "%s: %s", input->name, strerror(errno));
     if (S_ISDIR(st.st_mode)) return vr_fail(e, VR_ERR_VIDEO, "%s: is a directory, not a video file", input->name);
     if (S_ISBLK(st.st_mode) || (S_ISCHR(st.st_mode) && !isatty(input->fd))) {
+        char byte;
+        if (read(input->fd, &byte, 1) == 0) return vr_fail(e, VR_ERR_VIDEO, "%s: is empty", input->name); /* /dev/null */
         return vr_fail(e, VR_ERR_VIDEO, "%s: is a device, not a video file", input->name);
     }
     if (!S_ISREG(st.st_mode) || lseek(input->fd, 0, SEEK_CUR) != 0) {
