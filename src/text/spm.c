@@ -10,7 +10,7 @@
  *        one U+FFFD), sentencepiece_processor.cc (byte fallback; runs of unknown characters are one unknown id).
  * Trap:  scores order the merges, not ids; pairs in the heap may be stale: they are known by their size.
  *        An unused piece takes part in merges and is then taken apart again where the pair considered last for its spelling
- *        was joined, even if that pair was never merged.
+ *        was joined, even if that pair was never merged. An unused character stays (library 0.1.99, as transformers 4.28 used it).
  * Owner: the vocabulary is borrowed; texts, scores and the matcher are owned. Scratch is allocated per stretch, O(n log n) time.
  */
 #include "text/spm.h"
@@ -62,7 +62,8 @@ typedef struct work {
     int32_t n_symbols;
     pair *heap; /* [2 * n_symbols]: there are fewer first pairs than symbols, and a merge takes one and adds at most two */
     int32_t n_pairs;
-    int32_t *joined; /* [vocab->count] bytes of the left part of the last pair spelled so; only with unused pieces */
+    int32_t *joined; /* [vocab->count] bytes of the left part of the last pair considered that is spelled so; not
+                        set for others, NULL without unused pieces */
 } work;
 
 /* ---- opening ---- */
@@ -102,7 +103,16 @@ static int read_bytes(vr_spm *spm, const vr_weights *w, vr_err *e)
     return VR_OK;
 }
 
-/* User-defined pieces are searched for in the text; they and unused ones have a bounded length. */
+static bool well_formed(vr_string text)
+{
+    size_t at = 0;
+    uint32_t point;
+    for (size_t n; (n = vr_utf8_decode(text.data + at, text.n_bytes - at, &point)) > 0;) at += n;
+    return at == text.n_bytes;
+}
+
+/* User-defined pieces are searched for in the text; they and unused ones have a bounded length. Whole characters only: a piece must
+ * not cut one of the text, which would make more symbols than characters. */
 static int collect(vr_spm *spm, const vr_weights *w, vr_err *e)
 {
     const vr_vocab *v = spm->vocab;
@@ -115,6 +125,9 @@ static int collect(vr_spm *spm, const vr_weights *w, vr_err *e)
             return vr_fail(e, VR_ERR_WEIGHTS,
                            "%s: key \"tokenizer.ggml.tokens\": id %d has type %d and %zu bytes, more than %d",
                            vr_weights_path(w), id, type, n, VR_VOCAB_SEARCHED_BYTES);
+        if (type == VR_PIECE_USER_DEFINED && !well_formed(v->pieces[id]))
+            return vr_fail(e, VR_ERR_WEIGHTS, "%s: key \"tokenizer.ggml.tokens\": id %d is user-defined and not valid UTF-8",
+                           vr_weights_path(w), id);
         if (type == VR_PIECE_USER_DEFINED && n > 0) n_user_defined++;
         if (type == VR_PIECE_UNUSED) spm->has_unused = true;
         if ((bounded || type == VR_PIECE_NORMAL) && n > spm->longest) spm->longest = n;
@@ -218,12 +231,11 @@ static void normalise(work *k, const char *text, size_t n_bytes)
     k->n_text = (int32_t)(out - k->text);
 }
 
-/* Bytes of the character at `at`; a user-defined piece of a damaged file may have ended inside one. */
-static int32_t character_bytes(const work *k, int32_t at)
+/* Bytes of the character that begins with first; the text is well-formed and user-defined pieces are whole characters. */
+static int32_t character_bytes(char first)
 {
-    const unsigned char first = (unsigned char)k->text[at];
-    const int32_t n = first < 0xc0 ? 1 : first < 0xe0 ? 2 : first < 0xf0 ? 3 : 4;
-    return n < k->n_text - at ? n : k->n_text - at;
+    const unsigned char byte = (unsigned char)first;
+    return byte < 0x80 ? 1 : byte < 0xe0 ? 2 : byte < 0xf0 ? 3 : 4;
 }
 
 static void split(work *k)
@@ -231,7 +243,7 @@ static void split(work *k)
     for (int32_t at = 0; at < k->n_text;) {
         size_t matched = 0;
         const bool frozen = vr_matcher_find(&k->spm->user_defined, k->text + at, (size_t)(k->n_text - at), &matched) >= 0;
-        const int32_t n = frozen ? (int32_t)matched : character_bytes(k, at);
+        const int32_t n = frozen ? (int32_t)matched : character_bytes(k->text[at]);
         const int32_t i = k->n_symbols++;
         k->symbols[i] = (symbol){ .at = at, .n_bytes = n, .previous = i - 1, .next = i + 1, .frozen = frozen };
         at += n;
@@ -318,7 +330,7 @@ static int emit(const work *k, const char *data, int32_t n_bytes, bool *in_unkno
     const vr_vocab *v = k->spm->vocab;
     const int id = vr_vocab_find(v, data, (size_t)n_bytes);
     if (id < 0 || id == v->unknown) return emit_unknown(k, data, n_bytes, in_unknown, ids, e);
-    if (v->types[id] == VR_PIECE_UNUSED && k->joined[id] > 0) {
+    if (v->types[id] == VR_PIECE_UNUSED && n_bytes > character_bytes(*data)) { /* it was merged, so the pair was considered */
         VR_TRY(emit(k, data, k->joined[id], in_unknown, ids, e));
         return emit(k, data + k->joined[id], n_bytes - k->joined[id], in_unknown, ids, e);
     }
@@ -331,12 +343,12 @@ int vr_spm_encode(const vr_spm *spm, const char *text, size_t n_bytes, vr_ids *i
     assert(n_bytes <= VR_MAX_PROMPT); /* so that every size below fits int32_t */
     if (n_bytes == 0) return VR_OK;
     work k = { .spm = spm };
-    const size_t n_symbols = n_bytes + 1; /* a byte makes at most one symbol, the dummy prefix another */
+    const size_t n_symbols = n_bytes + 1; /* a byte makes at most one character, the dummy prefix another */
     int rc = VR_OK;
     k.text = malloc(3 * n_symbols);
     k.symbols = malloc(n_symbols * sizeof *k.symbols);
     k.heap = malloc(2 * n_symbols * sizeof *k.heap);
-    if (spm->has_unused) k.joined = calloc((size_t)spm->vocab->count, sizeof *k.joined);
+    if (spm->has_unused) k.joined = malloc((size_t)spm->vocab->count * sizeof *k.joined);
     if (!k.text || !k.symbols || !k.heap || (spm->has_unused && !k.joined)) {
         rc = vr_fail(e, VR_ERR_LIMIT, "not enough memory to tokenise %zu bytes", n_bytes);
         goto done;
