@@ -7,9 +7,9 @@
  *     out = o / sum
  *   1 to 4 queries (decoding): k and v are read in place, once, by dot and weighted_sum
  *
- * The extra key and value are where the running softmax starts: max = its score, sum = 1, o = its value. Without them -inf, 0, 0.
+ * The extra key and value are where the running softmax starts: max = score, sum = 1, o = value. Without them -inf, 0, 0.
  * Ref:   arXiv:1805.02867 (running softmax), arXiv:2205.14135, 2307.08691 (blocks); kernels/ops.h.
- * Trap:  a causal query sees a prefix of the keys, so p holds zeros from there to the end of the tile; a NaN or infinite value in
+ * Trap:  a causal query sees a prefix of the keys, so p holds zeros from there to the end of the tile; a NaN or infinity in
  *        a row of v that only later queries of the tile see still reaches it as 0 * NaN, as it does in the published models.
  * Owner: panels, scores and sums live in the scratch of the thread.
  */

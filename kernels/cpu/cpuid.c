@@ -4,7 +4,7 @@
  *   CPUID leaf 1, 7.0, 7.1 (instructions) AND XCR0 (registers that the operating system saves) -> flags
  *
  * Ref:   Intel SDM volume 1, chapter 13 (XCR0 bits), volume 2A, CPUID.
- * Trap:  an instruction set counts only if the system saves its registers: XCR0 bits 1-2 for AVX, 5-7 for AVX-512, 17-18 for AMX.
+ * Trap:  an instruction set counts only if the system saves its registers: XCR0 bits 1-2 (AVX), 5-7 (AVX-512), 17-18 (AMX).
  */
 #include "kernels/cpu/cpuid.h"
 

@@ -1,7 +1,7 @@
 /*
  * ops_rows.c - operations that move rows: add, copy, embed, patches. All EXACT.
  *
- *   patches: image [C, height, width] -> rows [py*cols + px, (c*side + i)*side + j]: side floats at a time are contiguous in both
+ *   patches: image [C, height, width] -> rows [py*cols + px, (c*side + i)*side + j]: runs of side floats in both
  */
 #include <string.h>
 

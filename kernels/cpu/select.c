@@ -3,7 +3,7 @@
  *
  *   fill with level c -> climb the ladder as far as the processor and the wish allow
  *
- * Tiles: avx512 6 x 64 is 24 accumulators, 4 vectors of the panel, 1-2 broadcasts of 32 registers; avx2 6 x 16 is 12, 2, 1-2 of 16.
+ * Tiles: avx512 6 x 64 is 24 sums, 4 vectors of the panel, 1-2 broadcasts (of 32 registers); avx2 6 x 16: 12, 2, 1-2 (of 16).
  * A panel of 512 x 64 floats is 128 KB: it stays in a second-level cache of 256 KB or more beside the rows of a.
  */
 #include "kernels/cpu/select.h"

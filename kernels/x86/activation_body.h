@@ -1,5 +1,5 @@
 /*
- * activation_body.h - activations, the end of a product, gated rows, running softmax, for the vectors of a vec_*.h included before.
+ * activation_body.h - activations, ends of products, gated rows, softmax, for the vectors of a vec_*.h included before.
  *
  *   finish:  s + bias -> act -> + residual -> y        gated:  act(gate) up -> y
  *   softmax: s scale -> maximum;  s -> exp(s - max) -> sum      two passes over a block that lies in the first-level cache
