@@ -29,7 +29,7 @@ typedef struct vr_sampler {
 void vr_sampler_open(vr_sampler *sampler, const vr_sampling *config);
 
 /* logits [V] are not changed; seen [n_seen]: ids of the answer so far. scratch: V floats and V ints are taken and released.
- * NaN logits count as -inf; if none is finite, id 0. */
+ * NaN logits count as -inf, +inf as the largest float; where all are -inf, id 0. */
 int32_t vr_sampler_next(vr_sampler *sampler, const float *logits, int V, const int32_t *seen, int n_seen, vr_arena *scratch);
 
 #endif
