@@ -1,8 +1,7 @@
 /*
  * chat.c - see chat.h.
  *
- * Trap: Ctrl-C arrives as a broken read at the prompt and as vr_interrupted() during an answer; either is answered by clearing it,
- *       or the next question would stop at once.
+ * Trap: a Ctrl-C that was obeyed must be cleared, or the next question would stop at once.
  */
 #include "cli/chat.h"
 
@@ -110,8 +109,8 @@ int vr_chat_terminal(vr_chat *chat, vr_question *question, FILE *file, vr_err *e
     vr_report_line(chat->report, "ask about the clip; /help lists commands");
     for (;;) {
         vr_report_prompt(chat->report);
-        const int rc = vr_question_read_line(question, file, e);
-        if (rc == VR_ERR_CANCEL || vr_interrupted()) {
+        const int rc = vr_interrupt_wait(fileno(file)) ? vr_question_read_line(question, file, e) : VR_ERR_CANCEL;
+        if (rc == VR_ERR_CANCEL) {
             vr_interrupt_clear();
             vr_report_line(chat->report, "%s", warned ? "" : "\tCtrl-C again or Ctrl-D leaves");
             if (warned) return VR_OK;

@@ -1,24 +1,35 @@
 /*
  * interrupt.c - see interrupt.h.
  *
- * Trap: SA_RESTART would restart the read of a terminal, and Ctrl-C at a prompt would go unnoticed until the next Enter.
+ * Trap: a signal between the prompt and the read would go unnoticed until the next Enter, and one that a worker thread receives
+ *       breaks no read at all; the byte in the pipe is seen in either case.
  */
 #include "cli/interrupt.h"
 
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stddef.h>
 #include <unistd.h>
 
 static volatile sig_atomic_t count;
+static int bell[2] = { -1, -1 }; /* pipe: a byte a signal */
 
 static void on_interrupt(int number)
 {
     (void)number;
+    const int kept = errno;
     if (++count >= 3) _exit(VR_EXIT_INTERRUPTED);
+    const ssize_t n = write(bell[1], "", 1);
+    (void)n; /* full or not there: the counter says it all the same */
+    errno = kept;
 }
 
 void vr_interrupt_install(void)
 {
+    if (pipe(bell) == 0)
+        for (int i = 0; i < 2; i++) fcntl(bell[i], F_SETFL, O_NONBLOCK);
     struct sigaction action = { .sa_handler = on_interrupt };
     sigemptyset(&action.sa_mask);
     sigaction(SIGINT, &action, NULL);
@@ -33,5 +44,16 @@ bool vr_interrupted(void)
 
 void vr_interrupt_clear(void)
 {
+    char bytes[16];
+    while (read(bell[0], bytes, sizeof bytes) > 0) {
+    }
     count = 0;
+}
+
+bool vr_interrupt_wait(int file)
+{
+    struct pollfd waiting[2] = { { .fd = bell[0], .events = POLLIN }, { .fd = file, .events = POLLIN } };
+    while (!vr_interrupted() && poll(waiting, 2, -1) < 0 && errno == EINTR) {
+    }
+    return !vr_interrupted();
 }

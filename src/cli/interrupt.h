@@ -1,7 +1,8 @@
 /*
  * interrupt.h - Ctrl-C as a question that long work asks.
  *
- *   SIGINT -> counter -> vr_interrupted(): vr_hooks.cancelled, the prompt of a conversation
+ *   SIGINT -> counter -> vr_interrupted(): vr_hooks.cancelled
+ *          -> pipe    -> vr_interrupt_wait(): the prompt of a conversation
  *
  * One signal stops what is under way at its next chunk; the third that nobody has answered leaves the program at once.
  */
@@ -15,5 +16,6 @@
 void vr_interrupt_install(void); /* also ignores SIGPIPE: a closed output is an error of the write */
 bool vr_interrupted(void);
 void vr_interrupt_clear(void);
+bool vr_interrupt_wait(int file); /* until it can be read (true; also its end) or a signal comes (false) */
 
 #endif

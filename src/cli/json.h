@@ -3,8 +3,8 @@
  *
  *   vr_json_open(&j, NULL, '{')  vr_json_text(&j, "answer", ..)  vr_json_close(&j, '}')  ->  {"answer":"..."}
  *
- * key: NULL inside an array and for the outermost value. Output is ASCII-safe for terminals: control characters are escaped; other
- * text stays UTF-8, and bytes that are no UTF-8 become U+FFFD (RFC 8259 allows nothing else). Errors stay in the FILE (ferror).
+ * key: NULL inside an array and for the outermost value. Output is safe for terminals: control characters are escaped; other
+ * text stays UTF-8, and bytes that are no UTF-8 become U+FFFD (RFC 8259 allows nothing else). Errors stay in the FILE.
  */
 #ifndef VR_JSON_H
 #define VR_JSON_H

@@ -6,8 +6,8 @@
  *           else:             operand: WEIGHTS, VIDEO, PROMPT
  *   all   -> check: operands there, options that exclude each other
  *
- * Trap:  "-temp" is a cluster (-t with the value "emp") to getopt; a single dash before a long name is refused with a suggestion.
- * Trap:  strtod reads "inf", "nan", "0x1p3" and leading blanks, strtoull reads "-1"; values are looked at before they are converted.
+ * Trap:  "-temp" is a cluster (-t with the value "emp") to getopt; one dash before a long name is refused with a suggestion.
+ * Trap:  strtod reads "inf", "nan", "0x1p3" and leading blanks, strtoull reads "-1"; values are looked at before conversion.
  */
 #include "cli/options.h"
 
@@ -74,8 +74,8 @@ const vr_option vr_option_table[VR_N_OPTIONS] = {
         "print this help" },
     [VR_OPTION_PRINT_MAN] = { "print-man", 0, VR_OPTION_FLAG, NULL, 0, 0, NULL, AT(man), NULL,
         "print the manual page" },
-    [VR_OPTION_PRINT_COMPLETION] = { "print-completion", 0, VR_OPTION_CHOICE, "SHELL", 0, 0, "bash zsh fish", AT(completion), NULL,
-        "print the completion script of a shell" },
+    [VR_OPTION_PRINT_COMPLETION] = { "print-completion", 0, VR_OPTION_CHOICE, "SHELL", 0, 0, "bash zsh fish", AT(completion),
+        NULL, "print the completion script of a shell" },
 };
 /* clang-format on */
 
@@ -204,8 +204,8 @@ static int edits(const char *a, size_t n, const char *b)
     return row[m];
 }
 
-/* The option that was probably meant: the shortest that begins so, else one at most two edits (and less than half the word) away;
- * or -1. */
+/* The option that was probably meant: the shortest that begins so, else one at most two edits (and less than half the word)
+ * away; or -1. */
 static int nearest(const char *name, size_t n)
 {
     int begins = -1, close = -1, fewest = 3;
@@ -293,7 +293,7 @@ static int fail_both(vr_option_id a, vr_option_id b, vr_err *e)
 
 static int check(const vr_options *o, vr_err *e)
 {
-    if (o->man || vr_options_given(o, VR_OPTION_PRINT_COMPLETION)) return VR_OK;
+    if (o->self_test || o->man || vr_options_given(o, VR_OPTION_PRINT_COMPLETION)) return VR_OK;
     if (!o->weights)
         return vr_fail(e, VR_ERR_USAGE, "WEIGHTS and VIDEO are missing: vidrun [OPTION]... WEIGHTS VIDEO [PROMPT]");
     if (!o->video) return vr_fail(e, VR_ERR_USAGE, "VIDEO is missing: vidrun [OPTION]... WEIGHTS VIDEO [PROMPT]");

@@ -3,9 +3,9 @@
  *
  *   argv -> vr_options_parse -> vr_options          table -> help.c: --help, man page, completions
  *
- * GNU manners: --name=VALUE, --name VALUE, -nVALUE, -n VALUE, flags in one cluster, options after operands, `--` ends them, the last
- * of several wins. Abbreviated long names are refused (a later release may add a name that makes them ambiguous) with a suggestion.
- * Strings are borrowed from argv.
+ * GNU manners: --name=VALUE, --name VALUE, -nVALUE, -n VALUE, flags in one cluster, options after operands, `--` ends them, the
+ * last of several wins. Abbreviated long names are refused with a suggestion: a later release may add a name that makes them
+ * ambiguous. Strings are borrowed from argv.
  */
 #ifndef VR_OPTIONS_H
 #define VR_OPTIONS_H
@@ -74,8 +74,8 @@ static inline bool vr_options_given(const vr_options *o, vr_option_id id)
     return (o->given >> id & 1) != 0;
 }
 
-/* argv[0] is skipped. --help and --version end the parsing: what follows is not looked at. Everything that can be refused without
- * opening a file is: VR_ERR_USAGE. */
+/* argv[0] is skipped. --help and --version end the parsing: what follows is not looked at. Everything that can be refused
+ * without opening a file is: VR_ERR_USAGE. */
 int vr_options_parse(vr_options *out, int argc, const char *const *argv, vr_err *e);
 
 /* "a whole number from 1 to 4096": what a value must be. Returns text. */

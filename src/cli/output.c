@@ -1,8 +1,8 @@
 /*
  * output.c - see output.h.
  *
- * Trap: a model can be talked into answering escape sequences, and a weight file's error text holds names from the file. A terminal
- *       acts on C1 controls (U+009B is CSI) just as on ESC.
+ * Trap: a model can be talked into answering escape sequences, and an error about a weight file holds names from the file. A
+ *       terminal acts on C1 controls (U+009B is CSI) just as on ESC.
  */
 #include "cli/output.h"
 

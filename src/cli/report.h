@@ -5,8 +5,8 @@
  *
  *   vision       8 frames      1.93 s       4.1 frames/s
  *
- * The bar is drawn on a terminal only and erased before anything else is written. Timings that come while an answer's line is open
- * wait until it has ended. --quiet leaves errors. Everything borrowed.
+ * The bar is drawn on a terminal only and erased before anything else is written. Timings that come while an answer's line is
+ * open wait until it has ended. --quiet leaves errors. Everything borrowed.
  */
 #ifndef VR_REPORT_H
 #define VR_REPORT_H

@@ -1,12 +1,12 @@
 /*
  * run.c - see run.h.
  *
- *   argv -> options -> text to print (help, version, ...)
+ *   argv -> options -> text to print (help, version, ...), self-test
  *                   -> first question -> model -> session: plan -> watch -> conversation -> close
  *
- * Whatever can be refused cheaply is refused before the clip is decoded: the first question is read before the weights are opened.
+ * What can be refused cheaply is refused before the clip is decoded: the first question is read before the weights are opened.
  * Ends:  exit status = negated vr_err code; 130 after Ctrl-C. Errors go to standard error in one line, also with --json.
- * Trap:  where a standard stream is closed, the next file opened would take its number, and the answer would be written into it.
+ * Trap:  where a standard stream is closed, the next file opened would take its number and the answer be written into it.
  */
 #include "cli/run.h"
 
@@ -23,6 +23,7 @@
 #include "cli/options.h"
 #include "cli/places.h"
 #include "cli/record.h"
+#include "kernels/selftest.h"
 
 typedef struct run {
     vr_options options;
@@ -180,9 +181,23 @@ static int converse(run *r, vr_err *e)
     return vr_chat_lines(&chat, &r->read, stdin, e);
 }
 
+static void on_selftest_line(void *cookie, const char *text)
+{
+    vr_output *const out = cookie;
+    vr_output_write(out, text, strlen(text));
+    vr_output_end_line(out, true);
+}
+
+static int run_selftest(run *r, vr_err *e)
+{
+    const int rc = vr_selftest(on_selftest_line, &r->output, e);
+    return rc == VR_OK ? vr_output_result(&r->output, "the self-test", e) : rc;
+}
+
 static int run_all(run *r, vr_err *e)
 {
     const vr_options *const o = &r->options;
+    if (o->self_test) return run_selftest(r, e);
     if (o->help || o->version || o->man || vr_options_given(o, VR_OPTION_PRINT_COMPLETION))
         return print(r, write_information, "the text", e);
     VR_TRY(read_first_question(r, e));

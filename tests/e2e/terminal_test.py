@@ -1,0 +1,242 @@
+#!/usr/bin/env python3
+"""
+terminal_test.py - the program on a terminal: progress bar, conversation, Ctrl-C, control characters.
+
+    terminal_test.py [unittest arguments]        VIDRUN=build/vidrun: the program
+
+  test -> pseudo terminal -> vidrun: what a person would type and see. The terminal echoes what is typed.
+"""
+import fcntl
+import json
+import os
+import pty
+import re
+import select
+import signal
+import struct
+import termios
+import time
+import unittest
+
+import material
+from material import Program
+
+GREEDY = ("--temp", "0", "-n", "6", "-t1")
+ERASE = "\r\033[K"
+
+
+class Terminal:
+    """A program on a pseudo terminal; screen: everything it wrote there."""
+
+    def __init__(self, *arguments, columns=80, answer=None, **variables):
+        self.screen, self.seen = "", 0
+        self.pid, self.fd = pty.fork()
+        if self.pid == 0:
+            if answer is not None:
+                os.dup2(os.open(answer, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), 1)
+            os.environ.update({"TERM": "xterm", **variables})
+            fcntl.ioctl(2, termios.TIOCSWINSZ, struct.pack("4H", 24, columns, 0, 0))
+            os.execv(material.PROGRAM, [material.PROGRAM, *map(str, arguments)])
+
+    def read(self, deadline):
+        """More of the screen; False at the end."""
+        if not select.select([self.fd], [], [], max(0, deadline - time.monotonic()))[0]:
+            raise AssertionError(f"nothing came; the screen: {self.screen!r}")
+        try:
+            data = os.read(self.fd, 65536)
+        except OSError:  # EIO: the program has ended
+            data = b""
+        self.screen += data.decode(errors="replace")
+        return bool(data)
+
+    def expect(self, text):
+        """Wait until text is on the screen, behind what was expected before."""
+        deadline = time.monotonic() + material.SECONDS
+        while text not in self.screen[self.seen:]:
+            if not self.read(deadline):
+                raise AssertionError(f"{text!r} did not come; the screen: {self.screen!r}")
+        self.seen = self.screen.index(text, self.seen) + len(text)
+
+    def type(self, text):
+        os.write(self.fd, text.encode())
+
+    def end(self):
+        """Exit status, once it has ended."""
+        deadline = time.monotonic() + material.SECONDS
+        while self.read(deadline):
+            pass
+        status = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+        self.pid = 0
+        return status
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        if self.pid:
+            os.kill(self.pid, signal.SIGKILL)
+            os.waitpid(self.pid, 0)
+        os.close(self.fd)
+
+
+def visible(screen):
+    """What is left on the screen when bars were drawn and erased: per line, what stands after the last erasure."""
+    return "\n".join(line.split(ERASE)[-1].rstrip("\r") for line in screen.split("\n"))
+
+
+class Progress(Program):
+    def test_a_bar_that_is_erased(self):
+        with Terminal("--frames=4", *GREEDY, self.weights, self.clip, "What?", VIDRUN_CPU="c") as t:
+            self.assertEqual(t.end(), 0)
+        self.assertRegex(t.screen, r"\rvision  \[=* *\]  \d+ of 4  \d+ s left\033\[K")
+        self.assertNotIn(" left", visible(t.screen))
+        self.assertRegex(visible(t.screen), r"(?m)^vision +4 frames ")
+
+    def test_a_narrow_terminal(self):
+        with Terminal("--frames=4", *GREEDY, self.weights, self.clip, "What?", columns=30, VIDRUN_CPU="c") as t:
+            self.assertEqual(t.end(), 0)
+        bars = re.findall(r"\r([a-z]+ +\[[^\033\r]*)\033\[K", t.screen)
+        self.assertTrue(bars)
+        self.assertLess(max(map(len, bars)), 30)
+
+    def test_no_bar_where_none_is_wanted(self):
+        for options, variables in ((("--quiet",), {}), ((), {"TERM": "dumb"})):
+            with Terminal(*options, "--frames=4", *GREEDY, self.weights, self.clip, "What?", VIDRUN_CPU="c", **variables) as t:
+                self.assertEqual(t.end(), 0)
+            self.assertNotIn("\033", t.screen)
+            self.assertNotIn(" left", t.screen)
+
+    def test_ctrl_c_leaves_a_clean_line(self):
+        with Terminal("--frames=20", *GREEDY, self.weights, self.clip, "What?", VIDRUN_CPU="c") as t:
+            t.expect("vision  [")
+            t.type("\x03")
+            self.assertEqual(t.end(), 130)
+        self.assertNotIn(" left", visible(t.screen))
+
+
+class Answers(Program):
+    def test_timings_come_after_the_answer(self):
+        with Terminal(*GREEDY, self.weights, self.clip, "What?") as t:
+            self.assertEqual(t.end(), 0)
+        answer = self.answer(*GREEDY, "-q", "What?").out.replace("\n", "\r\n")
+        self.assertIn(f"\n{answer}answer ", visible(t.screen).replace("\n", "\r\n"))
+
+    def test_control_characters_are_shown_not_sent(self):
+        """The tiny model answers with any piece; some draw holds a control character."""
+        found = False
+        for seed in range(40):
+            options = ("--temp=30", "--top-p=1", "--top-k=0", "-n100", "-q", "-t1", "-s", seed)
+            raw = self.answer(*options, "What?").out
+            with Terminal(*options, self.weights, self.clip, "What?") as t:
+                self.assertEqual(t.end(), 0)
+            self.assertNotRegex(t.screen.replace("\r\n", "\n"), "[\0-\x08\x0b-\x1f\x7f-\x9f]")
+            found = found or re.search("[\0-\x08\x0b-\x1f\x7f]", raw)
+            if found and re.search(r"\^[@-_?]", t.screen):
+                return
+        self.assertTrue(found, "no draw held a control character")
+
+    def test_names_of_files(self):
+        with Terminal(self.weights, "\033[2Jx\n.mp4", "What?") as t:
+            self.assertEqual(t.end(), 4)
+        self.assertIn("vidrun: ^[[2Jx^J.mp4: cannot be opened", t.screen)
+
+
+class Conversation(Program):
+    def start(self, *arguments, **more):
+        return Terminal(*GREEDY, *arguments, self.weights, self.clip, **more)
+
+    def test_turns(self):
+        path = material.FOLDER / "answers.jsonl"
+        with self.start("--json", answer=path) as t:
+            t.expect("ask about the clip; /help lists commands\r\n> ")
+            t.type("One?\n")
+            t.expect("\n> ")
+            t.type("\n")
+            t.expect("\n> ")
+            t.type("Two?\n")
+            t.expect("\n> ")
+            t.type("/reset\n")
+            t.expect("the conversation begins anew; the clip is kept\r\n> ")
+            t.type("One?\n")
+            t.expect("\n> ")
+            t.type("/quit\n")
+            self.assertEqual(t.end(), 0)
+        turns = [json.loads(line) for line in path.read_text().splitlines()]
+        self.assertEqual([turn["question"] for turn in turns], ["One?", "Two?", "One?"])
+        self.assertEqual([turn["turn"] for turn in turns], [1, 2, 3])
+        self.assertGreater(turns[1]["ids"]["prompt"], turns[0]["ids"]["prompt"])
+        self.assertEqual(turns[2]["ids"]["prompt"], turns[0]["ids"]["prompt"])
+        self.assertEqual(turns[2]["answer"], turns[0]["answer"])
+
+    def test_the_plain_answer(self):
+        with self.start() as t:
+            t.expect("\n> ")
+            t.type("One?\n")
+            t.expect("\n> ")
+            t.type("\x04")
+            self.assertEqual(t.end(), 0)
+        answer = self.answer(*GREEDY, "-q", "One?").out.replace("\n", "\r\n")
+        self.assertIn(f"\n{answer}answer ", visible(t.screen).replace("\n", "\r\n"))
+
+    def test_commands(self):
+        with self.start() as t:
+            t.expect("\n> ")
+            for command, reply in (("/help", "/reset forgets the conversation"), ("/dance", "unknown command /dance")):
+                t.type(command + "\n")
+                t.expect(reply)
+                t.expect("\n> ")
+            t.type("/quit\n")
+            self.assertEqual(t.end(), 0)
+
+    def test_ctrl_c_at_the_prompt(self):
+        with self.start() as t:
+            t.expect("\n> ")
+            t.type("half a ques\x03")
+            t.expect("Ctrl-C again or Ctrl-D leaves\r\n> ")
+            t.type("One?\n")
+            t.expect("\n> ")
+            t.type("\x03")
+            t.expect("Ctrl-C again or Ctrl-D leaves\r\n> ")
+            t.type("\x03")
+            self.assertEqual(t.end(), 0)
+
+    def test_ctrl_c_stops_an_answer(self):
+        with Terminal("--temp=1.5", "--top-p=1", "-s1", "-n1500", "-t1", self.weights, self.clip, VIDRUN_CPU="c") as t:
+            t.expect("\n> ")
+            for _ in range(2):
+                t.type("What?\n")
+                t.expect("tokens/s")
+                t.type("\x03")
+                t.expect("\nanswer ")
+                t.expect("\n> ")
+            t.type("\x04")
+            self.assertEqual(t.end(), 0)
+
+    def test_what_a_conversation_survives(self):
+        with self.start() as t:
+            t.expect("\n> ")
+            t.type("a\0b\n")
+            t.expect("standard input, line 1: a NUL byte in the prompt\r\n> ")
+            t.type("\u16a0" * 1000 + "\n")  # three byte tokens each; the longest line of a terminal is 4,095 bytes
+            t.expect("is exceeded\r\n> ")
+            t.type("One?\n")
+            t.expect("\nanswer ")
+            t.expect("\n> ")
+            t.type("\x04")
+            self.assertEqual(t.end(), 0)
+
+    def test_quiet(self):
+        with self.start("--quiet") as t:
+            t.type("One?\n\x04")
+            self.assertEqual(t.end(), 0)
+        screen = t.screen.replace("\r\n", "\n").replace("^D\b\b", "")
+        self.assertEqual(screen, "One?\n" + self.answer(*GREEDY, "-q", "One?").out)
+
+    def test_a_video_on_the_terminal(self):
+        with Terminal(self.weights, "-") as t:
+            self.assertEqual(t.end(), 2)
+        self.assertIn("vidrun: VIDEO is standard input", t.screen)
+
+
+if __name__ == "__main__":
+    unittest.main()
