@@ -44,7 +44,8 @@ class Streams(Program):
                      "nowhere.mp4: cannot be opened: No such file or directory")
 
     def test_a_plain_processor_says_the_same(self):
-        self.assertEqual(self.answer(*GREEDY, QUESTION, VIDRUN_CPU="c").out, self.answer(*GREEDY, QUESTION).out)
+        options = (*GREEDY, "--frames=2", QUESTION)
+        self.assertEqual(self.answer(*options, VIDRUN_CPU="c").out, self.answer(*options).out)
 
     def test_an_unknown_processor_level(self):
         result = run(self.weights, self.clip, QUESTION, VIDRUN_CPU="sse9")
@@ -310,7 +311,7 @@ class Outputs(Program):
 
 class Interrupts(Program):
     def interrupted(self, arguments, sign):
-        """Ctrl-C as soon as the sign appears on stderr; scalar code and one thread make it last. Seconds until the end."""
+        """Ctrl-C as soon as the sign appears on stderr; scalar code and one thread make it last. What came after it."""
         process = subprocess.Popen([material.PROGRAM, "-t1", *arguments, self.weights, self.clip, QUESTION], text=True,
                                    stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                                    env={**os.environ, "VIDRUN_CPU": "c"})
@@ -320,22 +321,22 @@ class Interrupts(Program):
                     break
             time.sleep(0.05)
             process.send_signal(signal.SIGINT)
-            start = time.monotonic()
             out, err = process.communicate(timeout=material.SECONDS)
         finally:
             process.kill()
         self.assertEqual(process.returncode, 130, err)
         self.assertNotIn("vidrun:", err)
-        return out, time.monotonic() - start
+        return out, err
 
-    def test_while_decoding(self):
-        out, seconds = self.interrupted(("--frames", "20"), "decoding")
+    def test_while_encoding(self):
+        out, err = self.interrupted(("--frames=12",), "decoding")
         self.assertEqual(out, "")
-        self.assertLess(seconds, 3)
+        self.assertNotIn("vision", err)
 
     def test_while_answering(self):
-        out, _ = self.interrupted(("--frames=1", "--temp=1.5", "--top-p=1", "-s1", "-n1500"), "prompt")
+        out, err = self.interrupted(("--frames=1", "--temp=1.5", "--top-p=1", "-s1", "-n1500"), "prompt")
         self.assertTrue(out.endswith("\n"))
+        self.assertLess(int(err.split()[1]), 1500, err)
 
 
 class Demo(Program):

@@ -107,7 +107,7 @@ class Progress(Program):
             self.assertNotIn(" left", t.screen)
 
     def test_ctrl_c_leaves_a_clean_line(self):
-        with Terminal("--frames=20", *GREEDY, self.weights, self.clip, "What?", VIDRUN_CPU="c") as t:
+        with Terminal("--frames=12", *GREEDY, self.weights, self.clip, "What?", VIDRUN_CPU="c") as t:
             t.expect("vision  [")
             t.type("\x03")
             self.assertEqual(t.end(), 130)
@@ -201,7 +201,8 @@ class Conversation(Program):
             self.assertEqual(t.end(), 0)
 
     def test_ctrl_c_stops_an_answer(self):
-        with Terminal("--temp=1.5", "--top-p=1", "-s1", "-n1500", "-t1", self.weights, self.clip, VIDRUN_CPU="c") as t:
+        options = ("--frames=1", "--temp=1.5", "--top-p=1", "-s1", "-n1500", "-t1")
+        with Terminal(*options, self.weights, self.clip, VIDRUN_CPU="c") as t:
             t.expect("\n> ")
             for _ in range(2):
                 t.type("What?\n")
