@@ -208,7 +208,7 @@ static int show(vr_frames *f, const AVFrame *frame, uint8_t *rgb, vr_err *e)
 static void warn_missing(const vr_frames *f)
 {
     if (f->n_missing == 0) return;
-    vr_log_print(f->log, VR_LOG_WARN, "%s: %d of %d frames could not be decoded, their neighbours were taken",
+    vr_log_print(f->log, VR_LOG_WARN, "%s: %d of %d frames are missing or cannot be decoded, their neighbours were taken",
                  f->source->input.name, f->n_missing, f->n);
 }
 
