@@ -52,7 +52,9 @@ class Pickle:
             for key, content in value.items():
                 self.put(key)
                 self.put(content)
-            self.raw(b"u")
+            self.raw(b"u}")  # then the attribute that torch gives a state dictionary
+            self.text("_metadata")
+            self.raw(b"ccollections\nOrderedDict\n)Rsb")
         elif isinstance(value, (np.ndarray, View)):
             self.tensor(value)
         elif isinstance(value, str):
@@ -115,7 +117,9 @@ def save_zip(path, content, pickle=None, compression=zipfile.ZIP_STORED, extra=(
     with zipfile.ZipFile(path, "w", compression) as archive:
         archive.writestr(f"{stem}/data.pkl", data if pickle is None else pickle)
         for key, array in enumerate(writer.storages):
-            archive.writestr(f"{stem}/data/{key}", array.tobytes())
+            member = zipfile.ZipInfo(f"{stem}/data/{key}")
+            member.extra = struct.pack("<2sH", b"FB", 5) + b"ZZZZZ"  # torch pads here, so that the data are aligned
+            archive.writestr(member, array.tobytes(), compression)
         archive.writestr(f"{stem}/version", "3\n")
         for name, text in extra:
             archive.writestr(f"{stem}/{name}", text)

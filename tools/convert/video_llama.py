@@ -139,8 +139,6 @@ def trained_order(sources):
                      "both": "trained tensors of both branches"}[what]
             raise ConvertError(f"{same_kind[0].label} and {same_kind[1].label} both hold {holds} (stages of the training are "
                                "alternatives); keep one of them")
-    if kinds["both"] and kinds["audio"] and not kinds["video"]:
-        return [(source, "") for source in kinds["both"] + kinds["audio"]]
     return [(source, "") for source in kinds["video"] + kinds["both"] + kinds["audio"]]
 
 
