@@ -186,37 +186,50 @@ END_TEST
 START_TEST(first_error_is_kept_and_nothing_stays)
 {
     vr_dump *dump = open_dump();
-    char path[256], expected[512];
+    char path[256], worse[256], expected[512];
     vr_dump_f32(dump, "good", floats, 1, (const int64_t[]){ 12 });
     snprintf(path, sizeof path, "%s/bad.npy.part", folder);
     ck_assert_int_eq(mkdir(path, 0700), 0); /* in the way of a stage */
     vr_dump_f32(dump, "bad", floats, 1, (const int64_t[]){ 12 });
+    snprintf(worse, sizeof worse, "%s/worse.npy.part", folder);
+    ck_assert_int_eq(mkdir(worse, 0700), 0);
+    vr_dump_f32(dump, "worse", floats, 1, (const int64_t[]){ 12 });
     vr_dump_f32(dump, "later", floats, 1, (const int64_t[]){ 12 });
     vr_err e = { 0 };
     ck_assert_int_eq(vr_dump_close(dump, &e), VR_ERR_OTHER);
     snprintf(expected, sizeof expected, "%s: cannot be opened for writing: Is a directory", path);
     ck_assert_str_eq(e.text, expected);
     ck_assert_int_eq(rmdir(path), 0);
+    ck_assert_int_eq(rmdir(worse), 0);
     ck_assert_int_eq(empty_folder(), 0);
 }
 END_TEST
 
-/* A limit on the size of files stands for the full disk: the same path through fwrite and fclose. */
-START_TEST(full_disk)
+/* A limit on the size of files stands for the full disk. Few bytes wait in stdio's buffer until fclose, many fail in fwrite. */
+static void fill_disk(rlim_t bytes, int64_t count)
 {
-    const struct rlimit small = { 8192, 8192 };
+    static const float many[4096];
+    struct rlimit before;
+    ck_assert_int_eq(getrlimit(RLIMIT_FSIZE, &before), 0);
+    const struct rlimit small = { bytes, before.rlim_max };
     signal(SIGXFSZ, SIG_IGN);
     vr_dump *dump = open_dump();
-    static const float many[4096];
-    vr_dump_f32(dump, "small", many, 1, (const int64_t[]){ 16 });
+    vr_dump_f32(dump, "small", many, 1, (const int64_t[]){ 8 });
     ck_assert_int_eq(setrlimit(RLIMIT_FSIZE, &small), 0);
-    vr_dump_f32(dump, "large", many, 1, (const int64_t[]){ 4096 });
+    vr_dump_f32(dump, "large", many, 1, (const int64_t[]){ count });
+    ck_assert_int_eq(setrlimit(RLIMIT_FSIZE, &before), 0);
     vr_err e = { 0 };
     char expected[512];
     ck_assert_int_eq(vr_dump_close(dump, &e), VR_ERR_OTHER);
     snprintf(expected, sizeof expected, "%s/large.npy.part: cannot be written: File too large", folder);
     ck_assert_str_eq(e.text, expected);
     ck_assert_int_eq(empty_folder(), 0);
+}
+
+START_TEST(full_disk)
+{
+    fill_disk(8192, 4096);
+    fill_disk(300, 16);
 }
 END_TEST
 

@@ -20,6 +20,7 @@ START_TEST(utf8)
         { "\xf0\x9f\x98\x80", 4, 4, 0x1f600 },
         { "\xf4\x8f\xbf\xbf", 4, 4, 0x10ffff },
         { "\xc3", 1, 0, 0 },             /* cut */
+        { "\xc3\xa9", 1, 0, 0 },         /* cut before what would complete it */
         { "\xc3(", 2, 0, 0 },            /* no continuation */
         { "\x80", 1, 0, 0 },             /* continuation alone */
         { "\xc1\x81", 2, 0, 0 },         /* overlong */

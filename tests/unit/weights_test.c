@@ -101,6 +101,7 @@ START_TEST(wrong_keys)
     REFUSED(vr_weights_bool(w, &b, &e, "small"), NAME ": key \"small\" has type i8, expected bool");
     REFUSED(vr_weights_string(w, &s, &e, "tokens"), NAME ": key \"tokens\" has type array of string, expected string");
     REFUSED(vr_weights_floats(w, mean, 4, &e, "pixel.mean"), NAME ": key \"pixel.mean\" has 3 elements, expected 4");
+    REFUSED(vr_weights_floats(w, mean, 2, &e, "pixel.mean"), NAME ": key \"pixel.mean\" has 3 elements, expected 2");
     REFUSED(vr_weights_floats(w, mean, 3, &e, "tokens"),
             NAME ": key \"tokens\" has type array of string, expected array of f32");
     REFUSED(vr_weights_array(w, &i, &e, "small"), NAME ": key \"small\" has type i8, expected an array");
