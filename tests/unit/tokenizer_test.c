@@ -274,13 +274,14 @@ START_TEST(unused_pieces_are_taken_apart)
 {
     static const test_piece pieces[] = {
         { "<unk>", 0, 2 }, { "a", -9, 1 },  { "b", -9, 5 },    { "c", -9, 1 }, { "ab", -3, 5 },
-        { "bc", -2, 1 },   { "abc", 0, 5 }, { "abca", -1, 1 }, { "d", -9, 1 },
+        { "bc", -2, 1 },   { "abc", 0, 5 }, { "abca", -1, 1 }, { "d", -9, 1 }, { "bca", -1, 5 },
     };
-    subject s = subject_of(&(test_vocab){ .pieces = pieces, .count = 9, .unknown = &zero });
+    subject s = subject_of(&(test_vocab){ .pieces = pieces, .count = 10, .unknown = &zero });
     EXPECT(&s, "ab", "1 2"); /* an unused character stays */
     EXPECT(&s, "abc", "1 5");
     EXPECT(&s, "abcd", "1 5 8");
-    EXPECT(&s, "abca", "7"); /* it does take part in merges */
+    EXPECT(&s, "bca", "5 1"); /* where it was joined */
+    EXPECT(&s, "abca", "7");  /* it does take part in merges */
     subject_free(&s);
 }
 END_TEST
