@@ -1,47 +1,68 @@
 /*
  * dot_body.h - rows of W against one to four rows of x, for the vectors of a vec_*.h included before.
  *
- *   w [n_rows][K] -> widen -> times x [T][K] -> T x 4 sums -> y [T][n_rows]
+ *   w [ROWS][K] -> widen -> times x [T][K] -> sums [rows][T][chains] -> y [T][n_rows]
  *
- * A row of W is read once, ascending, and widened once for all T; four sums for each t hide the latency of the multiply-add and
- * keep every lane's chain at K / (4 VF) roundings.
- * Ref:   kernels/dsp.h dot; /bench/LOG.md.
+ * A number of W is read once, ascending, and widened once for all T; a vector of x serves ROWS rows of W, because x of
+ * the decoder (16 to 44 KB a row) lies in the second-level cache. Chains: as many sums for each number of y as registers allow,
+ * 4 / 2 / 1 / 1 for T = 1 / 2 / 3 / 4; the count depends on T alone, so a row gives the same bits wherever it stands.
+ * Ref:   kernels/dsp.h dot; bench/LOG.md.
  */
 #include "kernels/dsp.h"
 #include "kernels/x86/load_body.h"
 #include "kernels/x86/unroll.h"
 
-#define CHAINS 4
+#define ROWS       4 /* of W at once; bench/LOG.md: 1, 2 and 4 tried */
+#define MAX_CHAINS 4
 
-/* T is a constant where this is called. */
-VR_INLINE void dot_row(load_fn load, float *y, int64_t y_row, const float *x, int64_t x_row, int T, const void *w, int64_t at,
-                       int K)
+/* R, T and chains are constants where this is called. */
+VR_INLINE void dot_rows(load_fn load, float *y, int64_t y_row, const float *x, int64_t x_row, int R, int T, int chains,
+                        const void *w, int64_t at, int64_t w_row, int K)
 {
-    vf sum[VR_DSP_DOT_T][CHAINS];
+    vf sum[ROWS][VR_DSP_DOT_T][MAX_CHAINS];
     VR_UNROLL
-    for (int t = 0; t < T; t++) {
-        VR_UNROLL
-        for (int i = 0; i < CHAINS; i++) sum[t][i] = vf_zero();
-    }
+    for (int i = 0; i < R * T * chains; i++) sum[i / (T * chains)][i / chains % T][i % chains] = vf_zero();
     int k = 0;
-    for (; k <= K - CHAINS * VF; k += CHAINS * VF) {
+    for (; k <= K - chains * VF; k += chains * VF) {
         VR_UNROLL
-        for (int i = 0; i < CHAINS; i++) {
-            const vf weights = load(w, at + k + i * VF, VF);
+        for (int c = 0; c < chains; c++) {
+            vf weights[ROWS];
             VR_UNROLL
-            for (int t = 0; t < T; t++) sum[t][i] = vf_fma(weights, vf_load(x + t * x_row + k + i * VF), sum[t][i]);
+            for (int r = 0; r < R; r++) weights[r] = load(w, at + r * w_row + k + c * VF, VF);
+            VR_UNROLL
+            for (int t = 0; t < T; t++) {
+                const vf a = vf_load(x + t * x_row + k + c * VF);
+                VR_UNROLL
+                for (int r = 0; r < R; r++) sum[r][t][c] = vf_fma(weights[r], a, sum[r][t][c]);
+            }
         }
     }
     for (; k < K; k += VF) {
         const int n = K - k < VF ? K - k : VF;
-        const vf weights = load(w, at + k, n);
         VR_UNROLL
-        for (int t = 0; t < T; t++) sum[t][0] = vf_fma(weights, vf_load_part(x + t * x_row + k, n), sum[t][0]);
+        for (int i = 0; i < R * T; i++) {
+            sum[i / T][i % T][0] =
+                vf_fma(load(w, at + i / T * w_row + k, n), vf_load_part(x + i % T * x_row + k, n), sum[i / T][i % T][0]);
+        }
     }
     VR_UNROLL
-    for (int t = 0; t < T; t++) {
-        y[t * y_row] = vf_sum(vf_add(vf_add(sum[t][0], sum[t][1]), vf_add(sum[t][2], sum[t][3])));
+    for (int i = 0; i < R * T; i++) {
+        vf total = sum[i / T][i % T][0];
+        VR_UNROLL
+        for (int c = 1; c < chains; c++) total = vf_add(total, sum[i / T][i % T][c]);
+        y[i % T * y_row + i / T] = vf_sum(total);
     }
+}
+
+/* T and chains are constants where this is called. */
+VR_INLINE void dot_all(load_fn load, float *y, int64_t y_row, const float *x, int64_t x_row, int T, int chains, const void *w,
+                       int64_t w_row, int n_rows, int K)
+{
+    int n = 0;
+    for (; n <= n_rows - ROWS; n += ROWS) {
+        dot_rows(load, y + n, y_row, x, x_row, ROWS, T, chains, w, n * w_row, w_row, K);
+    }
+    for (; n < n_rows; n++) dot_rows(load, y + n, y_row, x, x_row, 1, T, chains, w, n * w_row, w_row, K);
 }
 
 VR_INLINE void dot(load_fn load, float *y, int64_t y_row, const float *x, int64_t x_row, int T, const void *w, int64_t w_row,
@@ -49,16 +70,16 @@ VR_INLINE void dot(load_fn load, float *y, int64_t y_row, const float *x, int64_
 {
     switch (T) {
     case 1:
-        for (int n = 0; n < n_rows; n++) dot_row(load, y + n, y_row, x, x_row, 1, w, n * w_row, K);
+        dot_all(load, y, y_row, x, x_row, 1, 4, w, w_row, n_rows, K);
         break;
     case 2:
-        for (int n = 0; n < n_rows; n++) dot_row(load, y + n, y_row, x, x_row, 2, w, n * w_row, K);
+        dot_all(load, y, y_row, x, x_row, 2, 2, w, w_row, n_rows, K);
         break;
     case 3:
-        for (int n = 0; n < n_rows; n++) dot_row(load, y + n, y_row, x, x_row, 3, w, n * w_row, K);
+        dot_all(load, y, y_row, x, x_row, 3, 1, w, w_row, n_rows, K);
         break;
     case 4:
-        for (int n = 0; n < n_rows; n++) dot_row(load, y + n, y_row, x, x_row, 4, w, n * w_row, K);
+        dot_all(load, y, y_row, x, x_row, 4, 1, w, w_row, n_rows, K);
         break;
     default:
         break;
