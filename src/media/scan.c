@@ -42,6 +42,7 @@ static int add_packet(vr_scan *scan, const vr_demuxer *demuxer, const AVPacket *
     vr_scan_key *keys = grow(scan->keys, scan->n_keys, &scan->keys_room, sizeof *keys);
     if (!keys) return no_memory(demuxer, e);
     scan->keys = keys;
+    if (scan->n_keys && keys[scan->n_keys - 1].pts >= shown) scan->timed = false;
     keys[scan->n_keys++] = (vr_scan_key){ .pts = shown, .dts = packet->dts != AV_NOPTS_VALUE ? packet->dts : shown };
     return VR_OK;
 }
@@ -63,6 +64,7 @@ static void sort_scan(vr_scan *scan)
     if (scan->n) qsort(scan->pts, (size_t)scan->n, sizeof *scan->pts, compare_pts);
     if (scan->n_keys) qsort(scan->keys, (size_t)scan->n_keys, sizeof *scan->keys, compare_keys);
     if (scan->n_hidden) qsort(scan->hidden, (size_t)scan->n_hidden, sizeof *scan->hidden, compare_pts);
+    for (int64_t i = 1; i < scan->n; i++) scan->timed = scan->timed && scan->pts[i] != scan->pts[i - 1];
     for (int64_t i = 0; i < scan->n_hidden; i++) scan->hidden[i] = vr_scan_find(scan, scan->hidden[i]);
 }
 
