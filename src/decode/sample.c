@@ -8,8 +8,8 @@
  *
  * Ref:   transformers 4.28 generation/logits_process.py (RepetitionPenalty-, TemperatureLogitsWarper, TopK-, TopPLogitsWarper);
  *        Blackman and Vigna, "Scrambled linear pseudorandom number generators" (xoshiro256**); Steele et al. 2014 (splitmix64).
- * Trap:  top-p there sorts ascending and removes while the running sum is <= 1 - p: an id stays exactly if the better ones sum to
- *        less than p. Sums are doubles in one fixed order, so a seed gives the same answer everywhere.
+ * Trap:  top-p there sorts ascending and removes while the running sum is <= 1 - p: an id stays exactly if the better ones sum
+ *        to less than p. Sums are doubles in one fixed order, so a seed gives the same answer everywhere.
  *        Of equal logits the lower id counts as the better one; the original's order among them is that of an unstable sort.
  */
 #include "decode/sample.h"
@@ -20,7 +20,7 @@
 #include <stdbool.h>
 #include <string.h>
 
-/* The candidates of one draw. The heap shrinks from the end, where what was popped gathers: ids[V - 1] is the best, then ids[V - 2]. */
+/* The candidates of one draw. The heap shrinks from its end, where what was popped gathers: ids[V - 1] is the best, ids[V - 2] the next. */
 typedef struct candidates {
     const float *work; /* [V] */
     int32_t *ids;      /* [V] */

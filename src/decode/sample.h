@@ -3,8 +3,8 @@
  *
  *   logits [V] -> repetition penalty -> / temperature -> top-k (ties with the k-th stay) -> top-p -> softmax -> draw
  *
- * Order and tie rules: transformers 4.28 logits warpers (Video-LLaMA conversation_video.py:185-231). temperature 0 is greedy: the
- * largest logit, the lowest id among equals.
+ * Order and tie rules: transformers 4.28 logits warpers (Video-LLaMA conversation_video.py:185-231). temperature 0 is greedy:
+ * the largest logit, the lowest id among equals.
  */
 #ifndef VR_SAMPLE_H
 #define VR_SAMPLE_H

@@ -6,12 +6,12 @@
  *        -> merges: heap of neighbouring pairs that are a piece; highest score first, then leftmost
  *        -> ids: piece, or its UTF-8 bytes as byte pieces, or the unknown id
  *
- * Ref:   google/sentencepiece bpe_model.cc (SampleEncode), normalizer.cc (Normalize, NormalizePrefix: every malformed byte becomes
- *        one U+FFFD), sentencepiece_processor.cc (byte fallback; runs of unknown characters are one unknown id).
+ * Ref:   google/sentencepiece bpe_model.cc (SampleEncode), normalizer.cc (Normalize, NormalizePrefix: every malformed byte
+ *        becomes one U+FFFD), sentencepiece_processor.cc (byte fallback; runs of unknown characters are one unknown id).
  * Trap:  scores order the merges, not ids; pairs in the heap may be stale: they are known by their size.
  *        An unused piece takes part in merges and is then taken apart again where the pair considered last for its spelling
- *        was joined, even if that pair was never merged. An unused character stays (library 0.1.99, as transformers 4.28 used it).
- * Owner: the vocabulary is borrowed; texts, scores and the matcher are owned. Scratch is allocated per stretch, O(n log n) time.
+ *        was joined, even if that pair was never merged. An unused character stays (library 0.1.99).
+ * Owner: the vocabulary is borrowed; texts, scores and the matcher are owned. Scratch is allocated per stretch.
  */
 #include "text/spm.h"
 
@@ -111,8 +111,8 @@ static bool well_formed(vr_string text)
     return at == text.n_bytes;
 }
 
-/* User-defined pieces are searched for in the text; they and unused ones have a bounded length. Whole characters only: a piece must
- * not cut one of the text, which would make more symbols than characters. */
+/* User-defined pieces are searched for in the text; they and unused ones have a bounded length. Whole characters only: a piece
+ * must not cut one of the text, which would make more symbols than characters. */
 static int collect(vr_spm *spm, const vr_weights *w, vr_err *e)
 {
     const vr_vocab *v = spm->vocab;

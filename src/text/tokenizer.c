@@ -6,8 +6,8 @@
  *                 -> stretches in between, blanks beside specials stripped where asked -> the kind's encoder
  *
  * Ref:   transformers 4.28 tokenization_utils.py (Trie.split, PreTrainedTokenizer.tokenize).
- * Trap:  every stretch is encoded for itself, so with its own dummy prefix; a stretch that is empty or all stripped adds nothing.
- *        The original's trie goes wrong where one special string lies inside another one; here the leftmost, longest one counts.
+ * Trap:  every stretch is encoded for itself, so with its own dummy prefix; an empty or wholly stripped one adds nothing.
+ *        The original's trie goes wrong where a special string lies inside another; here the leftmost, longest one counts.
  * Owner: spellings are borrowed from the weight file, which has to outlive the tokenizer.
  */
 #include "text/tokenizer.h"
@@ -38,28 +38,6 @@ struct vr_tokenizer {
     vr_matcher matcher; /* values: indexes of specials */
     vr_spm *spm;        /* the only kind so far; NULL in other kinds */
 };
-
-/* ---- lists of ids ---- */
-
-int vr_ids_push(vr_ids *ids, int32_t id, vr_err *e)
-{
-    if (ids->count == ids->capacity) {
-        if (ids->capacity > INT32_MAX / 2) return vr_fail(e, VR_ERR_LIMIT, "a text has too many tokens");
-        const int capacity = ids->capacity ? 2 * ids->capacity : 64;
-        int32_t *grown = realloc(ids->data, (size_t)capacity * sizeof *grown);
-        if (!grown) return vr_fail(e, VR_ERR_LIMIT, "not enough memory for %d tokens", capacity);
-        ids->data = grown;
-        ids->capacity = capacity;
-    }
-    ids->data[ids->count++] = id;
-    return VR_OK;
-}
-
-void vr_ids_free(vr_ids *ids)
-{
-    free(ids->data);
-    *ids = (vr_ids){ 0 };
-}
 
 /* ---- opening ---- */
 

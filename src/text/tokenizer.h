@@ -12,18 +12,10 @@
 #include <stdint.h>
 
 #include "base/err.h"
+#include "base/ids.h"
 #include "base/weights.h"
 
 typedef struct vr_tokenizer vr_tokenizer;
-
-/* A growing list of ids; zero-initialise, free with vr_ids_free. */
-typedef struct vr_ids {
-    int32_t *data;
-    int count, capacity;
-} vr_ids;
-
-int vr_ids_push(vr_ids *ids, int32_t id, vr_err *e); /* VR_ERR_LIMIT without memory */
-void vr_ids_free(vr_ids *ids);
 
 int vr_tokenizer_open(vr_tokenizer **out, const vr_weights *w, vr_err *e);
 void vr_tokenizer_free(vr_tokenizer *tokenizer);
@@ -31,8 +23,8 @@ int vr_tokenizer_vocab(const vr_tokenizer *tokenizer); /* number of ids */
 int vr_tokenizer_bos(const vr_tokenizer *tokenizer);   /* -1: none */
 int vr_tokenizer_eos(const vr_tokenizer *tokenizer);   /* -1: none */
 
-/* Append the ids of text (any bytes; invalid UTF-8 is read as U+FFFD) to ids. No BOS is added. Strings of special tokens in the text
- * become their ids, as the Hugging Face slow tokenizer does. */
+/* Append the ids of text (any bytes; invalid UTF-8 is read as U+FFFD) to ids. No BOS is added. Strings of special tokens in the
+ * text become their ids, as the Hugging Face slow tokenizer does. */
 int vr_tokenizer_encode(const vr_tokenizer *tokenizer, const char *text, size_t n_bytes, vr_ids *ids, vr_err *e);
 
 /* Id of the piece that is spelled exactly so (U+2581 for blanks), or -1. */

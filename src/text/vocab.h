@@ -5,8 +5,8 @@
  *   tokenizer.ggml.{bos,eos,unknown}_token_id
  *
  * Shared by all kinds of tokenizers; internal to src/text.
- * Ref:   google/sentencepiece model_interface.cc (InitializePieces, PieceToId): pieces that a text can be made of and reserved ones
- *        (unknown, control, byte) are two name spaces; the reserved one is asked first.
+ * Ref:   google/sentencepiece model_interface.cc (InitializePieces, PieceToId): pieces that a text can be made of and reserved
+ *        ones (unknown, control, byte) are two name spaces; the reserved one is asked first.
  * Trap:  one spelling may occur in both spaces; of equals in one space the lowest id counts, and an empty piece is never found.
  * Owner: the arrays are owned, spellings are borrowed from the weight file.
  */
@@ -20,8 +20,8 @@
 #include "base/err.h"
 #include "base/weights.h"
 
-/* The longest piece that is searched for in a text (user-defined, special) or taken apart again (unused). Published ones have at
- * most a few dozen bytes; the bound keeps the search linear in the text whatever a file says. */
+/* The longest piece that is searched for in a text (user-defined, special) or taken apart again (unused). Published ones have
+ * at most a few dozen bytes; the bound keeps the search linear in the text whatever a file says. */
 #define VR_VOCAB_SEARCHED_BYTES 256
 
 typedef enum vr_piece_type { /* numbers of the file format */

@@ -1,7 +1,7 @@
 /*
  * tokenizer.c - fuzz target: any bytes to ids of a reduced LLaMA tokenizer and back.
  *
- *   bytes -> vr_tokenizer_encode -> ids -> pieces -> vr_text_stream -> the text again, where it was valid and held no special strings
+ *   bytes -> vr_tokenizer_encode -> ids -> pieces -> vr_text_stream -> the text again, where nothing of it is lost on the way
  *
  * Trap: runs in the root of the project, where the fixture lies; the tokenizer is opened once and kept.
  *       Each stretch between special strings has a dummy blank that the text had not, so only texts without them are compared.

@@ -1,5 +1,5 @@
 /*
- * sample_test.c - the next token: greedy, each warper against a plain double implementation of transformers' order, the draw itself.
+ * sample_test.c - the next token: greedy, each warper against a plain double implementation of transformers' order, draws.
  *
  *   random logits -> expected set and probabilities (sort everything, remove ascending) -> every seed stays inside the set;
  *   chi-square of many draws against the probabilities

@@ -96,7 +96,7 @@ START_TEST(waits_for_the_rest)
 }
 END_TEST
 
-/* The number of bytes of the longest prefix of s that begins a well-formed sequence, from table 3-7 of Unicode; *whole: it is one. */
+/* Bytes of the longest prefix of s that begins a well-formed sequence, from table 3-7 of Unicode; *whole: all of it. */
 static size_t maximal_part(const unsigned char *s, size_t n, int *whole)
 {
     static const unsigned char rows[][9] = {
@@ -148,7 +148,7 @@ START_TEST(random_bytes)
         unsigned char data[16];
         const size_t n = (size_t)(rand() % 16);
         for (size_t i = 0; i < n; i++)
-            data[i] = rand() % 4 ? often[(size_t)rand() % sizeof often] : (unsigned char)(rand() % 256);
+            data[i] = (unsigned char)(rand() % 4 ? often[(size_t)rand() % sizeof often] : rand() % 256);
         char out[64], expected[64];
         const size_t n_expected = naive(expected, data, n);
         const size_t n_out = push_in_parts(out, (const char *)data, n, 1 + (size_t)(rand() % 16));

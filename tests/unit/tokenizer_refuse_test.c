@@ -189,7 +189,7 @@ START_TEST(wrong_but_harmless)
 }
 END_TEST
 
-/* Distinct pieces that all belong into the first slots of the hash table (vocab.c), as a file made for that purpose has them. */
+/* Distinct pieces that all belong into the first slots of the hash table (vocab.c), as in a file made for that. */
 START_TEST(colliding_pieces)
 {
     enum { COUNT = 5000 };

@@ -1,7 +1,7 @@
 /*
- * tokenizer_test.c - texts to ids and back: recorded ids of the original, the published LLaMA vectors, small vocabularies by hand.
+ * tokenizer_test.c - texts to ids and back: recorded ids of the original, the published LLaMA vectors, small vocabularies.
  *
- * Fixtures: tests/fixtures/text/NAME.gguf and NAME.ids (make_tokenizer.py, make_ids.py: reduced tokenizers of the golden cases).
+ * Fixtures: tests/fixtures/text/NAME.gguf and NAME.ids (make_tokenizer.py, make_ids.py: reduced tokenizers).
  * The full LLaMA tokenizer is read from $VIDRUN_SHARED/tokenizers where that exists.
  */
 #include <time.h>
