@@ -20,7 +20,7 @@
 #include <stdbool.h>
 #include <string.h>
 
-/* The candidates of one draw. The heap shrinks from its end, where what was popped gathers: ids[V - 1] is the best, ids[V - 2] the next. */
+/* The candidates of one draw. The heap shrinks from its end, where what was popped gathers: the best is ids[V - 1]. */
 typedef struct candidates {
     const float *work; /* [V] */
     int32_t *ids;      /* [V] */
