@@ -5,7 +5,8 @@
  *     for each block of keys:  k -> panels [E][tile_cols];  v -> panels [keys][tile_cols]
  *       for each tile of queries:  s = q k^T  ->  running softmax, p = exp(s - max)  ->  o = o factor + p v
  *     out = o / sum
- *   1 to 4 queries (decoding): k and v are read in place, once, by dot and weighted_sum
+ *   1 to 4 queries (decoding), task (batch, group of heads): k and v are read in place, once, by dot and weighted_sum; keys in
+ *   short blocks, heads inside, because a cache row [Hk*E] holds neighbouring heads in one page of memory
  *
  * The extra key and value are where the running softmax starts: max = score, sum = 1, o = value. Without them -inf, 0, 0.
  * Ref:   arXiv:1805.02867 (running softmax), arXiv:2205.14135, 2307.08691 (blocks); kernels/ops.h.
@@ -19,15 +20,19 @@
 #include "base/limits.h"
 #include "kernels/cpu/cpu.h"
 
-#define KEYS    VR_ATTENTION_KEYS
-#define QUERIES VR_ATTENTION_QUERIES
+#define KEYS      VR_ATTENTION_KEYS
+#define QUERIES   VR_ATTENTION_QUERIES
+#define FEW_KEYS  64 /* 256 KB of k and of v for 8 heads of 128: second-level cache; bench/LOG.md */
+#define FEW_HEADS 8
 static_assert(KEYS % VR_DSP_MAX_TILE_COLS == 0, "a row of scores is a whole number of panels");
+static_assert(FEW_KEYS <= KEYS && FEW_HEADS * VR_DSP_DOT_T <= QUERIES, "decoding uses the same scratch");
 static_assert(VR_MAX_HEAD_DIM % VR_DSP_MAX_TILE_COLS == 0, "so is a row of the output");
 
 typedef struct job {
     const vr_attention *a;
     const vr_cpu *cpu;
     int query_block, n_query_blocks, key_block;
+    int group, n_groups; /* heads a task, with few queries */
 } job;
 
 /* One task: what it reads, and its parts of the scratch. */
@@ -56,11 +61,10 @@ static int visible(const vr_attention *a, int t)
     return n < 0 ? 0 : n < a->n_keys ? (int)n : a->n_keys;
 }
 
-static void open_task(task *w, const job *j, int index, int thread)
+static void open_task(task *w, const job *j, int64_t n, int h, int block, int thread)
 {
     const vr_attention *a = j->a;
-    const int block = index % j->n_query_blocks, h = index / j->n_query_blocks % a->n_heads;
-    const int64_t n = index / j->n_query_blocks / a->n_heads, kv = h / (a->n_heads / a->n_kv_heads);
+    const int64_t kv = h / (a->n_heads / a->n_kv_heads);
     *w = (task){ .a = a, .d = &j->cpu->dsp, .first = block * j->query_block };
     w->n_queries = vr_min_int(j->query_block, a->n_queries - w->first);
     w->q = a->q.data + n * a->q.batch + w->first * a->q.row + h * a->q.head;
@@ -149,8 +153,9 @@ static void attend_tile(const task *w, int t, int rows, int first, int n)
 static void block_task(void *arg, int index, int thread)
 {
     const job *j = arg;
+    const int head = index / j->n_query_blocks;
     task w;
-    open_task(&w, j, index, thread);
+    open_task(&w, j, head / j->a->n_heads, head % j->a->n_heads, index % j->n_query_blocks, thread);
     start(&w);
     const int n_keys = visible(j->a, w.first + w.n_queries - 1); /* later blocks are masked for all: skipped */
     for (int first = 0; first < n_keys; first += j->key_block) {
@@ -161,24 +166,35 @@ static void block_task(void *arg, int index, int thread)
     finish(&w);
 }
 
+/* n keys from first on, all queries of one head. */
+static void attend_few(const task *w, int first, int n)
+{
+    const vr_attention *a = w->a;
+    w->d->dot[VR_DSP_F32](w->s, FEW_KEYS, w->q, a->q.row, w->n_queries, w->k + first * a->k.row, a->k.row, n, a->head_dim);
+    for (int t = 0; t < w->n_queries; t++) {
+        const int sees = vr_min_int(n, visible(a, t) - first);
+        if (sees <= 0) continue;
+        const float factor = w->d->softmax(w->s + t * FEW_KEYS, sees, sees, a->scale, &w->max[t], &w->sum[t]);
+        w->d->weighted_sum(w->o + t * w->o_row, factor, w->v + first * a->v.row, a->v.row, w->s + t * FEW_KEYS, sees,
+                           a->head_dim);
+    }
+}
+
 static void few_task(void *arg, int index, int thread)
 {
     const job *j = arg;
     const vr_attention *a = j->a;
-    task w;
-    open_task(&w, j, index, thread);
-    start(&w);
-    for (int first = 0; first < a->n_keys; first += KEYS) {
-        const int n = vr_min_int(KEYS, a->n_keys - first);
-        w.d->dot[VR_DSP_F32](w.s, KEYS, w.q, a->q.row, w.n_queries, w.k + first * a->k.row, a->k.row, n, a->head_dim);
-        for (int t = 0; t < w.n_queries; t++) {
-            const int sees = vr_min_int(n, visible(a, t) - first);
-            if (sees <= 0) continue;
-            const float factor = w.d->softmax(w.s + t * KEYS, sees, sees, a->scale, &w.max[t], &w.sum[t]);
-            w.d->weighted_sum(w.o + t * w.o_row, factor, w.v + first * a->v.row, a->v.row, w.s + t * KEYS, sees, a->head_dim);
-        }
+    const int h = index % j->n_groups * j->group, n_heads = vr_min_int(j->group, a->n_heads - h);
+    task w[FEW_HEADS];
+    for (int i = 0; i < n_heads; i++) {
+        open_task(&w[i], j, index / j->n_groups, h + i, 0, thread);
+        w[i].o += i * VR_DSP_DOT_T * w[i].o_row, w[i].max += i * VR_DSP_DOT_T, w[i].sum += i * VR_DSP_DOT_T;
+        start(&w[i]);
     }
-    finish(&w);
+    for (int first = 0; first < a->n_keys; first += FEW_KEYS) {
+        for (int i = 0; i < n_heads; i++) attend_few(&w[i], first, vr_min_int(FEW_KEYS, a->n_keys - first));
+    }
+    for (int i = 0; i < n_heads; i++) finish(&w[i]);
 }
 
 /* A block of about equal size, a multiple of step, at most max. */
@@ -193,14 +209,19 @@ void vr_cpu_attention(vr_backend *be, const vr_attention *a)
     if (a->n_batch == 0 || a->n_queries == 0 || a->n_heads == 0 || a->head_dim == 0) return;
     assert(a->n_keys >= 1 && a->n_kv_heads >= 1 && a->n_heads % a->n_kv_heads == 0 && !a->extra_k == !a->extra_v);
     vr_cpu *cpu = vr_cpu_of(be);
-    const bool few = a->n_queries <= VR_DSP_DOT_T;
-    job j = { .a = a, .cpu = cpu, .query_block = VR_DSP_DOT_T, .n_query_blocks = 1 };
-    if (!few) {
-        j.query_block = even_block(a->n_queries, QUERIES, cpu->dsp.tile_rows);
-        j.n_query_blocks = vr_ceil_div(a->n_queries, j.query_block);
-        j.key_block = even_block(a->n_keys, KEYS, cpu->dsp.tile_cols);
+    job j = { .a = a, .cpu = cpu };
+    if (a->n_queries <= VR_DSP_DOT_T) {
+        const int64_t per_thread = ((int64_t)a->n_batch * a->n_heads) / (2 * vr_pool_threads(cpu->pool));
+        j.query_block = VR_DSP_DOT_T;
+        j.group = per_thread < 1 ? 1 : per_thread < FEW_HEADS ? (int)per_thread : FEW_HEADS; /* changes no bit of a head */
+        j.n_groups = vr_ceil_div(a->n_heads, j.group);
+        assert((int64_t)a->n_batch * j.n_groups < INT32_MAX);
+        vr_pool_run(cpu->pool, a->n_batch * j.n_groups, few_task, &j);
+        return;
     }
-    const int64_t n_tasks = (int64_t)a->n_batch * a->n_heads * j.n_query_blocks;
-    assert(n_tasks < INT32_MAX);
-    vr_pool_run(cpu->pool, (int)n_tasks, few ? few_task : block_task, &j);
+    j.query_block = even_block(a->n_queries, QUERIES, cpu->dsp.tile_rows);
+    j.n_query_blocks = vr_ceil_div(a->n_queries, j.query_block);
+    j.key_block = even_block(a->n_keys, KEYS, cpu->dsp.tile_cols);
+    assert((int64_t)a->n_batch * a->n_heads * j.n_query_blocks < INT32_MAX);
+    vr_pool_run(cpu->pool, a->n_batch * a->n_heads * j.n_query_blocks, block_task, &j);
 }

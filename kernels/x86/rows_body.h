@@ -1,7 +1,7 @@
 /*
  * rows_body.h - widen, add, scale and weighted sums of rows, for the vectors of a vec_*.h included before.
  *
- *   weighted_sum:  columns, 4 vectors at a time, stay in registers while the rows of v pass
+ *   weighted_sum:  columns, 8 vectors at a time, stay in registers while the rows of v pass
  *
  * Ref:   kernels/ref/rows_c.c.
  */
@@ -49,7 +49,7 @@ void VR_LEVEL(vr_scale)(float *y, float factor, int n)
 /* vectors is a constant where this is called; the last one has part lanes. */
 VR_INLINE void sum_columns(float *y, float factor, const float *v, int64_t v_row, const float *p, int n, int vectors, int part)
 {
-    vf sum[4];
+    vf sum[8];
     VR_UNROLL
     for (int i = 0; i < vectors; i++) {
         sum[i] = vf_mul(i < vectors - 1 ? vf_load(y + i * VF) : vf_load_part(y + i * VF, part), vf_set1(factor));
@@ -72,7 +72,7 @@ VR_INLINE void sum_columns(float *y, float factor, const float *v, int64_t v_row
 
 void VR_LEVEL(vr_weighted_sum)(float *y, float factor, const float *v, int64_t v_row, const float *p, int n, int E)
 {
-    for (; E >= 4 * VF; E -= 4 * VF, y += 4 * VF, v += 4 * VF) sum_columns(y, factor, v, v_row, p, n, 4, VF);
+    for (; E >= 8 * VF; E -= 8 * VF, y += 8 * VF, v += 8 * VF) sum_columns(y, factor, v, v_row, p, n, 8, VF);
     const int part = E % VF ? E % VF : VF;
     switch ((E + VF - 1) / VF) {
     case 1:
@@ -86,6 +86,18 @@ void VR_LEVEL(vr_weighted_sum)(float *y, float factor, const float *v, int64_t v
         break;
     case 4:
         sum_columns(y, factor, v, v_row, p, n, 4, part);
+        break;
+    case 5:
+        sum_columns(y, factor, v, v_row, p, n, 5, part);
+        break;
+    case 6:
+        sum_columns(y, factor, v, v_row, p, n, 6, part);
+        break;
+    case 7:
+        sum_columns(y, factor, v, v_row, p, n, 7, part);
+        break;
+    case 8:
+        sum_columns(y, factor, v, v_row, p, n, 8, part);
         break;
     default:
         break;
