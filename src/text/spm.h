@@ -4,7 +4,7 @@
 #ifndef VR_SPM_H
 #define VR_SPM_H
 
-#include "text/tokenizer.h"
+#include "base/ids.h"
 #include "text/vocab.h"
 
 typedef struct vr_spm vr_spm;
