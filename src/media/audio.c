@@ -58,7 +58,8 @@ int vr_audio_next(vr_audio *a, int *n_samples, vr_err *e)
     do {
         *n_samples = 0;
         const int code = vr_decoder_next(a->decoder, a->piece);
-        if (code == AVERROR(ENOMEM)) return vr_fail(e, VR_ERR_LIMIT, "%s: no memory for its sound", a->decoder->demuxer->input->name);
+        if (code == AVERROR(ENOMEM))
+            return vr_fail(e, VR_ERR_LIMIT, "%s: no memory for its sound", a->decoder->demuxer->input->name);
         if (code < 0) return VR_OK;
         VR_TRY(check_piece(a, e));
         *n_samples = a->piece->nb_samples;
@@ -81,13 +82,25 @@ static float read_sample(const uint8_t *in, enum AVSampleFormat format)
         double f64;
     } v;
     switch (format) {
-    case AV_SAMPLE_FMT_U8: return (float)(*in - 128) / 128.0F;
-    case AV_SAMPLE_FMT_S16: memcpy(&v.s16, in, sizeof v.s16); return (float)v.s16 / 32768.0F;
-    case AV_SAMPLE_FMT_S32: memcpy(&v.s32, in, sizeof v.s32); return (float)v.s32 / 2147483648.0F;
-    case AV_SAMPLE_FMT_S64: memcpy(&v.s64, in, sizeof v.s64); return (float)v.s64 / 9223372036854775808.0F;
-    case AV_SAMPLE_FMT_FLT: memcpy(&v.f32, in, sizeof v.f32); return finite_or_zero(v.f32);
-    case AV_SAMPLE_FMT_DBL: memcpy(&v.f64, in, sizeof v.f64); return finite_or_zero((float)v.f64);
-    default: return 0.0F;
+    case AV_SAMPLE_FMT_U8:
+        return (float)(*in - 128) / 128.0F;
+    case AV_SAMPLE_FMT_S16:
+        memcpy(&v.s16, in, sizeof v.s16);
+        return (float)v.s16 / 32768.0F;
+    case AV_SAMPLE_FMT_S32:
+        memcpy(&v.s32, in, sizeof v.s32);
+        return (float)v.s32 / 2147483648.0F;
+    case AV_SAMPLE_FMT_S64:
+        memcpy(&v.s64, in, sizeof v.s64);
+        return (float)v.s64 / 9223372036854775808.0F;
+    case AV_SAMPLE_FMT_FLT:
+        memcpy(&v.f32, in, sizeof v.f32);
+        return finite_or_zero(v.f32);
+    case AV_SAMPLE_FMT_DBL:
+        memcpy(&v.f64, in, sizeof v.f64);
+        return finite_or_zero((float)v.f64);
+    default:
+        return 0.0F;
     }
 }
 

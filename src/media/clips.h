@@ -3,8 +3,9 @@
  *
  *   S samples -> d = S/rate seconds -> m = max(d - clip, 0) -> start_i = floor(m * i * rate / divisor)
  *
- * d and m are doubles, the rest is exact: m is a fraction M/2^s, evaluated in 128-bit integers (Python's Fraction in the original).
- * Ref: ImageBind data.py:67-75, 128-161; pytorchvideo ConstantClipsPerVideoSampler (0.1.5 divides by clips, later by clips - 1).
+ * d and m are doubles, the rest is exact, as with Python's Fraction: m = M/2^s, evaluated in 128-bit integers.
+ * Ref: ImageBind data.py:67-75, 128-161; pytorchvideo ConstantClipsPerVideoSampler (0.1.5 divides by n_clips, later by
+ *      n_clips - 1).
  */
 #ifndef VR_CLIPS_H
 #define VR_CLIPS_H

@@ -2,8 +2,8 @@
  * decoder.c - see decoder.h.
  *
  * Ref:   FFmpeg libavcodec/avcodec.h, "send/receive encoding and decoding API overview".
- * Trap:  a demuxer may land anywhere before (mov, mkv) or after (mpegts, broken indexes) the time asked for, and may derive other
- *        dts for the packets around it; a seek counts only when the key packet with the pts of the scan comes by again.
+ * Trap:  a demuxer may land anywhere before (mov, mkv) or after (mpegts, broken indexes) the time asked for, and may derive
+ *        other dts for the packets around it; a seek counts only when the key packet with the pts of the scan comes by again.
  */
 #include "media/decoder.h"
 

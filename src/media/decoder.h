@@ -29,7 +29,8 @@ int vr_decoder_open(vr_decoder **out, const vr_input *input, enum AVMediaType ty
 void vr_decoder_free(vr_decoder *decoder); /* NULL is legal */
 /* 0, AVERROR_EOF after the last frame, or AVERROR(ENOMEM). frame is unreferenced first. */
 int vr_decoder_next(vr_decoder *decoder, AVFrame *frame);
-/* Go on with the key packet shown at pts (dts: where to look for it). False: it was not found, and the position is undefined. */
+/* Go on with the key packet shown at pts (dts: where to look for it). False: it was not found, and the position is
+ * undefined. */
 bool vr_decoder_seek(vr_decoder *decoder, int64_t pts, int64_t dts);
 
 int vr_frame_channels(const AVFrame *frame); /* of sound */

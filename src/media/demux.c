@@ -2,8 +2,8 @@
  * demux.c - see demux.h.
  *
  * Ref:   FFmpeg libavformat/avformat.h (custom I/O, io_open), utils.c av_find_best_stream.
- * Trap:  image2 (numbered files), hls, dash, concat, sdp and the subtitle formats are not on the list on purpose: they open other
- *        files or are no video. Pictures come in through their *_pipe demuxers.
+ * Trap:  image2 (numbered files), hls, dash, concat, sdp and the subtitle formats are not on the list on purpose: they open
+ *        other files or are no video. Pictures come in through their *_pipe demuxers.
  * Trap:  after a custom buffer is handed to an AVIOContext, FFmpeg may replace it: free io->buffer, not the pointer given.
  */
 #include "media/demux.h"
@@ -18,10 +18,10 @@
 #include "base/limits.h"
 
 static const char *const accepted_formats[] = {
-    "mov", "matroska", "avi",  "mpegts", "mpeg", "mpegvideo",    "flv",  "live_flv", "asf",  "ogg",
-    "nut", "mxf",      "ivf",  "dv",     "h264", "hevc",         "vvc",  "m4v",      "obu",  "av1",
-    "vc1", "mjpeg",    "gif",  "apng",   "wav",  "yuv4mpegpipe", "mp3",  "flac",     "aac",  "aiff",
-    "au",  "w64",      "caf",  "amr",    "webm", "ac3",          "eac3", "rm",       "h263", "opus",
+    "mov", "matroska", "avi", "mpegts", "mpeg", "mpegvideo",    "flv",  "live_flv", "asf",  "ogg",
+    "nut", "mxf",      "ivf", "dv",     "h264", "hevc",         "vvc",  "m4v",      "obu",  "av1",
+    "vc1", "mjpeg",    "gif", "apng",   "wav",  "yuv4mpegpipe", "mp3",  "flac",     "aac",  "aiff",
+    "au",  "w64",      "caf", "amr",    "webm", "ac3",          "eac3", "rm",       "h263", "opus",
 };
 
 static const char *const accepted_pictures[] = {
@@ -46,11 +46,18 @@ static int64_t seek_input(void *opaque, int64_t offset, int whence)
     vr_demuxer *d = opaque;
     int64_t base = 0;
     switch (whence & ~AVSEEK_FORCE) {
-    case AVSEEK_SIZE: return d->input->size;
-    case SEEK_SET: break;
-    case SEEK_CUR: base = d->position; break;
-    case SEEK_END: base = d->input->size; break;
-    default: return AVERROR(EINVAL);
+    case AVSEEK_SIZE:
+        return d->input->size;
+    case SEEK_SET:
+        break;
+    case SEEK_CUR:
+        base = d->position;
+        break;
+    case SEEK_END:
+        base = d->input->size;
+        break;
+    default:
+        return AVERROR(EINVAL);
     }
     if (offset < -base || offset > INT64_MAX - base) return AVERROR(EINVAL);
     d->position = base + offset;

@@ -23,7 +23,7 @@ typedef struct vr_demuxer {
     int64_t position;      /* of the next read in the input */
     AVIOContext *io;
     AVFormatContext *format;
-    bool still;            /* the container is a single picture */
+    bool still; /* the container is a single picture */
 } vr_demuxer;
 
 int vr_demuxer_open(vr_demuxer **out, const vr_input *input, vr_err *e);

@@ -4,11 +4,12 @@
  *   wanted index -> [seek to the key frame before it] -> decode on until it comes by -> scale.c | picture.c -> RGB24
  *
  *   before ... current: the last two decoded frames. wanted == current: show it. wanted < current: the wanted frame never came,
- *   show `before`. End of the file: show once more what was shown last, as decord does. So nothing depends on where decoding began.
+ *   show `before`. End of the file: show once more what was shown last, as decord does. So nothing depends on where decoding
+ *   began.
  *
  * Ref:   decord src/video/video_reader.cc (index -> pts, missing frames); Video-LLaMA video_processor.py:25-56.
- * Trap:  a seek is trusted only when the first frame it shows is the key frame asked for (open GOPs, wrong key flags, intra refresh);
- *        otherwise the file is opened anew and decoded from its start, and no seek is tried again.
+ * Trap:  a seek is trusted only when the first frame it shows is the key frame asked for (open GOPs, wrong key flags, intra
+ *        refresh); otherwise the file is opened anew and decoded from its start, and no seek is tried again.
  */
 #include "media/frames.h"
 
@@ -30,7 +31,7 @@ struct vr_frames {
     vr_decoder *decoder;
     vr_scaler *scaler;
     AVFrame *before, *current; /* swapped at each step; their numbers are below, -1: none */
-    AVFrame *shown; /* the last one handed out */
+    AVFrame *shown;            /* the last one handed out */
     int64_t before_index, current_index;
     bool finished; /* the decoder has no more frames */
     bool may_seek;
@@ -188,7 +189,8 @@ static int maybe_seek(vr_frames *f, int64_t wanted, vr_err *e)
     const int64_t key_index = vr_scan_find(scan, key->pts);
     if (key_index - f->current_index <= SEEK_GAIN || key_index > wanted) return VR_OK;
     if (vr_decoder_seek(f->decoder, key->pts, key->dts)) {
-        f->current_index = key_index - 1; /* frames that come out before the key frame are passed over: they may lack references */
+        f->current_index =
+            key_index - 1; /* frames that come out before the key frame are passed over: they may lack references */
         VR_TRY(advance(f, e));
         f->before_index = -1;
         av_frame_unref(f->before);

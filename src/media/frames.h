@@ -21,10 +21,11 @@ typedef enum vr_resize {
     VR_RESIZE_PIL_BICUBIC   /* PIL 9: a = -0.5, antialiased, 22-bit fixed point, uint8 between the passes */
 } vr_resize;
 
-/* Read the frames `indices` (ascending, n of them, copied) of the source: index i is the i-th packet in order of presentation time.
- * A frame that cannot be decoded is replaced by the last good one before it (or the first good one after), with a warning. */
-int vr_frames_open(vr_frames **out, vr_source *source, const int64_t *indices, int n, int width, int height,
-                   vr_resize resize, const vr_log *log, vr_err *e);
+/* Read the frames `indices` (ascending, n of them, copied) of the source: index i is the i-th packet in order of
+ * presentation time. A frame that cannot be decoded is replaced by the last good one before it (or the first good one
+ * after), with a warning. Edit lists: see media/scan.h. */
+int vr_frames_open(vr_frames **out, vr_source *source, const int64_t *indices, int n, int width, int height, vr_resize resize,
+                   const vr_log *log, vr_err *e);
 /* Next frame as RGB24 [height,width,3]; *index: which one of 0..n-1. After the last one *index = -1. */
 int vr_frames_next(vr_frames *frames, uint8_t *rgb, int *index, vr_err *e);
 void vr_frames_free(vr_frames *frames); /* NULL is legal */

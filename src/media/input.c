@@ -60,7 +60,8 @@ static int spool(int *fd, const char *name, vr_err *e)
         if (n < 0) {
             rc = vr_fail(e, VR_ERR_VIDEO, "%s: cannot be read: %s", name, strerror(errno));
         } else if (!write_all(copy, chunk, (size_t)n)) {
-            rc = vr_fail(e, VR_ERR_OTHER, "%s: cannot be kept in %s: %s (TMPDIR chooses the place)", name, dir, strerror(errno));
+            rc =
+                vr_fail(e, VR_ERR_OTHER, "%s: cannot be kept in %s: %s (TMPDIR chooses the place)", name, dir, strerror(errno));
         }
     }
     free(chunk);

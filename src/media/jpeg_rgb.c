@@ -13,7 +13,8 @@
 #include <libavutil/pixdesc.h>
 
 /* Two neighbours weighed 3 to 1 down; scaled by 4, or by 1 where chroma is as high as luma. */
-static void sum_rows(int *sums, const AVFrame *frame, int plane, int y, int chroma_width, int chroma_height, int shift_h, bool smooth)
+static void sum_rows(int *sums, const AVFrame *frame, int plane, int y, int chroma_width, int chroma_height, int shift_h,
+                     bool smooth)
 {
     const ptrdiff_t stride = frame->linesize[plane];
     const int row = y >> shift_h;
@@ -71,12 +72,16 @@ static bool layout_of(const AVFrame *frame, int *shift_w, int *shift_h)
     case AV_PIX_FMT_YUVJ444P:
     case AV_PIX_FMT_YUVJ422P:
     case AV_PIX_FMT_YUVJ440P:
-    case AV_PIX_FMT_YUVJ420P: full_range = true; break;
+    case AV_PIX_FMT_YUVJ420P:
+        full_range = true;
+        break;
     case AV_PIX_FMT_YUV444P:
     case AV_PIX_FMT_YUV422P:
     case AV_PIX_FMT_YUV440P:
-    case AV_PIX_FMT_YUV420P: break;
-    default: return false;
+    case AV_PIX_FMT_YUV420P:
+        break;
+    default:
+        return false;
     }
     return full_range && av_pix_fmt_get_chroma_sub_sample(frame->format, shift_w, shift_h) == 0;
 }

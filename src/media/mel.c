@@ -6,8 +6,8 @@
  *
  * Ref:   torchaudio compliance/kaldi.py: _get_window, get_mel_banks, fbank; ImageBind data.py:28-64.
  * Trap:  narrow triangles may hold no FFT bin at all (b = 3 at 128 bins): such rows are ln(2^-23), not an error.
- * Trap:  triangles are made in float32 as in the original: an edge that falls on a bin would flip in double. The rest is double,
- *        because quiet clips live near the floor of the logarithm.
+ * Trap:  triangles are made in float32 as in the original: an edge that falls on a bin would flip in double. The rest is
+ *        double, because quiet clips live near the floor of the logarithm.
  */
 #include "media/mel.h"
 
@@ -23,12 +23,12 @@ static const double ENERGY_FLOOR = 1.1920928955078125e-07; /* float32 epsilon */
 
 struct vr_mel {
     int bins, window, shift, n_fft;
-    float *triangle;     /* [bins, n_fft/2] */
-    int *first, *last;   /* [bins] FFT bins with weight: first <= k < last */
-    double *hann;        /* [window] */
+    float *triangle;       /* [bins, n_fft/2] */
+    int *first, *last;     /* [bins] FFT bins with weight: first <= k < last */
+    double *hann;          /* [window] */
     double *cosine, *sine; /* [n_fft/2] of -2 pi k/n_fft */
-    double *re, *im;     /* [n_fft] scratch */
-    double *power;       /* [n_fft/2] scratch */
+    double *re, *im;       /* [n_fft] scratch */
+    double *power;         /* [n_fft/2] scratch */
 };
 
 /* Kaldi's mel scale, in float32 (tensors of the original). */

@@ -23,12 +23,12 @@ typedef struct packing {
 } packing;
 
 static const packing packings[] = {
-    { AV_PIX_FMT_RGB24, 3, 0, 1, 2 },    { AV_PIX_FMT_BGR24, 3, 2, 1, 0 },    { AV_PIX_FMT_RGBA, 4, 0, 1, 2 },
-    { AV_PIX_FMT_BGRA, 4, 2, 1, 0 },     { AV_PIX_FMT_ARGB, 4, 1, 2, 3 },     { AV_PIX_FMT_ABGR, 4, 3, 2, 1 },
-    { AV_PIX_FMT_RGB0, 4, 0, 1, 2 },     { AV_PIX_FMT_BGR0, 4, 2, 1, 0 },     { AV_PIX_FMT_0RGB, 4, 1, 2, 3 },
-    { AV_PIX_FMT_0BGR, 4, 3, 2, 1 },     { AV_PIX_FMT_GRAY8, 1, 0, 0, 0 },    { AV_PIX_FMT_YA8, 2, 0, 0, 0 },
-    { AV_PIX_FMT_RGB48BE, 6, 0, 2, 4 },  { AV_PIX_FMT_RGB48LE, 6, 1, 3, 5 },  { AV_PIX_FMT_RGBA64BE, 8, 0, 2, 4 },
-    { AV_PIX_FMT_RGBA64LE, 8, 1, 3, 5 }, { AV_PIX_FMT_YA16BE, 4, 0, 0, 0 },   { AV_PIX_FMT_YA16LE, 4, 1, 1, 1 },
+    { AV_PIX_FMT_RGB24, 3, 0, 1, 2 },    { AV_PIX_FMT_BGR24, 3, 2, 1, 0 },   { AV_PIX_FMT_RGBA, 4, 0, 1, 2 },
+    { AV_PIX_FMT_BGRA, 4, 2, 1, 0 },     { AV_PIX_FMT_ARGB, 4, 1, 2, 3 },    { AV_PIX_FMT_ABGR, 4, 3, 2, 1 },
+    { AV_PIX_FMT_RGB0, 4, 0, 1, 2 },     { AV_PIX_FMT_BGR0, 4, 2, 1, 0 },    { AV_PIX_FMT_0RGB, 4, 1, 2, 3 },
+    { AV_PIX_FMT_0BGR, 4, 3, 2, 1 },     { AV_PIX_FMT_GRAY8, 1, 0, 0, 0 },   { AV_PIX_FMT_YA8, 2, 0, 0, 0 },
+    { AV_PIX_FMT_RGB48BE, 6, 0, 2, 4 },  { AV_PIX_FMT_RGB48LE, 6, 1, 3, 5 }, { AV_PIX_FMT_RGBA64BE, 8, 0, 2, 4 },
+    { AV_PIX_FMT_RGBA64LE, 8, 1, 3, 5 }, { AV_PIX_FMT_YA16BE, 4, 0, 0, 0 },  { AV_PIX_FMT_YA16LE, 4, 1, 1, 1 },
 };
 
 static void grey(uint8_t *rgb, uint8_t value)
@@ -92,12 +92,23 @@ static bool convert(uint8_t *rgb, const AVFrame *frame)
         return true;
     }
     switch (frame->format) {
-    case AV_PIX_FMT_PAL8: copy_palette(rgb, frame); return true;
-    case AV_PIX_FMT_MONOBLACK: copy_bits(rgb, frame, true); return true;
-    case AV_PIX_FMT_MONOWHITE: copy_bits(rgb, frame, false); return true;
-    case AV_PIX_FMT_GRAY16BE: copy_grey16(rgb, frame, true); return true;
-    case AV_PIX_FMT_GRAY16LE: copy_grey16(rgb, frame, false); return true;
-    default: return vr_jpeg_rgb(rgb, frame);
+    case AV_PIX_FMT_PAL8:
+        copy_palette(rgb, frame);
+        return true;
+    case AV_PIX_FMT_MONOBLACK:
+        copy_bits(rgb, frame, true);
+        return true;
+    case AV_PIX_FMT_MONOWHITE:
+        copy_bits(rgb, frame, false);
+        return true;
+    case AV_PIX_FMT_GRAY16BE:
+        copy_grey16(rgb, frame, true);
+        return true;
+    case AV_PIX_FMT_GRAY16LE:
+        copy_grey16(rgb, frame, false);
+        return true;
+    default:
+        return vr_jpeg_rgb(rgb, frame);
     }
 }
 

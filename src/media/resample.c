@@ -3,8 +3,8 @@
  *
  *   kernel: phase p of n, its taps that are not 0:  offset[p], weight[p * taps ..]
  *
- * Trap:  the kernel is made in float32, operation by operation, because torchaudio passes the dtype of the wave on; made in double,
- *        quiet passages differ by up to 1e-2 in the normalised features. Products are summed in double.
+ * Trap:  the kernel is made in float32, operation by operation, because torchaudio passes the dtype of the wave on; made in
+ *        double, quiet passages differ by up to 1e-2 in the normalised features. Products are summed in double.
  * Trap:  the published kernel is o + 2*width taps long and all but the 12 zero crossings of them hold about 1e-22 (the clamped
  *        ends of the window); those are left out here.
  */
@@ -134,7 +134,8 @@ static float one_output(const vr_resampler *r, int64_t index, const float *in, i
     return (float)sum;
 }
 
-void vr_resampler_run(const vr_resampler *r, float *out, int64_t first, int64_t count, const float *in, int64_t in_first, int64_t n)
+void vr_resampler_run(const vr_resampler *r, float *out, int64_t first, int64_t count, const float *in, int64_t in_first,
+                      int64_t n)
 {
     if (!r->weight) {
         if (count > 0) memcpy(out, in + (first - in_first), (size_t)count * sizeof *out);

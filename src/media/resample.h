@@ -24,6 +24,7 @@ int64_t vr_resampler_length(const vr_resampler *r, int64_t n_in);
 /* The input [*in_first, *in_last) that outputs [first, last) depend on, cut to [0, n_in). */
 void vr_resampler_span(const vr_resampler *r, int64_t first, int64_t last, int64_t n_in, int64_t *in_first, int64_t *in_last);
 /* out [count]: outputs first ..; in [n]: inputs in_first .., the span of these outputs; the rest counts as 0. */
-void vr_resampler_run(const vr_resampler *r, float *out, int64_t first, int64_t count, const float *in, int64_t in_first, int64_t n);
+void vr_resampler_run(const vr_resampler *r, float *out, int64_t first, int64_t count, const float *in, int64_t in_first,
+                      int64_t n);
 
 #endif

@@ -3,10 +3,10 @@
  *
  *   vr_scaler_run:  frame -> [pass `squarable` -> turn_frame] -> pass `final` -> rows copied out
  *
- * Ref:   FFmpeg libavfilter/vf_scale.c (config_props, scale_frame: options given to swscale), vf_transpose.c (formats it accepts);
- *        decord src/video/ffmpeg/threaded_decoder.cc:18-45 (transpose before scale).
- * Trap:  vf_scale places the chroma of yuv420p, and of no other format, at 128/256 of a line (MPEG-2); colour matrix and range are
- *        the frame's own, untagged means BT.601. Without these the pixels are off by one or two levels.
+ * Ref:   FFmpeg libavfilter/vf_scale.c (config_props, scale_frame: options given to swscale), vf_transpose.c (formats it
+ *        accepts); decord src/video/ffmpeg/threaded_decoder.cc:18-45 (transpose before scale).
+ * Trap:  vf_scale places the chroma of yuv420p, and of no other format, at 128/256 of a line (MPEG-2); colour matrix and
+ *        range are the frame's own, untagged means BT.601. With other settings pixels are off by a few levels, by up to 60 at edges.
  * Trap:  swscale writes and reads in blocks: planes live in buffers of av_frame_get_buffer, never in the caller's tight rows.
  */
 #include "media/scale.h"
@@ -72,7 +72,8 @@ static const int *matrix_of(enum AVColorSpace space)
 static void set_colours(pass *p)
 {
     int *in_table, *out_table, in_full, out_full, brightness, contrast, saturation;
-    if (sws_getColorspaceDetails(p->sws, &in_table, &in_full, &out_table, &out_full, &brightness, &contrast, &saturation) < 0) return;
+    if (sws_getColorspaceDetails(p->sws, &in_table, &in_full, &out_table, &out_full, &brightness, &contrast, &saturation) < 0)
+        return;
     if (p->range != AVCOL_RANGE_UNSPECIFIED) in_full = p->range == AVCOL_RANGE_JPEG;
     const int *matrix = matrix_of(p->space);
     sws_setColorspaceDetails(p->sws, matrix, in_full, matrix, out_full, brightness, contrast, saturation);
@@ -92,9 +93,15 @@ static int build_pass(const vr_scaler *s, pass *p, const AVFrame *in, int width,
         const char *name;
         int value;
     } options[] = {
-        { "sws_flags", SWS_BILINEAR },  { "srcw", in->width },         { "srch", in->height },
-        { "src_format", in->format },   { "dstw", width },             { "dsth", height },
-        { "dst_format", format },       { "src_h_chr_pos", -513 },     { "dst_h_chr_pos", -513 },
+        { "sws_flags", SWS_BILINEAR },
+        { "srcw", in->width },
+        { "srch", in->height },
+        { "src_format", in->format },
+        { "dstw", width },
+        { "dsth", height },
+        { "dst_format", format },
+        { "src_h_chr_pos", -513 },
+        { "dst_h_chr_pos", -513 },
         { "src_v_chr_pos", in->format == AV_PIX_FMT_YUV420P ? 128 : -513 },
         { "dst_v_chr_pos", format == AV_PIX_FMT_YUV420P ? 128 : -513 },
     };
@@ -113,7 +120,8 @@ static int build_pass(const vr_scaler *s, pass *p, const AVFrame *in, int width,
 static int run_pass(const vr_scaler *s, pass *p, const AVFrame *in, int width, int height, int format, vr_err *e)
 {
     if (!pass_fits(p, in, width, height, format)) VR_TRY(build_pass(s, p, in, width, height, format, e));
-    const int rows = sws_scale(p->sws, (const uint8_t *const *)in->data, in->linesize, 0, in->height, p->out->data, p->out->linesize);
+    const int rows =
+        sws_scale(p->sws, (const uint8_t *const *)in->data, in->linesize, 0, in->height, p->out->data, p->out->linesize);
     if (rows != height) return vr_fail(e, VR_ERR_VIDEO, "%s: a frame cannot be scaled", s->name);
     p->out->colorspace = in->colorspace;
     p->out->color_range = in->color_range;
@@ -142,16 +150,24 @@ static enum AVPixelFormat turnable_format(enum AVPixelFormat format)
 }
 
 /* out [out_h, out_w] pixels of step bytes, from in turned clockwise; sizes are those of the output plane. */
-static void turn_plane(uint8_t *out, int out_stride, int out_w, int out_h, const uint8_t *in, int in_stride, int step, int rotation)
+static void turn_plane(uint8_t *out, int out_stride, int out_w, int out_h, const uint8_t *in, int in_stride, int step,
+                       int rotation)
 {
     const ptrdiff_t line = in_stride, pixel = step;
     /* offset of the input pixel of output (0,0), and what one step right and one step down in the output are in the input */
     ptrdiff_t origin = 0, right = pixel, down = line;
     switch (rotation) {
-    case 90: origin = (out_w - 1) * line, right = -line, down = pixel; break;
-    case 180: origin = (out_h - 1) * line + (out_w - 1) * pixel, right = -pixel, down = -line; break;
-    case 270: origin = (out_h - 1) * pixel, right = line, down = -pixel; break;
-    default: break;
+    case 90:
+        origin = (out_w - 1) * line, right = -line, down = pixel;
+        break;
+    case 180:
+        origin = (out_h - 1) * line + (out_w - 1) * pixel, right = -pixel, down = -line;
+        break;
+    case 270:
+        origin = (out_h - 1) * pixel, right = line, down = -pixel;
+        break;
+    default:
+        break;
     }
     for (int y = 0; y < out_h; y++) {
         uint8_t *to = out + (ptrdiff_t)y * out_stride;

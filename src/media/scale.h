@@ -3,8 +3,8 @@
  *
  *   AVFrame -> (turn by 90, 180, 270) -> swscale bilinear -> RGB24 [height, width, 3]
  *
- * Byte-equal to `ffmpeg -noautorotate -vf transpose=..,scale=W:H:flags=bilinear -pix_fmt rgb24` of the same FFmpeg, and to decord's pixels.
- * A size equal to the frame's gives plain conversion to RGB.
+ * Byte-equal to `ffmpeg -noautorotate -vf transpose=..,scale=W:H:flags=bilinear -pix_fmt rgb24` of the same FFmpeg, and to
+ * decord's pixels. A size equal to the frame's gives plain conversion to RGB.
  */
 #ifndef VR_SCALE_H
 #define VR_SCALE_H

@@ -5,8 +5,8 @@
  *           -> key packets: where decoding may start
  *
  * Every packet counts, shown or not, as decord does. Ref: decord src/video/video_reader.cc IndexKeyframes.
- * Trap: packets that an edit list hides count, but no frame comes out for them. decord steps through the frames that do come out
- *       and counts them from the key frame it started at, so an index names a later frame; vr_scan_shown steps as it does.
+ * Trap: packets that an edit list hides count, but no frame comes out for them. decord steps through the frames that do come
+ *       out and counts them from the key frame it started at, so an index names a later frame; vr_scan_shown steps as it does.
  * Trap: where a packet has no pts (raw streams, AVI) or times repeat or start anew (joined files), times cannot name frames:
  *       timed = false, and frames are counted as they come out.
  */

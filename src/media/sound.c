@@ -2,15 +2,15 @@
  * sound.c - see sound.h.
  *
  *   pass 1: count samples -> S at 16 kHz -> clip starts -> stretches (clips that touch, merged)
- *   pass 2: samples under the stretches -> resampled [C, count] each -> clip by clip: minus its mean, in place -> mel -> (v-mean)/std
+ *   pass 2: samples under the stretches -> resampled [C, count] each -> clip by clip: own mean subtracted in place -> mel
  *
  *   clips:      [----0----]                     [----3----]
  *                     [----1----]                     [----4----]
  *   stretches:  [===============]               [===============]
  *
  * Ref:   Video-LLaMA ImageBind/data.py:28-161; conversation_video.py:255.
- * Trap:  clips are views of one buffer in the original: the mean of clip i is gone from the samples that clip i+1 shares with it.
- *        The mean is that of all channels, the features are those of channel 0.
+ * Trap:  clips are views of one buffer in the original: the mean of clip i is gone from the samples that clip i+1 shares
+ *        with it. The mean is that of all channels, the features are those of channel 0.
  */
 #include "media/sound.h"
 
@@ -62,7 +62,8 @@ static int measure(sound *s, vr_err *e)
     s->rate = audio->sample_rate;
     s->n_bad = audio->decoder->n_bad;
     vr_audio_free(audio);
-    if (rc == VR_OK && s->n_in == 0) rc = vr_fail(e, VR_ERR_VIDEO, "%s: nothing of its sound can be decoded", s->source->input.name);
+    if (rc == VR_OK && s->n_in == 0)
+        rc = vr_fail(e, VR_ERR_VIDEO, "%s: nothing of its sound can be decoded", s->source->input.name);
     return rc;
 }
 
@@ -73,8 +74,8 @@ static int plan_clips(sound *s, vr_err *e)
     VR_TRY(vr_mel_open(&s->mel, c->sample_rate, c->mel_bins, e));
     s->n = vr_resampler_length(s->resampler, s->n_in);
     if (s->n < vr_mel_window(s->mel)) {
-        return vr_fail(e, VR_ERR_VIDEO, "%s: its sound is too short, %lld samples at %d Hz", s->source->input.name, (long long)s->n,
-                       c->sample_rate);
+        return vr_fail(e, VR_ERR_VIDEO, "%s: its sound is too short, %lld samples at %d Hz", s->source->input.name,
+                       (long long)s->n, c->sample_rate);
     }
     s->clip_samples = llround((double)c->clip_seconds * c->sample_rate);
     s->starts = malloc((size_t)c->n_clips * sizeof *s->starts);
@@ -227,8 +228,9 @@ static int check_config(const vr_sound_config *c, vr_err *e)
 {
     const bool good = c->n_clips >= 1 && c->n_clips <= 4096 && c->clip_divisor >= c->n_clips - 1 && c->clip_divisor >= 1 &&
                       c->clip_divisor <= 4096 && c->sample_rate >= 1000 && c->sample_rate <= VR_MAX_SAMPLE_RATE &&
-                      c->clip_seconds >= 0.025F && c->clip_seconds <= 3600.0F && c->mel_bins >= 1 && c->mel_bins <= VR_MAX_WIDTH &&
-                      c->mel_frames >= 1 && c->mel_frames <= VR_MAX_WIDTH && fabsf(c->std) > 0.0F;
+                      c->clip_seconds >= 0.025F && c->clip_seconds <= 3600.0F && c->mel_bins >= 1 &&
+                      c->mel_bins <= VR_MAX_WIDTH && c->mel_frames >= 1 && c->mel_frames <= VR_MAX_WIDTH &&
+                      fabsf(c->std) > 0.0F;
     return good ? VR_OK : vr_fail(e, VR_ERR_LIMIT, "the settings of the sound clips are out of range");
 }
 
@@ -241,8 +243,8 @@ int vr_sound_read(vr_source *source, const vr_sound_config *config, float *mel, 
     vr_err cause = { 0 };
     const int rc = read_sound(&s, mel, dump, &cause);
     if (rc == VR_OK && s.n_bad > 0) {
-        vr_log_print(log, VR_LOG_WARN, "%s: packets of its sound that could not be decoded and are left out: %lld", source->input.name,
-                     (long long)s.n_bad);
+        vr_log_print(log, VR_LOG_WARN, "%s: packets of its sound that could not be decoded and are left out: %lld",
+                     source->input.name, (long long)s.n_bad);
     }
     close_sound(&s);
     *heard = rc == VR_OK;

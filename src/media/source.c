@@ -20,8 +20,8 @@ static const int32_t *display_matrix(const AVStream *stream)
 {
     enum { MATRIX_BYTES = 9 * sizeof(int32_t) };
 #if LIBAVFORMAT_VERSION_INT >= AV_VERSION_INT(60, 15, 100)
-    const AVPacketSideData *side =
-        av_packet_side_data_get(stream->codecpar->coded_side_data, stream->codecpar->nb_coded_side_data, AV_PKT_DATA_DISPLAYMATRIX);
+    const AVPacketSideData *side = av_packet_side_data_get(stream->codecpar->coded_side_data,
+                                                           stream->codecpar->nb_coded_side_data, AV_PKT_DATA_DISPLAYMATRIX);
     return side && side->size >= MATRIX_BYTES ? (const int32_t *)(const void *)side->data : NULL;
 #else
 #if LIBAVFORMAT_VERSION_MAJOR >= 59
@@ -99,8 +99,8 @@ static void warn_short(const vr_source *s, const vr_demuxer *d, int video, const
     const int64_t start = d->format->start_time != AV_NOPTS_VALUE ? d->format->start_time : 0;
     const double last = (double)s->scan.pts[s->scan.n - 1] * unit - (double)start / AV_TIME_BASE;
     if (s->info.seconds - last > 1.0 + 0.1 * s->info.seconds) {
-        vr_log_print(log, VR_LOG_WARN, "%s: the last frame comes at %.1f of %.1f seconds; the file may be cut short", name, last,
-                     s->info.seconds);
+        vr_log_print(log, VR_LOG_WARN, "%s: the last frame comes at %.1f of %.1f seconds; the file may be cut short", name,
+                     last, s->info.seconds);
     }
 }
 

@@ -13,7 +13,8 @@ static int grey_of(int64_t number)
     return (int)floor(2.0 * (double)number * 255.0 / 219.0 + 0.5);
 }
 
-/* Read `indices` of a clip as single pixels; they must show the frames `numbers` to within `off` levels (frames are 2 or 3 apart). */
+/* Read `indices` of a clip as single pixels; they must show the frames `numbers` to within `off` levels (frames are 2 or 3
+ * apart). */
 static void expect_frames(const char *name, const int64_t *indices, const int64_t *numbers, int n, int off, heard_log *heard)
 {
     char path[256];
@@ -34,9 +35,8 @@ static void expect_frames(const char *name, const int64_t *indices, const int64_
 static const struct {
     const char *name;
     int off;
-} clips[] = { { "count.mp4", 0 },   { "count.mkv", 0 },    { "count.ts", 0 },    { "count.h264", 0 },
-              { "count.avi", 1 },  { "count.webm", 1 },   { "nosound.mp4", 0 }, { "open_gop.mkv", 0 },
-              { "refresh.mkv", 0 } };
+} clips[] = { { "count.mp4", 0 },  { "count.mkv", 0 },   { "count.ts", 0 },     { "count.h264", 0 }, { "count.avi", 1 },
+              { "count.webm", 1 }, { "nosound.mp4", 0 }, { "open_gop.mkv", 0 }, { "refresh.mkv", 0 } };
 
 START_TEST(every_frame)
 {
@@ -88,7 +88,8 @@ START_TEST(variable_rate)
 }
 END_TEST
 
-START_TEST(hidden_frames) /* an edit list hides 0..14; recorded with decord 0.6.0, which counts what comes out from a key frame on */
+START_TEST(
+    hidden_frames) /* an edit list hides 0..14; recorded with decord 0.6.0, which counts what comes out from a key frame on */
 {
     const int64_t indices[] = { 0, 12, 25, 37, 50, 62, 75, 87 }, numbers[] = { 15, 27, 40, 37, 50, 62, 75, 87 };
     const int64_t ends[] = { 0, 80, 99 };
@@ -100,7 +101,8 @@ START_TEST(hidden_frames) /* an edit list hides 0..14; recorded with decord 0.6.
     for (int i = 0; i < 100; i++) all[i] = i, shifted[i] = i + 15 < 100 ? i + 15 : 99;
     expect_frames("hidden.mp4", all, shifted, 100, 0, &heard);
     ck_assert_int_eq(heard.n_warnings, 1);
-    ck_assert_str_eq(heard.last, FIXTURES "hidden.mp4: 15 of 100 frames are missing or cannot be decoded, their neighbours were taken");
+    ck_assert_str_eq(heard.last,
+                     FIXTURES "hidden.mp4: 15 of 100 frames are missing or cannot be decoded, their neighbours were taken");
 }
 END_TEST
 
@@ -123,7 +125,8 @@ START_TEST(damaged_frames) /* frame N is of grey 20 N; 0, 4 and 5 cannot be deco
     expect_greys("bad_frame.avi", (const int64_t[]){ 0, 1, 2, 3, 4, 5, 6, 7, 8, 9 },
                  (const int[]){ 20, 20, 40, 60, 60, 60, 120, 140, 160, 180 }, 10, &heard);
     ck_assert_int_eq(heard.n_warnings, 1);
-    ck_assert_str_eq(heard.last, FIXTURES "bad_frame.avi: 3 of 10 frames are missing or cannot be decoded, their neighbours were taken");
+    ck_assert_str_eq(heard.last,
+                     FIXTURES "bad_frame.avi: 3 of 10 frames are missing or cannot be decoded, their neighbours were taken");
     expect_greys("bad_frame.avi", (const int64_t[]){ 5, 5, 8 }, (const int[]){ 60, 60, 160 }, 3, &heard);
     ck_assert_int_eq(heard.n_warnings, 1);
     expect_greys("bad_frame.avi", (const int64_t[]){ 1, 8 }, (const int[]){ 20, 160 }, 2, &heard);
@@ -161,8 +164,11 @@ START_TEST(turned) /* red green / blue white before the turn, clockwise */
 {
     static const struct {
         const char *name, *corners; /* top left, top right, bottom left, bottom right */
-    } cases[] = { { "turn0.mp4", "rgbw" },     { "turn90.mp4", "brwg" },    { "turn180.mp4", "wbgr" },
-                  { "turn270.mp4", "gwrb" },   { "turn90_422.mp4", "brwg" } };
+    } cases[] = { { "turn0.mp4", "rgbw" },
+                  { "turn90.mp4", "brwg" },
+                  { "turn180.mp4", "wbgr" },
+                  { "turn270.mp4", "gwrb" },
+                  { "turn90_422.mp4", "brwg" } };
     for (size_t k = 0; k < sizeof cases / sizeof *cases; k++) {
         char path[256];
         snprintf(path, sizeof path, FIXTURES "%s", cases[k].name);

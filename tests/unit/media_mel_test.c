@@ -59,8 +59,8 @@ static void compare(const float *wave, int n)
         if (f < frames) direct(expected, wave, f);
         for (int b = 0; b < BINS; b++) {
             const double got = (double)out[b * FRAMES + f];
-            ck_assert_msg(fabs(got - expected[b]) < 2e-6 * (1 + fabs(expected[b])), "bin %d, frame %d: %.9g, not %.9g", b, f, got,
-                          expected[b]);
+            ck_assert_msg(fabs(got - expected[b]) < 2e-6 * (1 + fabs(expected[b])), "bin %d, frame %d: %.9g, not %.9g", b, f,
+                          got, expected[b]);
         }
     }
 }

@@ -52,7 +52,8 @@ static void compare(int from, int to, int64_t n_in)
     vr_resampler_run(r, y, 0, n, x, 0, n_in);
     for (int64_t i = 0; i < n; i++) {
         const double expected = from == to ? (double)x[i] : direct(x, n_in, from, to, i);
-        ck_assert_msg(fabs((double)y[i] - expected) <= 1e-6, "%d to %d: y[%d] %.9g, not %.9g", from, to, (int)i, (double)y[i], expected);
+        ck_assert_msg(fabs((double)y[i] - expected) <= 1e-6, "%d to %d: y[%d] %.9g, not %.9g", from, to, (int)i, (double)y[i],
+                      expected);
     }
     vr_resampler_free(r);
     free(x);
@@ -77,8 +78,8 @@ START_TEST(lengths) /* recorded with torchaudio; the last by hand */
     static const struct {
         int from;
         int64_t n_in, n;
-    } cases[] = { { 44100, 317440, 115171 }, { 44100, 883631, 320592 }, { 44100, 617472, 224027 }, { 48000, 1, 1 }, { 8000, 5, 10 },
-                  { 44100, INT64_C(1) << 50, 408489762119773 } };
+    } cases[] = { { 44100, 317440, 115171 }, { 44100, 883631, 320592 }, { 44100, 617472, 224027 },
+                  { 48000, 1, 1 },           { 8000, 5, 10 },           { 44100, INT64_C(1) << 50, 408489762119773 } };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         vr_resampler *r = NULL;
         ck_assert_int_eq(vr_resampler_open(&r, cases[i].from, 16000, NULL), VR_OK);

@@ -107,9 +107,9 @@ static void compare_picture(const char *name, int width, int height, const uint8
 
 START_TEST(pictures) /* PNG, BMP, GIF and lossless WebP are exact; JPEG within the rounding of another inverse transform */
 {
-    static const char *const names[] = { "rgb.png",     "rgba.png",          "grey.png",      "grey_alpha.png", "palette.png",
+    static const char *const names[] = { "rgb.png",      "rgba.png",          "grey.png",      "grey_alpha.png", "palette.png",
                                          "palette4.png", "palette_clear.png", "rgb_clear.png", "bits.png",       "grey16.png",
-                                         "rgb.bmp",     "palette.gif",       "lossless.webp" };
+                                         "rgb.bmp",      "palette.gif",       "lossless.webp" };
     static const char *const jpegs[] = { "444.jpg", "422.jpg", "420.jpg", "grey.jpg", "exif.jpg" };
     size_t n = 0, at = 0;
     int worst;

@@ -26,8 +26,8 @@ static bool make_clip(const char *source_size, const char *output)
 {
     char command[1024];
     snprintf(command, sizeof command,
-             "cd %s && ffmpeg -v quiet -y -f lavfi -i \"testsrc2=s=%s:r=5,noise=alls=40:allf=t:all_seed=3\" -frames:v %d %s", folder,
-             source_size, N_FRAMES, output);
+             "cd %s && ffmpeg -v quiet -y -f lavfi -i \"testsrc2=s=%s:r=5,noise=alls=40:allf=t:all_seed=3\" -frames:v %d %s",
+             folder, source_size, N_FRAMES, output);
     return system(command) == 0;
 }
 
@@ -41,7 +41,8 @@ enum { N_SIZES = 3 };
 static void program_frames(const char *clip, const char *turn, const size sizes[N_SIZES])
 {
     char command[1024];
-    int used = snprintf(command, sizeof command, "cd %s && ffmpeg -v quiet -y -noautorotate -sws_flags bilinear -i %s", folder, clip);
+    int used =
+        snprintf(command, sizeof command, "cd %s && ffmpeg -v quiet -y -noautorotate -sws_flags bilinear -i %s", folder, clip);
     for (int i = 0; i < N_SIZES; i++) {
         used += snprintf(command + used, sizeof command - (size_t)used,
                          " -vf \"%sscale=%d:%d:flags=bilinear\" -pix_fmt rgb24 -f rawvideo frames%d.rgb", turn, sizes[i].width,
@@ -75,9 +76,9 @@ static const size usual[N_SIZES] = { { 224, 224 }, { 56, 33 }, { 162, 90 } };
 
 START_TEST(pixel_formats)
 {
-    static const char *const raw[] = { "yuv420p",  "yuv422p", "yuv444p", "yuv410p", "yuv411p",     "yuv440p",   "yuyv422",
-                                       "uyvy422",  "nv12",    "nv21",    "p010le",  "yuv420p10le", "yuva420p",  "gray",
-                                       "gray10le", "monob",   "rgb24",   "bgr24",   "rgba",        "rgb565le",  "rgb48le",
+    static const char *const raw[] = { "yuv420p",  "yuv422p", "yuv444p", "yuv410p",  "yuv411p",     "yuv440p",    "yuyv422",
+                                       "uyvy422",  "nv12",    "nv21",    "p010le",   "yuv420p10le", "yuva420p",   "gray",
+                                       "gray10le", "monob",   "rgb24",   "bgr24",    "rgba",        "rgb565le",   "rgb48le",
                                        "gbrp",     "pal8",    "bgr0",    "gray16le", "yuv444p16le", "yuv422p10le" };
     if (!have_ffmpeg()) return;
     ck_assert_ptr_nonnull(mkdtemp(folder));
@@ -97,9 +98,9 @@ END_TEST
 
 START_TEST(colour_tags)
 {
-    static const char *const tags[] = { "-colorspace bt709 -color_range tv",      "-colorspace bt709 -color_range pc",
-                                        "-colorspace smpte170m -color_range tv",  "-colorspace bt2020nc -color_range tv",
-                                        "-colorspace smpte240m -color_range pc",  "-color_range pc",
+    static const char *const tags[] = { "-colorspace bt709 -color_range tv",     "-colorspace bt709 -color_range pc",
+                                        "-colorspace smpte170m -color_range tv", "-colorspace bt2020nc -color_range tv",
+                                        "-colorspace smpte240m -color_range pc", "-color_range pc",
                                         "-colorspace fcc -color_range tv" };
     if (!have_ffmpeg()) return;
     ck_assert_ptr_nonnull(mkdtemp(folder));
@@ -140,7 +141,8 @@ START_TEST(turns) /* the display matrix turns before the frame is scaled; the pr
         char output[256];
         const char *format = formats[i / 3];
         const bool rgb = strcmp(format, "rgb24") == 0;
-        snprintf(output, sizeof output, "-c:v %s -pix_fmt %s still.mov && ffmpeg -v quiet -y -i still.mov -c copy -metadata:s:v:0 rotate=%d clip.mov",
+        snprintf(output, sizeof output,
+                 "-c:v %s -pix_fmt %s still.mov && ffmpeg -v quiet -y -i still.mov -c copy -metadata:s:v:0 rotate=%d clip.mov",
                  rgb ? "png" : "libx264", format, cases[i % 3].tag);
         if (!make_clip("162x90", output)) {
             printf("SKIP: this ffmpeg cannot write %s\n", output);
@@ -163,7 +165,8 @@ END_TEST
 
 static void clean(void)
 {
-    static const char *const names[] = { "clip.nut", "clip.mkv", "clip.avi", "clip.mov", "still.mov", "frames0.rgb", "frames1.rgb", "frames2.rgb" };
+    static const char *const names[] = { "clip.nut",  "clip.mkv",    "clip.avi",    "clip.mov",
+                                         "still.mov", "frames0.rgb", "frames1.rgb", "frames2.rgb" };
     char path[64];
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         snprintf(path, sizeof path, "%s/%s", folder, names[i]);

@@ -123,7 +123,8 @@ START_TEST(normalise)
     for (int i = 0; i < 256; i++) rgb[3 * i] = (uint8_t)i, rgb[3 * i + 1] = (uint8_t)(255 - i), rgb[3 * i + 2] = 7;
     vr_pixels_normalise(out, rgb, 128, 2, mean, std);
     for (int i = 0; i < 256; i++) {
-        volatile float a = (float)i / 255.0F, b = (float)(255 - i) / 255.0F, c = 7.0F / 255.0F; /* rounded to f32 at each step */
+        volatile float a = (float)i / 255.0F, b = (float)(255 - i) / 255.0F,
+                       c = 7.0F / 255.0F; /* rounded to f32 at each step */
         a = a - mean[0], b = b - mean[1], c = c - mean[2];
         ck_assert(out[i] == a / std[0] && out[256 + i] == b / std[1] && out[512 + i] == c / std[2]);
     }
