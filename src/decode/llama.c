@@ -4,10 +4,10 @@
  *   x [T,Dl] -> L layers -> RMS norm -> head [V]
  *   layer:  x += o(attention(rope(q(n)), rope(k(n)), v(n))), n = norm(x);   x += down(silu(gate(m)) * up(m)), m = norm(x)
  *
- * Serves LLaMA 1/2, Vicuna, BiLLa, Ziya; grouped key/value heads where n_kv_heads < n_heads.
- * Ref:   transformers 4.28 modeling_llama.py (copy in Video-LLaMA models/modeling_llama.py); arXiv:2302.13971; RoPE arXiv:2104.09864.
- * Trap:  Hugging Face files turn element e with e + E/2, stock GGUF files 2e with 2e + 1: key llama.rope.pairs.
- *        The original computes inverse frequencies, angles, cosine and sine in f32, and so does the table here.
+ * Serves LLaMA 1/2, Vicuna, BiLLa, Ziya; Llama 3.2 (scaled rope, head and token table in one); Qwen2 (biases of q, k, v).
+ * Key and value heads are shared where n_kv_heads < n_heads; a head's width E is independent of Dl.
+ * Ref:   transformers 4.28 modeling_llama.py (copy in Video-LLaMA models/modeling_llama.py), 4.43 modeling_qwen2.py;
+ *        arXiv:2302.13971. Positions: rope.h.
  * Owner: weights are borrowed from vr_weights, the rope table is owned; activations live in the caller's scratch arena.
  */
 #include "decode/llama.h"
@@ -21,29 +21,27 @@
 typedef struct llama_layer {
     const float *attn_norm, *ffn_norm;      /* [Dl]                blk.%d.attn_norm, .ffn_norm */
     vr_matrix q_w, k_w, v_w, o_w;           /* [H*E, Dl], [Hk*E, Dl], [Hk*E, Dl], [Dl, H*E]  .attn_{q,k,v,output} */
+    const float *q_b, *k_b, *v_b;           /* [H*E], [Hk*E], [Hk*E] or NULL                 .attn_{q,k,v} */
     vr_matrix gate_w, up_w, down_w;         /* [F, Dl], [F, Dl], [Dl, F]                     .ffn_{gate,up,down} */
 } llama_layer;
 
 struct vr_llama {
     vr_llama_config config;
-    vr_matrix embedding, output;  /* [V, Dl]  token_embd, output */
+    vr_matrix embedding, output;  /* [V, Dl]  token_embd, output; the same where there is no output */
     const float *output_norm;     /* [Dl] */
     float *cosine, *sine;         /* [context, E/2] owned */
     llama_layer layers[];         /* [n_layers] */
 };
 
-static int rope_pairs_read(vr_rope_pairs *out, const vr_weights *w, vr_err *e)
+/* whether the file has a tensor of this name, for those that a decoder may lack */
+static bool has_tensor(const vr_weights *w, const char *name)
 {
-    vr_string name;
-    VR_TRY(vr_weights_string(w, &name, e, "llama.rope.pairs"));
-    if (name.n_bytes == 6 && memcmp(name.data, "halves", 6) == 0) {
-        *out = VR_ROPE_HALVES;
-    } else if (name.n_bytes == 8 && memcmp(name.data, "adjacent", 8) == 0) {
-        *out = VR_ROPE_ADJACENT;
-    } else {
-        return vr_fail(e, VR_ERR_WEIGHTS, "%s: llama.rope.pairs is neither halves nor adjacent", vr_weights_path(w));
+    vr_weights_tensor tensor;
+    for (int i = 0; i < vr_weights_n_tensors(w); i++) {
+        vr_weights_tensor_at(w, i, &tensor);
+        if (tensor.name.n_bytes == strlen(name) && memcmp(tensor.name.data, name, tensor.name.n_bytes) == 0) return true;
     }
-    return VR_OK;
+    return false;
 }
 
 static int config_read(vr_llama_config *c, const vr_weights *w, vr_err *e)
@@ -53,22 +51,25 @@ static int config_read(vr_llama_config *c, const vr_weights *w, vr_err *e)
     VR_TRY(vr_weights_int(w, &c->hidden, 1, VR_MAX_WIDTH, e, "llama.feed_forward_length"));
     VR_TRY(vr_weights_int(w, &c->n_heads, 1, VR_MAX_HEADS, e, "llama.attention.head_count"));
     VR_TRY(vr_weights_int(w, &c->n_kv_heads, 1, VR_MAX_HEADS, e, "llama.attention.head_count_kv"));
-    VR_TRY(vr_weights_int(w, &c->head_dim, 2, VR_MAX_HEAD_DIM, e, "llama.rope.dimension_count"));
     VR_TRY(vr_weights_int(w, &c->vocab, 1, VR_MAX_VOCAB, e, "llama.vocab_size"));
     VR_TRY(vr_weights_int(w, &c->context, 1, VR_MAX_CONTEXT, e, "llama.context_length"));
     VR_TRY(vr_weights_float(w, &c->epsilon, e, "llama.attention.layer_norm_rms_epsilon"));
-    VR_TRY(vr_weights_float(w, &c->rope_base, e, "llama.rope.freq_base"));
-    VR_TRY(rope_pairs_read(&c->rope_pairs, w, e));
+    VR_TRY(vr_rope_read(&c->rope, w, e));
+    c->head_dim = c->rope.head_dim;
     if (c->n_heads % c->n_kv_heads != 0)
         return vr_fail(e, VR_ERR_WEIGHTS, "%s: llama.attention.head_count %d is no multiple of head_count_kv %d",
                        vr_weights_path(w), c->n_heads, c->n_kv_heads);
-    if (c->head_dim % 2 != 0 || c->rope_base <= 0)
-        return vr_fail(e, VR_ERR_WEIGHTS, "%s: llama.rope.dimension_count %d or llama.rope.freq_base %g cannot be",
-                       vr_weights_path(w), c->head_dim, (double)c->rope_base);
     return VR_OK;
 }
 
-static int layer_bind(llama_layer *layer, vr_weights *w, const vr_llama_config *c, int l, vr_err *e)
+static int biases_bind(llama_layer *layer, vr_weights *w, int q_width, int kv_width, int l, vr_err *e)
+{
+    VR_TRY(vr_weights_vector(w, &layer->q_b, q_width, e, "blk.%d.attn_q.bias", l));
+    VR_TRY(vr_weights_vector(w, &layer->k_b, kv_width, e, "blk.%d.attn_k.bias", l));
+    return vr_weights_vector(w, &layer->v_b, kv_width, e, "blk.%d.attn_v.bias", l);
+}
+
+static int layer_bind(llama_layer *layer, vr_weights *w, const vr_llama_config *c, bool biased, int l, vr_err *e)
 {
     const int q_width = c->n_heads * c->head_dim, kv_width = c->n_kv_heads * c->head_dim;
     VR_TRY(vr_weights_vector(w, &layer->attn_norm, c->width, e, "blk.%d.attn_norm.weight", l));
@@ -76,6 +77,7 @@ static int layer_bind(llama_layer *layer, vr_weights *w, const vr_llama_config *
     VR_TRY(vr_weights_matrix(w, &layer->k_w, kv_width, c->width, e, "blk.%d.attn_k.weight", l));
     VR_TRY(vr_weights_matrix(w, &layer->v_w, kv_width, c->width, e, "blk.%d.attn_v.weight", l));
     VR_TRY(vr_weights_matrix(w, &layer->o_w, c->width, q_width, e, "blk.%d.attn_output.weight", l));
+    if (biased) VR_TRY(biases_bind(layer, w, q_width, kv_width, l, e));
     VR_TRY(vr_weights_vector(w, &layer->ffn_norm, c->width, e, "blk.%d.ffn_norm.weight", l));
     VR_TRY(vr_weights_matrix(w, &layer->gate_w, c->hidden, c->width, e, "blk.%d.ffn_gate.weight", l));
     VR_TRY(vr_weights_matrix(w, &layer->up_w, c->hidden, c->width, e, "blk.%d.ffn_up.weight", l));
@@ -88,28 +90,22 @@ static int tensors_bind(vr_llama *llama, vr_weights *w, vr_err *e)
     const vr_llama_config *c = &llama->config;
     VR_TRY(vr_weights_matrix(w, &llama->embedding, c->vocab, c->width, e, "token_embd.weight"));
     VR_TRY(vr_weights_vector(w, &llama->output_norm, c->width, e, "output_norm.weight"));
-    VR_TRY(vr_weights_matrix(w, &llama->output, c->vocab, c->width, e, "output.weight"));
-    for (int l = 0; l < c->n_layers; l++) VR_TRY(layer_bind(&llama->layers[l], w, c, l, e));
+    llama->output = llama->embedding;
+    if (has_tensor(w, "output.weight"))
+        VR_TRY(vr_weights_matrix(w, &llama->output, c->vocab, c->width, e, "output.weight"));
+    const bool biased = has_tensor(w, "blk.0.attn_q.bias");
+    for (int l = 0; l < c->n_layers; l++) VR_TRY(layer_bind(&llama->layers[l], w, c, biased, l, e));
     return VR_OK;
 }
 
 static int rope_table_make(vr_llama *llama, vr_err *e)
 {
     const vr_llama_config *c = &llama->config;
-    const int half = c->head_dim / 2;
-    const size_t n = (size_t)c->context * (size_t)half;
+    const size_t n = (size_t)c->context * (size_t)(c->head_dim / 2);
     llama->cosine = malloc(n * sizeof *llama->cosine);
     llama->sine = malloc(n * sizeof *llama->sine);
     if (!llama->cosine || !llama->sine) return vr_fail(e, VR_ERR_LIMIT, "not enough memory for %d positions", c->context);
-    for (int i = 0; i < half; i++) {
-        const float exponent = (float)(2 * i) / (float)c->head_dim;
-        const float frequency = 1.0f / (float)pow((double)c->rope_base, (double)exponent);
-        for (int t = 0; t < c->context; t++) {
-            const float angle = (float)t * frequency;
-            llama->cosine[(size_t)t * (size_t)half + (size_t)i] = (float)cos((double)angle);
-            llama->sine[(size_t)t * (size_t)half + (size_t)i] = (float)sin((double)angle);
-        }
-    }
+    vr_rope_table(&c->rope, c->context, llama->cosine, llama->sine);
     return VR_OK;
 }
 
@@ -167,11 +163,11 @@ static void attend(const vr_llama *llama, const llama_layer *layer, vr_run *run,
     const float *sine = llama->sine + (size_t)first * (size_t)(E / 2);
 
     op->rms_norm(be, normed, x, layer->attn_norm, T, c->width, c->epsilon);
-    op->linear(be, q, normed, &layer->q_w, NULL, VR_ACT_NONE, NULL, T);
-    op->linear(be, k, normed, &layer->k_w, NULL, VR_ACT_NONE, NULL, T);
-    op->linear(be, v, normed, &layer->v_w, NULL, VR_ACT_NONE, NULL, T);
-    op->rope(be, q, q_width, cosine, sine, c->rope_pairs, T, c->n_heads, E);
-    op->rope(be, k, kv_width, cosine, sine, c->rope_pairs, T, c->n_kv_heads, E);
+    op->linear(be, q, normed, &layer->q_w, layer->q_b, VR_ACT_NONE, NULL, T);
+    op->linear(be, k, normed, &layer->k_w, layer->k_b, VR_ACT_NONE, NULL, T);
+    op->linear(be, v, normed, &layer->v_w, layer->v_b, VR_ACT_NONE, NULL, T);
+    op->rope(be, q, q_width, cosine, sine, c->rope.pairs, T, c->n_heads, E);
+    op->rope(be, k, kv_width, cosine, sine, c->rope.pairs, T, c->n_kv_heads, E);
     op->attention(be, &(vr_attention){ .n_batch = 1,
                                        .n_queries = T,
                                        .n_keys = first + T,

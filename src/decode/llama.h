@@ -6,6 +6,7 @@
 
 #include "base/weights.h"
 #include "decode/kvcache.h"
+#include "decode/rope.h"
 #include "kernels/backend.h"
 
 typedef struct vr_llama vr_llama;
@@ -14,15 +15,15 @@ typedef struct vr_llama_config {
     int n_layers;
     int width;              /* Dl */
     int n_heads, n_kv_heads;
-    int head_dim;           /* E */
+    int head_dim;           /* E = rope.head_dim */
     int hidden;             /* F */
     int vocab;              /* V */
     int context;            /* rows that the position table serves */
-    float epsilon, rope_base;
-    vr_rope_pairs rope_pairs;
+    float epsilon;
+    vr_rope rope;
 } vr_llama_config;
 
-/* Binds token_embd, blk.*, output_norm, output; keys `llama.*`. */
+/* Binds token_embd, blk.*, output_norm, output (absent: token_embd); keys `llama.*`. */
 int vr_llama_open(vr_llama **out, vr_weights *w, vr_err *e);
 void vr_llama_free(vr_llama *llama); /* NULL is legal */
 const vr_llama_config *vr_llama_config_get(const vr_llama *llama);

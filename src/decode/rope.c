@@ -1,0 +1,85 @@
+/*
+ * rope.c - see rope.h.
+ */
+#include "decode/rope.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "base/limits.h"
+#include "base/utf8.h"
+
+static bool is_spelled(vr_string s, const char *expected)
+{
+    return s.n_bytes == strlen(expected) && memcmp(s.data, expected, s.n_bytes) == 0;
+}
+
+static int pairs_read(vr_rope_pairs *out, const vr_weights *w, vr_err *e)
+{
+    vr_string name;
+    VR_TRY(vr_weights_string(w, &name, e, "llama.rope.pairs"));
+    if (!is_spelled(name, "halves") && !is_spelled(name, "adjacent"))
+        return vr_fail(e, VR_ERR_WEIGHTS, "%s: llama.rope.pairs is neither halves nor adjacent", vr_weights_path(w));
+    *out = is_spelled(name, "halves") ? VR_ROPE_HALVES : VR_ROPE_ADJACENT;
+    return VR_OK;
+}
+
+static int scaling_read(vr_rope *rope, const vr_weights *w, vr_err *e)
+{
+    vr_string type;
+    if (!vr_weights_has(w, "llama.rope.scaling.type")) return VR_OK;
+    VR_TRY(vr_weights_string(w, &type, e, "llama.rope.scaling.type"));
+    if (!is_spelled(type, "llama3")) {
+        char name[64];
+        return vr_fail(e, VR_ERR_WEIGHTS, "%s: llama.rope.scaling.type is \"%s\", this version knows llama3", vr_weights_path(w),
+                       vr_utf8_escape(name, sizeof name, type.data, type.n_bytes));
+    }
+    VR_TRY(vr_weights_float(w, &rope->factor, e, "llama.rope.scaling.factor"));
+    VR_TRY(vr_weights_float(w, &rope->low, e, "llama.rope.scaling.low_freq_factor"));
+    VR_TRY(vr_weights_float(w, &rope->high, e, "llama.rope.scaling.high_freq_factor"));
+    VR_TRY(vr_weights_int(w, &rope->original_context, 1, VR_MAX_CONTEXT, e, "llama.rope.scaling.original_context_length"));
+    if (!(rope->factor > 0 && rope->low > 0 && rope->high > rope->low))
+        return vr_fail(e, VR_ERR_WEIGHTS, "%s: llama.rope.scaling has the factors %g, low %g, high %g, which cannot be",
+                       vr_weights_path(w), (double)rope->factor, (double)rope->low, (double)rope->high);
+    rope->scaled = true;
+    return VR_OK;
+}
+
+int vr_rope_read(vr_rope *rope, const vr_weights *w, vr_err *e)
+{
+    *rope = (vr_rope){ 0 };
+    VR_TRY(vr_weights_int(w, &rope->head_dim, 2, VR_MAX_HEAD_DIM, e, "llama.rope.dimension_count"));
+    VR_TRY(vr_weights_float(w, &rope->base, e, "llama.rope.freq_base"));
+    if (rope->head_dim % 2 != 0 || rope->base <= 0)
+        return vr_fail(e, VR_ERR_WEIGHTS, "%s: llama.rope.dimension_count %d or llama.rope.freq_base %g cannot be",
+                       vr_weights_path(w), rope->head_dim, (double)rope->base);
+    VR_TRY(pairs_read(&rope->pairs, w, e));
+    return scaling_read(rope, w, e);
+}
+
+float vr_rope_frequency(const vr_rope *rope, int i)
+{
+    const float exponent = (float)(2 * i) / (float)rope->head_dim;
+    const float frequency = 1.0f / (float)pow((double)rope->base, (double)exponent);
+    if (!rope->scaled) return frequency;
+    const float turn = (float)(2 * 3.14159265358979323846) / frequency; /* positions that a whole turn takes */
+    const float context = (float)rope->original_context;
+    if (turn < context / rope->high) return frequency;
+    if (turn > context / rope->low) return frequency / rope->factor;
+    const float kept = (context / turn - rope->low) / (rope->high - rope->low);
+    return (1.0f - kept) * frequency / rope->factor + kept * frequency;
+}
+
+void vr_rope_table(const vr_rope *rope, int n_positions, float *cosine, float *sine)
+{
+    const int half = rope->head_dim / 2;
+    for (int i = 0; i < half; i++) {
+        const float frequency = vr_rope_frequency(rope, i);
+        for (int t = 0; t < n_positions; t++) {
+            const size_t at = (size_t)t * (size_t)half + (size_t)i;
+            const float angle = (float)t * frequency;
+            cosine[at] = (float)cos((double)angle);
+            sine[at] = (float)sin((double)angle);
+        }
+    }
+}
