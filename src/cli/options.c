@@ -11,6 +11,7 @@
  */
 #include "cli/options.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <math.h>
 #include <stdio.h>
@@ -140,6 +141,7 @@ static int store(vr_options *out, vr_option_id id, const char *value, vr_err *e)
     void *const at = (char *)out + option->offset;
     double number = 0;
     bool good = true;
+    assert(value || option->type == VR_OPTION_FLAG);
     switch (option->type) {
     case VR_OPTION_FLAG:
         *(bool *)at = true;

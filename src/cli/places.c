@@ -4,7 +4,7 @@
  * Trap: the number of processors online is not the number that taskset or a container leaves to this process.
  */
 #if defined(__linux__)
-#define _GNU_SOURCE /* sched_getaffinity */
+#define _GNU_SOURCE /* sched_getaffinity; NOLINT(bugprone-reserved-identifier) */
 #endif
 #include "cli/places.h"
 

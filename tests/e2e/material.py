@@ -27,7 +27,7 @@ PROGRAM = os.path.abspath(os.environ.get("VIDRUN", ROOT / "build/vidrun"))
 PYTHON = os.environ.get("PYTHON") or "/usr/bin/python3"
 SHARED = pathlib.Path(os.environ.get("VIDRUN_SHARED", ROOT / "../shared"))
 FOLDER = pathlib.Path(tempfile.mkdtemp(prefix="vidrun-e2e-"))
-SECONDS = 60  # longest run; a hang is a failure
+SECONDS = 120  # longest run; a hang is a failure
 atexit.register(shutil.rmtree, FOLDER, ignore_errors=True)
 
 Result = namedtuple("Result", "code out err")
