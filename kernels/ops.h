@@ -50,6 +50,33 @@ typedef enum vr_rope_pairs {
     VR_ROPE_ADJACENT /* element 2e turns with 2e + 1 (original LLaMA, stock GGUF files) */
 } vr_rope_pairs;
 
+/* Which row a row of a later frame is compared with: rows at the same place in */
+typedef enum vr_prune_anchor {
+    VR_PRUNE_FIRST,    /* the first frame of the window (LongVU cambrian_arch.py:1454-1510) */
+    VR_PRUNE_PREVIOUS, /* the frame before; the first of a window is no one's */
+    VR_PRUNE_PAIRS     /* the even frame before an odd one; even frames are no one's */
+} vr_prune_anchor;
+
+/* Rows that say something new: similarity to an anchor fused with the decision to keep.
+ *   windows of `window` frames, the last may be short; s[f,i] = (a . b) / (max(|a|, 1e-8) max(|b|, 1e-8)), a = anchor's row i, b = x[f,i]
+ *   frames that are compared with no one are kept whole, similarity 0
+ *   n_least 0: keep where s < threshold (NaN: drop);  n_least > 0: keep the n_least least similar rows of every compared frame,
+ *   the lower row among equals, NaN never before a number
+ *   Order of the list: window, frame, row. class REDUCE; decisions within 1e-5 of the threshold may fall either way between levels */
+typedef struct vr_prune {
+    const void *x; /* [n_frames, N, D] F32, F16 or BF16, contiguous */
+    vr_dtype dtype;
+    int n_frames, N, D, window;
+    vr_prune_anchor anchor;
+    float threshold;
+    int n_least;
+    float *similarity; /* [n_frames, N] out */
+    uint8_t *mask;     /* [n_frames, N] out: 1 kept */
+    int32_t *indices;  /* [n_frames * N] out: rows kept, ascending; the first *n_kept are set */
+    int32_t *n_kept;   /* out */
+    void *rows;        /* NULL, or [n_frames * N, D] out: the kept rows, as x */
+} vr_prune;
+
 typedef struct vr_ops {
     /* y[t,n] = act(sum_k x[t,k] w[n,k] + bias[n]) + residual[t,n];  x [T,w->cols], y [T,w->rows]; w F32, F16 or BF16
      * bias [rows] or NULL; residual [T,rows] or NULL, may be y itself. class REDUCE, then ULP of the activation */
@@ -76,6 +103,26 @@ typedef struct vr_ops {
 
     /* y[t,:] = x[t,:] + b[(t / repeat) % n_b, :], b [n_b, D]; y may equal x. EXACT */
     void (*add_rows)(vr_backend *be, float *y, const float *x, const float *b, int T, int D, int repeat, int n_b);
+
+    /* y[t,d] = residual[t,d] + scale[d] x[t,d]; y may equal residual or x. class REDUCE */
+    void (*scale_add)(vr_backend *be, float *y, const float *residual, const float *x, const float *scale, int T, int D);
+
+    /* y[n,:] = sum_{t<T} x[n,t,:] / T, x [N,T,D]. class REDUCE */
+    void (*mean_rows)(vr_backend *be, float *y, const float *x, int N, int T, int D);
+
+    /* y[t,:] = x[ids[t],:]; every id is a row of x. EXACT */
+    void (*gather_rows)(vr_backend *be, float *y, const float *x, const int32_t *ids, int T, int D);
+
+    /* Grids of rows, bilinear without alignment of corners or antialiasing (torch interpolate): x(n,r,c,:) is x[n*x_batch + (r*in_side + c)*D],
+     * y [N, side, side, D];  u = max((i + 1/2) in_side/side - 1/2, 0), f = floor(u), t = u - f: (1-t) row f + t row min(f+1, in_side-1).
+     * class REDUCE */
+    void (*resize_grid)(vr_backend *be, float *y, int side, const float *x, int64_t x_batch, int in_side, int N, int D);
+
+    void (*prune)(vr_backend *be, const vr_prune *p);
+
+    /* similarity[f] = 1/m sum_k v_f . v_k, v = x / |x|, over the m frames k of the window of f (f itself too), x [n_frames, D] f32;
+     * windows of `window` <= 64 frames, the last may be short. class REDUCE (LongVU cambrian_arch.py:646-785, without the middle frame) */
+    void (*frame_similarity)(vr_backend *be, float *similarity, const float *x, int n_frames, int64_t D, int window);
 
     /* y[t*y_row + d] = x[t*x_row + d], d < D; x_row 0 repeats one row. EXACT */
     void (*copy_rows)(vr_backend *be, float *y, int64_t y_row, const float *x, int64_t x_row, int T, int D);

@@ -27,6 +27,12 @@ static const vr_ops cpu_ops = {
     .copy_rows = vr_cpu_copy_rows,
     .embed_rows = vr_cpu_embed_rows,
     .patches = vr_cpu_patches,
+    .scale_add = vr_cpu_scale_add,
+    .mean_rows = vr_cpu_mean_rows,
+    .gather_rows = vr_cpu_gather_rows,
+    .resize_grid = vr_cpu_resize_grid,
+    .prune = vr_cpu_prune,
+    .frame_similarity = vr_cpu_frame_similarity,
 };
 
 static int cpu_sync(vr_backend *be, vr_err *e)

@@ -47,6 +47,12 @@ void vr_cpu_rope(vr_backend *be, float *x, int64_t row, const float *cosine, con
 void vr_cpu_add_rows(vr_backend *be, float *y, const float *x, const float *b, int T, int D, int repeat, int n_b);
 void vr_cpu_copy_rows(vr_backend *be, float *y, int64_t y_row, const float *x, int64_t x_row, int T, int D);
 void vr_cpu_embed_rows(vr_backend *be, float *y, const vr_matrix *w, const int32_t *ids, int T);
+void vr_cpu_scale_add(vr_backend *be, float *y, const float *residual, const float *x, const float *scale, int T, int D);
+void vr_cpu_mean_rows(vr_backend *be, float *y, const float *x, int N, int T, int D);
+void vr_cpu_gather_rows(vr_backend *be, float *y, const float *x, const int32_t *ids, int T, int D);
+void vr_cpu_resize_grid(vr_backend *be, float *y, int side, const float *x, int64_t x_batch, int in_side, int N, int D);
+void vr_cpu_prune(vr_backend *be, const vr_prune *p);
+void vr_cpu_frame_similarity(vr_backend *be, float *similarity, const float *x, int n_frames, int64_t D, int window);
 void vr_cpu_patches(vr_backend *be, float *y, const float *x, int N, int C, int height, int width, int side, int stride);
 
 /* A product, y = act(x W^T + bias) + residual, as in ops.h; vr_cpu_linear chooses. */

@@ -68,6 +68,36 @@ static void plan_patches(vr_backend *be, float *y, const float *x, int N, int C,
     (void)be, (void)y, (void)x, (void)N, (void)C, (void)height, (void)width, (void)side, (void)stride;
 }
 
+static void plan_scale_add(vr_backend *be, float *y, const float *residual, const float *x, const float *scale, int T, int D)
+{
+    (void)be, (void)y, (void)residual, (void)x, (void)scale, (void)T, (void)D;
+}
+
+static void plan_mean_rows(vr_backend *be, float *y, const float *x, int N, int T, int D)
+{
+    (void)be, (void)y, (void)x, (void)N, (void)T, (void)D;
+}
+
+static void plan_gather_rows(vr_backend *be, float *y, const float *x, const int32_t *ids, int T, int D)
+{
+    (void)be, (void)y, (void)x, (void)ids, (void)T, (void)D;
+}
+
+static void plan_resize_grid(vr_backend *be, float *y, int side, const float *x, int64_t x_batch, int in_side, int N, int D)
+{
+    (void)be, (void)y, (void)side, (void)x, (void)x_batch, (void)in_side, (void)N, (void)D;
+}
+
+static void plan_prune(vr_backend *be, const vr_prune *p)
+{
+    (void)be, (void)p;
+}
+
+static void plan_frame_similarity(vr_backend *be, float *similarity, const float *x, int n_frames, int64_t D, int window)
+{
+    (void)be, (void)similarity, (void)x, (void)n_frames, (void)D, (void)window;
+}
+
 static const vr_ops plan_ops = {
     .linear = plan_linear,
     .layer_norm = plan_layer_norm,
@@ -80,6 +110,12 @@ static const vr_ops plan_ops = {
     .copy_rows = plan_copy_rows,
     .embed_rows = plan_embed_rows,
     .patches = plan_patches,
+    .scale_add = plan_scale_add,
+    .mean_rows = plan_mean_rows,
+    .gather_rows = plan_gather_rows,
+    .resize_grid = plan_resize_grid,
+    .prune = plan_prune,
+    .frame_similarity = plan_frame_similarity,
 };
 
 static int plan_sync(vr_backend *be, vr_err *e)
