@@ -339,7 +339,7 @@ int main(void)
 {
     Suite *suite = suite_create("sample");
     TCase *t = tcase_create("sample");
-    tcase_set_timeout(t, 120);
+    tcase_set_timeout(t, 900);
     tcase_add_checked_fixture(t, setup, teardown);
     tcase_add_test(t, greedy_takes_the_lowest_of_equals);
     tcase_add_test(t, nan_and_infinity);

@@ -161,7 +161,7 @@ int main(void)
 {
     Suite *suite = suite_create("text_stream");
     TCase *t = tcase_create("stream");
-    tcase_set_timeout(t, 120);
+    tcase_set_timeout(t, 900);
     tcase_add_test(t, as_python);
     tcase_add_test(t, waits_for_the_rest);
     tcase_add_test(t, random_bytes);

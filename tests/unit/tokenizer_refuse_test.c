@@ -222,7 +222,7 @@ int main(void)
 {
     Suite *suite = suite_create("tokenizer_refuse");
     TCase *t = tcase_create("refuse");
-    tcase_set_timeout(t, 120);
+    tcase_set_timeout(t, 900);
     tcase_add_test(t, kind);
     tcase_add_test(t, sizes);
     tcase_add_test(t, too_many_pieces);

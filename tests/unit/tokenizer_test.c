@@ -405,7 +405,7 @@ int main(void)
 {
     Suite *suite = suite_create("tokenizer");
     TCase *t = tcase_create("tokenizer");
-    tcase_set_timeout(t, 300);
+    tcase_set_timeout(t, 900);
     tcase_add_loop_test(t, recorded, 0, 2);
     tcase_add_test(t, llama_vectors);
     tcase_add_test(t, merges_by_score_then_leftmost);
