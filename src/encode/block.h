@@ -17,6 +17,8 @@ typedef struct vr_block_config {
     float epsilon;
     vr_activation activation;
     bool extra_key;   /* one more learned key and value row after the last token: extra_k, extra_v */
+    bool layer_scale; /* x += scale1 * attend, x += scale2 * mlp */
+    bool gated;       /* mlp is fc2(act(a) * b), a and b the halves of fc1's rows */
 } vr_block_config;
 
 typedef struct vr_block {
@@ -26,8 +28,10 @@ typedef struct vr_block {
     vr_matrix out_w;                /* [D, D]          PREFIX.out */
     const float *out_b;             /* [D] */
     const float *norm2_w, *norm2_b; /* [D]             PREFIX.norm2 */
-    vr_matrix fc1_w, fc2_w;         /* [F, D], [D, F]  PREFIX.fc1, PREFIX.fc2 */
-    const float *fc1_b, *fc2_b;     /* [F], [D] */
+    vr_matrix fc1_w, fc2_w;         /* [F, D], [D, F]  PREFIX.fc1, PREFIX.fc2; gated: the first F rows of [2F, D] */
+    vr_matrix gate_w;               /* [F, D] gated: the last F rows of PREFIX.fc1 */
+    const float *fc1_b, *fc2_b;     /* [F], [D]; gated: [2F] */
+    const float *scale1, *scale2;   /* [D] or NULL     PREFIX.scale1, PREFIX.scale2 */
     const float *extra_k, *extra_v; /* [D] or NULL     PREFIX.extra_k, PREFIX.extra_v */
 } vr_block;
 
@@ -40,7 +44,7 @@ void vr_block_forward(const vr_block *block, const vr_block_config *config, vr_r
 /* Reads width, heads, hidden width and epsilon from `PREFIX.*` keys and checks that heads divide the width. */
 int vr_block_config_read(vr_block_config *config, int *n_blocks, const vr_weights *w, const char *prefix, vr_err *e);
 
-/* An activation by its name in the weight file: gelu, gelu_tanh, gelu_quick, silu. */
-int vr_activation_read(vr_activation *out, const vr_weights *w, const char *key, vr_err *e);
+/* `PREFIX.activation`: gelu, gelu_tanh, gelu_quick, silu. */
+int vr_activation_read(vr_activation *out, const vr_weights *w, const char *prefix, vr_err *e);
 
 #endif

@@ -44,7 +44,11 @@ static int config_read(vr_imagebind *t, const vr_weights *w, vr_err *e)
     if (t->mel_bins < t->patch_size || t->mel_frames < t->patch_size)
         return vr_fail(e, VR_ERR_WEIGHTS, "%s: imagebind.patch_size %d does not fit clips of %d x %d", vr_weights_path(w),
                        t->patch_size, t->mel_bins, t->mel_frames);
-    t->n_patches = ((t->mel_bins - t->patch_size) / t->patch_stride + 1) * ((t->mel_frames - t->patch_size) / t->patch_stride + 1);
+    const int rows = (t->mel_bins - t->patch_size) / t->patch_stride + 1, cols = (t->mel_frames - t->patch_size) / t->patch_stride + 1;
+    if (rows > VR_MAX_GRID_SIDE || cols > VR_MAX_GRID_SIDE)
+        return vr_fail(e, VR_ERR_WEIGHTS, "%s: imagebind.patch_stride %d gives %d x %d patches, at most %d a side are taken",
+                       vr_weights_path(w), t->patch_stride, rows, cols, VR_MAX_GRID_SIDE);
+    t->n_patches = rows * cols;
     return VR_OK;
 }
 

@@ -1,12 +1,15 @@
 /*
  * vit.c - vision transformer: frames to patch features.
  *
- *   pixels [N,3,S,S] -> patches [N,P,3pp] -> linear [N,P,D] -> class row first, + position [P+1,D] -> L blocks -> output norm
+ *   pixels [N,3,S,S] -> patches [N,P,3pp] -> linear [N,P,D] -> (class row first) + position -> L blocks -> (output norm)
  *
- * Serves EVA-CLIP-g (S=224, p=14, D=1408, H=16, L=39, F=6144) followed by BLIP-2's ln_vision.
- * Ref:   Video-LLaMA eva_vit.py:246-351 (forward_features), :415-442 (sizes); blip2.py:62-71 (ln_vision).
+ * Serves EVA-CLIP-g (S=224, p=14, D=1408, H=16, L=39, F=6144) followed by BLIP-2's ln_vision; SigLIP so400m (S=384, D=1152, H=16, L=27,
+ * F=4304: no class row, no output norm); DINOv2-giant (S=378, D=1536, H=24, L=40, F=4096: layer scale, SwiGLU).
+ * Ref:   Video-LLaMA eva_vit.py:246-351 (forward_features), :415-442 (sizes); blip2.py:62-71 (ln_vision); LongVU siglip_encoder.py:9-78,
+ *        dino_encoder.py:9-131; transformers modeling_siglip.py, modeling_dinov2.py.
  * Trap:  block norms use epsilon 1e-6, ln_vision 1e-5, and the tower's own final norm does not exist.
  *        EVA adds a bias to q and v, none to k: the weight file holds the three with zeros for k.
+ *        SigLIP's 384 pixels are 27 patches and 6 pixels that nobody sees.
  * Owner: weights are borrowed from vr_weights; activations live in the caller's scratch arena.
  */
 #include "encode/vit.h"
@@ -17,53 +20,65 @@
 #include "encode/block.h"
 
 struct vr_vit {
+    vr_vit_parts parts;
     int image_size, patch_size, n_blocks;
-    int n_patches; /* P */
+    int side;      /* patches a line */
+    int n_patches; /* P = side * side */
+    int n_tokens;  /* P + 1 with a class row */
     vr_block_config config;
     float output_epsilon;
     vr_matrix patch_w;                /* [D, 3pp]  vit.patch */
     const float *patch_b;             /* [D] */
-    const float *class_row;           /* [D]       vit.class */
-    const float *position;            /* [P+1, D]  vit.position */
-    const float *output_w, *output_b; /* [D]       vit.output_norm */
+    const float *class_row;           /* [D]       vit.class, or NULL */
+    const float *position;            /* [tokens, D]  vit.position */
+    const float *output_w, *output_b; /* [D]       vit.output_norm, or NULL */
     vr_block blocks[];                /* [n_blocks] */
 };
 
 static int config_read(vr_vit *vit, const vr_weights *w, vr_err *e)
 {
-    VR_TRY(vr_block_config_read(&vit->config, &vit->n_blocks, w, "vit", e));
-    VR_TRY(vr_activation_read(&vit->config.activation, w, "vit.activation", e));
-    VR_TRY(vr_weights_int(w, &vit->image_size, 1, VR_MAX_IMAGE_SIZE, e, "vit.image_size"));
-    VR_TRY(vr_weights_int(w, &vit->patch_size, 1, 1024, e, "vit.patch_size"));
-    VR_TRY(vr_weights_float(w, &vit->output_epsilon, e, "vit.output_norm_epsilon"));
-    if (vit->image_size % vit->patch_size != 0)
-        return vr_fail(e, VR_ERR_WEIGHTS, "%s: vit.patch_size %d does not divide vit.image_size %d", vr_weights_path(w),
-                       vit->patch_size, vit->image_size);
-    const int side = vit->image_size / vit->patch_size;
-    vit->n_patches = side * side;
+    const char *p = vit->parts.prefix;
+    VR_TRY(vr_block_config_read(&vit->config, &vit->n_blocks, w, p, e));
+    vit->config.layer_scale = vit->parts.layer_scale;
+    vit->config.gated = vit->parts.gated;
+    vit->config.activation = VR_ACT_SILU;
+    if (!vit->parts.gated) VR_TRY(vr_activation_read(&vit->config.activation, w, p, e));
+    VR_TRY(vr_weights_int(w, &vit->image_size, 1, VR_MAX_IMAGE_SIZE, e, "%s.image_size", p));
+    VR_TRY(vr_weights_int(w, &vit->patch_size, 1, 1024, e, "%s.patch_size", p));
+    if (vit->parts.output_norm) VR_TRY(vr_weights_float(w, &vit->output_epsilon, e, "%s.output_norm_epsilon", p));
+    vit->side = vit->image_size / vit->patch_size;
+    if (vit->side < 1 || vit->side > VR_MAX_GRID_SIDE)
+        return vr_fail(e, VR_ERR_WEIGHTS, "%s: %s.patch_size %d does not fit %s.image_size %d", vr_weights_path(w), p,
+                       vit->patch_size, p, vit->image_size);
+    vit->n_patches = vit->side * vit->side;
+    vit->n_tokens = vit->n_patches + (vit->parts.class_row ? 1 : 0);
     return VR_OK;
 }
 
 static int tensors_bind(vr_vit *vit, vr_weights *w, vr_err *e)
 {
-    const int D = vit->config.width, p = vit->patch_size;
-    VR_TRY(vr_weights_matrix(w, &vit->patch_w, D, 3 * p * p, e, "vit.patch.weight"));
-    VR_TRY(vr_weights_vector(w, &vit->patch_b, D, e, "vit.patch.bias"));
-    VR_TRY(vr_weights_vector(w, &vit->class_row, D, e, "vit.class"));
-    VR_TRY(vr_weights_table(w, &vit->position, vit->n_patches + 1, D, e, "vit.position"));
-    VR_TRY(vr_weights_vector(w, &vit->output_w, D, e, "vit.output_norm.weight"));
-    VR_TRY(vr_weights_vector(w, &vit->output_b, D, e, "vit.output_norm.bias"));
-    for (int l = 0; l < vit->n_blocks; l++) VR_TRY(vr_block_bind(&vit->blocks[l], w, &vit->config, "vit", l, e));
+    const int D = vit->config.width, side = vit->patch_size;
+    const char *p = vit->parts.prefix;
+    VR_TRY(vr_weights_matrix(w, &vit->patch_w, D, 3 * side * side, e, "%s.patch.weight", p));
+    VR_TRY(vr_weights_vector(w, &vit->patch_b, D, e, "%s.patch.bias", p));
+    if (vit->parts.class_row) VR_TRY(vr_weights_vector(w, &vit->class_row, D, e, "%s.class", p));
+    VR_TRY(vr_weights_table(w, &vit->position, vit->n_tokens, D, e, "%s.position", p));
+    if (vit->parts.output_norm) {
+        VR_TRY(vr_weights_vector(w, &vit->output_w, D, e, "%s.output_norm.weight", p));
+        VR_TRY(vr_weights_vector(w, &vit->output_b, D, e, "%s.output_norm.bias", p));
+    }
+    for (int l = 0; l < vit->n_blocks; l++) VR_TRY(vr_block_bind(&vit->blocks[l], w, &vit->config, p, l, e));
     return VR_OK;
 }
 
-int vr_vit_open(vr_vit **out, vr_weights *w, vr_err *e)
+int vr_vit_open(vr_vit **out, vr_weights *w, const vr_vit_parts *parts, vr_err *e)
 {
     int n_blocks;
     *out = NULL;
-    VR_TRY(vr_weights_int(w, &n_blocks, 1, VR_MAX_BLOCKS, e, "vit.block_count"));
+    VR_TRY(vr_weights_int(w, &n_blocks, 1, VR_MAX_BLOCKS, e, "%s.block_count", parts->prefix));
     vr_vit *vit = calloc(1, sizeof *vit + (size_t)n_blocks * sizeof vit->blocks[0]);
     if (!vit) return vr_fail(e, VR_ERR_LIMIT, "not enough memory for the vision tower");
+    vit->parts = *parts;
     int rc = config_read(vit, w, e);
     if (rc == VR_OK) rc = tensors_bind(vit, w, e);
     if (rc != VR_OK) {
@@ -86,7 +101,12 @@ int vr_vit_width(const vr_vit *vit)
 
 int vr_vit_tokens(const vr_vit *vit)
 {
-    return vit->n_patches + 1;
+    return vit->n_tokens;
+}
+
+int vr_vit_side(const vr_vit *vit)
+{
+    return vit->side;
 }
 
 int vr_vit_image_size(const vr_vit *vit)
@@ -94,40 +114,40 @@ int vr_vit_image_size(const vr_vit *vit)
     return vit->image_size;
 }
 
-/* pixels -> x [N,P+1,D] with class row and positions */
+/* pixels -> x [N,tokens,D] with class row and positions */
 static void embed(const vr_vit *vit, vr_run *run, const float *pixels, int N, float *x)
 {
     const vr_ops *op = run->be->ops;
     vr_backend *be = run->be;
-    const int D = vit->config.width, P = vit->n_patches, S = vit->image_size, p = vit->patch_size;
+    const int D = vit->config.width, P = vit->n_patches, T = vit->n_tokens, S = vit->image_size, side = vit->patch_size;
     const size_t mark = vr_arena_mark(run->scratch);
-    float *patches = vr_arena_floats(run->scratch, (size_t)N * (size_t)P * (size_t)(3 * p * p));
-    float *rows = vr_arena_floats(run->scratch, (size_t)N * (size_t)P * (size_t)D);
+    float *patches = vr_arena_floats(run->scratch, (size_t)N * (size_t)P * (size_t)(3 * side * side));
 
-    op->patches(be, patches, pixels, N, 3, S, S, p, p);
-    op->linear(be, rows, patches, &vit->patch_w, vit->patch_b, VR_ACT_NONE, NULL, N * P);
-    op->copy_rows(be, x, (int64_t)(P + 1) * D, vit->class_row, 0, N, D);
-    for (int n = 0; n < N; n++)
-        op->copy_rows(be, x + ((size_t)n * (size_t)(P + 1) + 1) * (size_t)D, D, rows + (size_t)n * (size_t)P * (size_t)D, D,
-                      P, D);
-    op->add_rows(be, x, x, vit->position, N * (P + 1), D, 1, P + 1);
+    op->patches(be, patches, pixels, N, 3, S, S, side, side);
+    if (vit->class_row) {
+        float *rows = vr_arena_floats(run->scratch, (size_t)N * (size_t)P * (size_t)D);
+        op->linear(be, rows, patches, &vit->patch_w, vit->patch_b, VR_ACT_NONE, NULL, N * P);
+        op->copy_rows(be, x, (int64_t)T * D, vit->class_row, 0, N, D);
+        for (size_t n = 0; n < (size_t)N; n++)
+            op->copy_rows(be, x + (n * (size_t)T + 1) * (size_t)D, D, rows + n * (size_t)P * (size_t)D, D, P, D);
+    } else {
+        op->linear(be, x, patches, &vit->patch_w, vit->patch_b, VR_ACT_NONE, NULL, N * P);
+    }
+    op->add_rows(be, x, x, vit->position, N * T, D, 1, T);
     vr_arena_release(run->scratch, mark);
 }
 
 void vr_vit_forward(const vr_vit *vit, vr_run *run, const float *pixels, int N, float *out)
 {
-    const int D = vit->config.width, T = vit->n_patches + 1;
+    const vr_ops *op = run->be->ops;
+    const int D = vit->config.width, T = vit->n_tokens;
     const int64_t shape[3] = { N, T, D };
-    const size_t mark = vr_arena_mark(run->scratch);
-    float *x = vr_arena_floats(run->scratch, (size_t)N * (size_t)T * (size_t)D);
 
-    embed(vit, run, pixels, N, x);
-    vr_run_dump(run, x, 3, shape, "vision.embed");
+    embed(vit, run, pixels, N, out);
+    vr_run_dump(run, out, 3, shape, "%s.embed", vit->parts.stage);
     for (int l = 0; l < vit->n_blocks; l++) {
-        vr_block_forward(&vit->blocks[l], &vit->config, run, x, N, T);
-        vr_run_dump(run, x, 3, shape, "vision.block.%02d", l);
+        vr_block_forward(&vit->blocks[l], &vit->config, run, out, N, T);
+        vr_run_dump(run, out, 3, shape, "%s.block.%02d", vit->parts.stage, l);
     }
-    run->be->ops->layer_norm(run->be, out, x, vit->output_w, vit->output_b, N * T, D, vit->output_epsilon);
-    vr_run_dump(run, out, 3, shape, "vision.out");
-    vr_arena_release(run->scratch, mark);
+    if (vit->output_w) op->layer_norm(run->be, out, out, vit->output_w, vit->output_b, N * T, D, vit->output_epsilon);
 }

@@ -9,16 +9,26 @@
 
 typedef struct vr_vit vr_vit;
 
-/* Binds every tensor under `vit.`. The model is read-only afterwards. */
-int vr_vit_open(vr_vit **out, vr_weights *w, vr_err *e);
+/* What a tower is made of beside its sizes, which the file states. */
+typedef struct vr_vit_parts {
+    const char *prefix; /* of keys and tensors: "vit", "siglip", "dino"; a literal */
+    const char *stage;  /* of its stages: "vision", ...; a literal */
+    bool class_row;     /* a class row in front of the patches */
+    bool output_norm;
+    bool layer_scale, gated; /* as vr_block_config */
+} vr_vit_parts;
+
+/* Binds every tensor under `PREFIX.`. The model is read-only afterwards. */
+int vr_vit_open(vr_vit **out, vr_weights *w, const vr_vit_parts *parts, vr_err *e);
 void vr_vit_free(vr_vit *vit); /* NULL is legal */
 
 int vr_vit_width(const vr_vit *vit);      /* D */
-int vr_vit_tokens(const vr_vit *vit);     /* P + 1: class row first, then patches row by row */
+int vr_vit_tokens(const vr_vit *vit);     /* P, or P + 1 with the class row first; patches row by row */
+int vr_vit_side(const vr_vit *vit);       /* patches a line: P = side * side */
 int vr_vit_image_size(const vr_vit *vit); /* S */
 
-/* pixels [N,3,S,S] -> out [N,P+1,D], output norm applied.
- * Stages: vision.embed, vision.block.00.., vision.out. */
+/* pixels [N,3,S,S] -> out [N,tokens,D], output norm applied where there is one.
+ * Stages: STAGE.embed, STAGE.block.00... */
 void vr_vit_forward(const vr_vit *vit, vr_run *run, const float *pixels, int N, float *out);
 
 #endif

@@ -60,7 +60,8 @@ static int widths_check(const vr_weights *w, const char *what, int has, int want
 static int vision_open(video_llama *s, vr_weights *w, vr_err *e)
 {
     const int Dl = vr_llama_config_get(s->llama)->width;
-    VR_TRY(vr_vit_open(&s->vit, w, e));
+    const vr_vit_parts eva = { .prefix = "vit", .stage = "vision", .class_row = true, .output_norm = true };
+    VR_TRY(vr_vit_open(&s->vit, w, &eva, e));
     VR_TRY(vr_qformer_open(&s->qformer, w, "qformer", e));
     VR_TRY(vr_qformer_open(&s->video_qformer, w, "video_qformer", e));
     VR_TRY(widths_check(w, "vit", vr_vit_width(s->vit), vr_qformer_encoder_width(s->qformer), e));
@@ -188,6 +189,7 @@ static int frames_encode(const video_llama *s, vr_run *run, vr_frames *frames, i
         if (frames) VR_TRY(pixels_read(s, run, frames, n, pixels, rgb, planes, e));
         const double decoded = vr_clock();
         vr_vit_forward(s->vit, run, pixels, n, features);
+        vr_run_dump(run, features, 3, (const int64_t[3]){ n, R, vr_vit_width(s->vit) }, "vision.out");
         vr_qformer_forward(s->qformer, run, features, n, R, out + (size_t)first * frame_rows * (size_t)vr_qformer_width(s->qformer));
         VR_TRY(vr_backend_sync(run->be, e));
         decoding += decoded - start;
