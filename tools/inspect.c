@@ -156,8 +156,9 @@ static void json_element(vr_json *j, const char *name, const vr_weights *w, cons
         const vr_string s = string_element(w, k, i);
         char *text = malloc(s.n_bytes + 1);
         if (text) {
+            if (s.n_bytes > 0) memcpy(text, s.data, s.n_bytes);
             for (size_t b = 0; b < s.n_bytes; b++)
-                text[b] = s.data[b] ? s.data[b] : '\xff'; /* shown as U+FFFD, not as the end */
+                if (!text[b]) memset(text + b, 0xff, 1); /* no UTF-8: shown as U+FFFD, not as the end */
             text[s.n_bytes] = '\0';
         }
         vr_json_text(j, name, text);
@@ -234,7 +235,7 @@ static bool digest_differs(const inspector *x, const vr_weights_tensor *t, int i
     }
     av_sha_final(x->sha, digest);
     char text[2 * DIGEST_BYTES + 1];
-    for (int b = 0; b < DIGEST_BYTES; b++) snprintf(text + 2 * b, 3, "%02x", digest[b]);
+    for (size_t b = 0; b < DIGEST_BYTES; b++) snprintf(text + 2 * b, 3, "%02x", digest[b]);
     vr_string expected = { "", 0 };
     vr_weights_array_string(x->w, DIGEST_KEY, i, &expected, NULL);
     return expected.n_bytes != sizeof text - 1 || memcmp(expected.data, text, sizeof text - 1) != 0;

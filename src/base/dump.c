@@ -125,25 +125,30 @@ static stage *find_stage(const vr_dump *dump, const char *name)
     return NULL;
 }
 
-static int add_stage(vr_dump *dump, stage **out, const char *name, const char *descr, int n_dims, const int64_t *shape)
+/* NULL, and the error kept, without memory */
+static stage *add_stage(vr_dump *dump, const char *name, const char *descr, int n_dims, const int64_t *shape)
 {
-    if (dump->n_stages == dump->capacity) {
-        const int capacity = dump->capacity ? 2 * dump->capacity : 64;
-        stage *stages = realloc(dump->stages, (size_t)capacity * sizeof *stages);
-        if (!stages) return out_of_memory(&dump->first);
-        dump->stages = stages;
-        dump->capacity = capacity;
-    }
     const size_t size = strlen(dump->prefix) + strlen(name) + 1;
     char *full = malloc(size);
-    if (!full) return out_of_memory(&dump->first);
+    if (full && dump->n_stages == dump->capacity) {
+        const int capacity = dump->capacity ? 2 * dump->capacity : 64;
+        stage *stages = realloc(dump->stages, (size_t)capacity * sizeof *stages);
+        if (stages) {
+            dump->stages = stages;
+            dump->capacity = capacity;
+        }
+    }
+    if (!full || dump->n_stages == dump->capacity) {
+        free(full);
+        out_of_memory(&dump->first);
+        return NULL;
+    }
     snprintf(full, size, "%s%s", dump->prefix, name);
     stage *s = &dump->stages[dump->n_stages++];
     *s = (stage){ .name = full, .descr = descr, .n_dims = n_dims };
     memcpy(s->shape, shape, (size_t)n_dims * sizeof *shape);
     s->shape[0] = 0;
-    *out = s;
-    return VR_OK;
+    return s;
 }
 
 static void append(vr_dump *dump, const char *name, const char *descr, const void *x, int n_dims, const int64_t *shape)
@@ -155,7 +160,8 @@ static void append(vr_dump *dump, const char *name, const char *descr, const voi
 
     stage *s = find_stage(dump, name);
     const bool create = !s;
-    if (create && add_stage(dump, &s, name, descr, n_dims, shape) != VR_OK) return;
+    if (create) s = add_stage(dump, name, descr, n_dims, shape);
+    if (!s) return;
     assert(s->descr == descr && s->n_dims == n_dims);
     for (int i = 1; i < n_dims; i++) assert(s->shape[i] == shape[i]);
     s->shape[0] += shape[0];

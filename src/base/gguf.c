@@ -263,22 +263,27 @@ static int place_tensors(vr_gguf *g, const cursor *c)
     return VR_OK;
 }
 
-static int compare_offsets(const void *a, const void *b)
+typedef struct place {
+    size_t offset;
+    int at; /* tensor */
+} place;
+
+static int compare_places(const void *a, const void *b)
 {
-    const vr_gguf_tensor *x = *(const vr_gguf_tensor *const *)a, *y = *(const vr_gguf_tensor *const *)b;
+    const place *x = a, *y = b;
     return (x->offset > y->offset) - (x->offset < y->offset);
 }
 
 static int check_overlap(const vr_gguf *g, const cursor *c)
 {
     if (g->n_tensors < 2) return VR_OK;
-    const vr_gguf_tensor **order = malloc((size_t)g->n_tensors * sizeof *order);
+    place *order = malloc((size_t)g->n_tensors * sizeof *order);
     if (!order) return no_memory(c, "the tensors");
-    for (int i = 0; i < g->n_tensors; i++) order[i] = &g->tensors[i];
-    qsort(order, (size_t)g->n_tensors, sizeof *order, compare_offsets);
+    for (int i = 0; i < g->n_tensors; i++) order[i] = (place){ g->tensors[i].offset, i };
+    qsort(order, (size_t)g->n_tensors, sizeof *order, compare_places);
     int rc = VR_OK;
     for (int i = 1; i < g->n_tensors && rc == VR_OK; i++) {
-        const vr_gguf_tensor *a = order[i - 1], *b = order[i];
+        const vr_gguf_tensor *a = &g->tensors[order[i - 1].at], *b = &g->tensors[order[i].at];
         if (b->offset - a->offset >= a->n_bytes) continue;
         rc = vr_fail(c->e, VR_ERR_WEIGHTS, "%s: tensors \"%.*s\" and \"%.*s\" overlap", c->path, (int)a->name.n_bytes,
                      a->name.data, (int)b->name.n_bytes, b->name.data);

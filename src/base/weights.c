@@ -156,23 +156,30 @@ static int wrong_type(const vr_weights *w, const vr_gguf_key *k, const char *exp
                    k->name.data, array ? "array of " : "", vr_weights_type_name(k->array_type), expected);
 }
 
-static int find_key(const vr_weights *w, const vr_gguf_key **out, const char *name, vr_err *e)
+/* NULL, and e filled, where there is none */
+static const vr_gguf_key *find_key(const vr_weights *w, const char *name, vr_err *e)
 {
-    *out = vr_gguf_find_key(&w->gguf, string_of(name));
-    return *out ? VR_OK : missing(w, "key", name, e);
+    const vr_gguf_key *k = vr_gguf_find_key(&w->gguf, string_of(name));
+    if (!k) missing(w, "key", name, e);
+    return k;
 }
 
-/* element i of an array, by name and element type; types: bit set of accepted numbers */
-static int find_element(const vr_weights *w, const vr_gguf_key **out, const char *name, int i, unsigned types,
-                        const char *expected, vr_err *e)
+/* The array of that name, if it has an element i and a type among types (a bit for each number); else NULL, and e filled. */
+static const vr_gguf_key *find_array(const vr_weights *w, const char *name, int i, unsigned types, const char *expected,
+                                     vr_err *e)
 {
-    VR_TRY(find_key(w, out, name, e));
-    const vr_gguf_key *k = *out;
-    if (k->type != VR_GGUF_ARRAY || !(types >> k->array_type & 1)) return wrong_type(w, k, expected, e);
-    if (i < 0 || i >= k->count)
-        return vr_fail(e, VR_ERR_WEIGHTS, "%s: key \"%s\" has %lld elements, number %d is needed", w->path, name,
-                       (long long)k->count, i);
-    return VR_OK;
+    const vr_gguf_key *k = find_key(w, name, e);
+    if (!k) return NULL;
+    if (k->type != VR_GGUF_ARRAY || !(types >> k->array_type & 1)) {
+        wrong_type(w, k, expected, e);
+        return NULL;
+    }
+    if (i < 0 || i >= k->count) {
+        vr_fail(e, VR_ERR_WEIGHTS, "%s: key \"%s\" has %lld elements, number %d is needed", w->path, name, (long long)k->count,
+                i);
+        return NULL;
+    }
+    return k;
 }
 
 #define BIT(type) (1u << (type))
@@ -222,8 +229,8 @@ int vr_weights_int(const vr_weights *w, int *out, int min, int max, vr_err *e, c
 {
     char name[NAME_BYTES];
     PRINT_NAME(name, key_format);
-    const vr_gguf_key *k;
-    VR_TRY(find_key(w, &k, name, e));
+    const vr_gguf_key *k = find_key(w, name, e);
+    if (!k) return VR_ERR_WEIGHTS;
     if (!(INTEGERS >> k->type & 1)) return wrong_type(w, k, "an integer", e);
     return integer_at(w, k, 0, out, min, max, e);
 }
@@ -232,8 +239,8 @@ int vr_weights_float(const vr_weights *w, float *out, vr_err *e, const char *key
 {
     char name[NAME_BYTES];
     PRINT_NAME(name, key_format);
-    const vr_gguf_key *k;
-    VR_TRY(find_key(w, &k, name, e));
+    const vr_gguf_key *k = find_key(w, name, e);
+    if (!k) return VR_ERR_WEIGHTS;
     if (!(FLOATS >> k->type & 1)) return wrong_type(w, k, "f32", e);
     return float_at(w, k, 0, out, e);
 }
@@ -242,8 +249,8 @@ int vr_weights_bool(const vr_weights *w, bool *out, vr_err *e, const char *key_f
 {
     char name[NAME_BYTES];
     PRINT_NAME(name, key_format);
-    const vr_gguf_key *k;
-    VR_TRY(find_key(w, &k, name, e));
+    const vr_gguf_key *k = find_key(w, name, e);
+    if (!k) return VR_ERR_WEIGHTS;
     if (k->type != VR_GGUF_BOOL) return wrong_type(w, k, "bool", e);
     *out = k->value[0] != 0;
     return VR_OK;
@@ -253,8 +260,8 @@ int vr_weights_string(const vr_weights *w, vr_string *out, vr_err *e, const char
 {
     char name[NAME_BYTES];
     PRINT_NAME(name, key_format);
-    const vr_gguf_key *k;
-    VR_TRY(find_key(w, &k, name, e));
+    const vr_gguf_key *k = find_key(w, name, e);
+    if (!k) return VR_ERR_WEIGHTS;
     if (k->type != VR_GGUF_STRING) return wrong_type(w, k, "string", e);
     *out = vr_gguf_string(k->value);
     return VR_OK;
@@ -264,8 +271,8 @@ int vr_weights_floats(const vr_weights *w, float *out, int count, vr_err *e, con
 {
     char name[NAME_BYTES];
     PRINT_NAME(name, key_format);
-    const vr_gguf_key *k;
-    VR_TRY(find_key(w, &k, name, e));
+    const vr_gguf_key *k = find_key(w, name, e);
+    if (!k) return VR_ERR_WEIGHTS;
     if (k->type != VR_GGUF_ARRAY || !(FLOATS >> k->array_type & 1)) return wrong_type(w, k, "array of f32", e);
     if (k->count != count)
         return vr_fail(e, VR_ERR_WEIGHTS, "%s: key \"%s\" has %lld elements, expected %d", w->path, name, (long long)k->count,
@@ -278,8 +285,8 @@ int vr_weights_array(const vr_weights *w, int *count, vr_err *e, const char *key
 {
     char name[NAME_BYTES];
     PRINT_NAME(name, key_format);
-    const vr_gguf_key *k;
-    VR_TRY(find_key(w, &k, name, e));
+    const vr_gguf_key *k = find_key(w, name, e);
+    if (!k) return VR_ERR_WEIGHTS;
     if (k->type != VR_GGUF_ARRAY) return wrong_type(w, k, "an array", e);
     *count = (int)k->count; /* at most VR_MAX_ARRAY */
     return VR_OK;
@@ -287,23 +294,23 @@ int vr_weights_array(const vr_weights *w, int *count, vr_err *e, const char *key
 
 int vr_weights_array_string(const vr_weights *w, const char *key, int i, vr_string *out, vr_err *e)
 {
-    const vr_gguf_key *k;
-    VR_TRY(find_element(w, &k, key, i, BIT(VR_GGUF_STRING), "array of string", e));
+    const vr_gguf_key *k = find_array(w, key, i, BIT(VR_GGUF_STRING), "array of string", e);
+    if (!k) return VR_ERR_WEIGHTS;
     *out = vr_gguf_string(k->value + k->strings[i]);
     return VR_OK;
 }
 
 int vr_weights_array_float(const vr_weights *w, const char *key, int i, float *out, vr_err *e)
 {
-    const vr_gguf_key *k;
-    VR_TRY(find_element(w, &k, key, i, FLOATS, "array of f32", e));
+    const vr_gguf_key *k = find_array(w, key, i, FLOATS, "array of f32", e);
+    if (!k) return VR_ERR_WEIGHTS;
     return float_at(w, k, (size_t)i, out, e);
 }
 
 int vr_weights_array_int(const vr_weights *w, const char *key, int i, int *out, vr_err *e)
 {
-    const vr_gguf_key *k;
-    VR_TRY(find_element(w, &k, key, i, INTEGERS | BIT(VR_GGUF_BOOL), "array of integers or booleans", e));
+    const vr_gguf_key *k = find_array(w, key, i, INTEGERS | BIT(VR_GGUF_BOOL), "array of integers or booleans", e);
+    if (!k) return VR_ERR_WEIGHTS;
     return integer_at(w, k, (size_t)i, out, INT32_MIN, INT32_MAX, e);
 }
 
@@ -318,31 +325,34 @@ static const char *print_shape(char *out, size_t size, int n_dims, const int64_t
     return out;
 }
 
-static int bind(vr_weights *w, const vr_gguf_tensor **out, const char *name, int n_dims, const int64_t *shape, bool only_f32,
-                vr_err *e)
+/* NULL, and e filled, where there is no such tensor */
+static const vr_gguf_tensor *bind(vr_weights *w, const char *name, int n_dims, const int64_t *shape, bool only_f32, vr_err *e)
 {
     vr_gguf_tensor *t = vr_gguf_find_tensor(&w->gguf, string_of(name));
-    if (!t) return missing(w, "tensor", name, e);
+    if (!t) {
+        missing(w, "tensor", name, e);
+        return NULL;
+    }
     bool same = t->n_dims == n_dims;
     for (int i = 0; same && i < n_dims; i++) same = t->shape[i] == shape[i];
     const bool accepted = t->type == VR_DTYPE_F32 || (!only_f32 && (t->type == VR_DTYPE_F16 || t->type == VR_DTYPE_BF16));
     if (!same || !accepted) {
         char is[96], wanted[96]; /* 4 dimensions of at most 20 digits */
-        return vr_fail(e, VR_ERR_WEIGHTS, "%s: tensor \"%s\" is %s %s, expected %s %s", w->path, name,
-                       print_shape(is, sizeof is, t->n_dims, t->shape), vr_dtype_name((vr_dtype)t->type),
-                       print_shape(wanted, sizeof wanted, n_dims, shape), only_f32 ? "F32" : "F32, F16 or BF16");
+        vr_fail(e, VR_ERR_WEIGHTS, "%s: tensor \"%s\" is %s %s, expected %s %s", w->path, name,
+                print_shape(is, sizeof is, t->n_dims, t->shape), vr_dtype_name((vr_dtype)t->type),
+                print_shape(wanted, sizeof wanted, n_dims, shape), only_f32 ? "F32" : "F32, F16 or BF16");
+        return NULL;
     }
     t->bound = true;
-    *out = t;
-    return VR_OK;
+    return t;
 }
 
 int vr_weights_matrix(vr_weights *w, vr_matrix *out, int rows, int cols, vr_err *e, const char *name_format, ...)
 {
     char name[NAME_BYTES];
     PRINT_NAME(name, name_format);
-    const vr_gguf_tensor *t;
-    VR_TRY(bind(w, &t, name, 2, (const int64_t[2]){ rows, cols }, false, e));
+    const vr_gguf_tensor *t = bind(w, name, 2, (const int64_t[2]){ rows, cols }, false, e);
+    if (!t) return VR_ERR_WEIGHTS;
     *out = (vr_matrix){ .data = w->gguf.bytes + t->offset, .dtype = (vr_dtype)t->type, .rows = rows, .cols = cols };
     return VR_OK;
 }
@@ -357,8 +367,8 @@ int vr_weights_vector(vr_weights *w, const float **out, int count, vr_err *e, co
 {
     char name[NAME_BYTES];
     PRINT_NAME(name, name_format);
-    const vr_gguf_tensor *t;
-    VR_TRY(bind(w, &t, name, 1, (const int64_t[1]){ count }, true, e));
+    const vr_gguf_tensor *t = bind(w, name, 1, (const int64_t[1]){ count }, true, e);
+    if (!t) return VR_ERR_WEIGHTS;
     *out = floats_of(w, t);
     return VR_OK;
 }
@@ -367,8 +377,8 @@ int vr_weights_table(vr_weights *w, const float **out, int rows, int cols, vr_er
 {
     char name[NAME_BYTES];
     PRINT_NAME(name, name_format);
-    const vr_gguf_tensor *t;
-    VR_TRY(bind(w, &t, name, 2, (const int64_t[2]){ rows, cols }, true, e));
+    const vr_gguf_tensor *t = bind(w, name, 2, (const int64_t[2]){ rows, cols }, true, e);
+    if (!t) return VR_ERR_WEIGHTS;
     *out = floats_of(w, t);
     return VR_OK;
 }
