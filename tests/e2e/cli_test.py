@@ -144,6 +144,9 @@ class Answers(Program):
         self.answer(*GREEDY, "--dump-stages", folder, QUESTION)
         self.assertIn("answer.ids.npy", os.listdir(folder))
         self.assertEqual((folder / "answer.ids.npy").read_bytes()[:6], b"\x93NUMPY")
+        result = run(*GREEDY, "--dump-stages", material.FOLDER / "turns", self.weights, self.clip, stdin=b"One?\nTwo?\n")
+        self.assertEqual(result.code, 0, result.err)
+        self.assertLess({"turn1.answer.ids.npy", "turn2.answer.ids.npy"}, set(os.listdir(material.FOLDER / "turns")))
 
     def test_the_system_text_and_the_template_matter(self):
         plain = json.loads(self.answer(*GREEDY, "--json", QUESTION).out)["ids"]["prompt"]
@@ -302,9 +305,10 @@ class Outputs(Program):
         self.assertRegex(result.err, r"vidrun: .*/proc/nothing.*\n$")
 
     def test_stdout_is_not_there(self):
-        command = 'exec "$@" >&-'
-        done = subprocess.run(["sh", "-c", command, "sh", material.PROGRAM, *GREEDY, self.weights, self.clip, QUESTION],
-                              capture_output=True, text=True, timeout=material.SECONDS)
+        """The first file of the stages would take its place."""
+        command = ["sh", "-c", 'exec "$@" >&-', "sh", material.PROGRAM, *GREEDY, "--dump-stages", material.FOLDER / "closed"]
+        done = subprocess.run([*command, self.weights, self.clip, QUESTION], capture_output=True, text=True,
+                              timeout=material.SECONDS)
         self.assertEqual(done.returncode, 1)
         self.assertTrue(done.stderr.endswith("vidrun: cannot write the answer: Bad file descriptor\n"), done.stderr)
 

@@ -212,6 +212,7 @@ class Conversation(Program):
                 t.expect("\n> ")
             t.type("\x04")
             self.assertEqual(t.end(), 0)
+        self.assertNotIn("Ctrl-C again", t.screen)
 
     def test_what_a_conversation_survives(self):
         with self.start() as t:
@@ -225,6 +226,7 @@ class Conversation(Program):
             t.expect("\n> ")
             t.type("\x04")
             self.assertEqual(t.end(), 0)
+        self.assertEqual(t.screen.count("\nanswer "), 1)
 
     def test_quiet(self):
         with self.start("--quiet") as t:
