@@ -251,6 +251,19 @@ class Mapping(Folder):
         made.write_json(self.path("bert-base-uncased", "config.json"), {**config, "hidden_size": 128})
         self.refused("hidden_size 128")
 
+    def test_geometry_file(self):
+        made.write(self.root, made.parts())
+        made.write_json(self.path("vidrun.json"), {"vit_heads": 4, "imagebind_heads": 8, "temperature": 0})
+        self.converted()
+        self.assertEqual([self.key("vit.head_count"), self.key("imagebind.head_count"), self.key("sampling.temperature")], [4, 8, 0])
+        self.assertEqual(self.key("imagebind.patch_stride"), 10)
+        for content, text in (({"vit_heads": 5}, "vit_heads 5 does not divide"), ({"imagebind_heads": 0}, "imagebind_heads is 0"),
+                              ({"imagebind_patch_stride": 16}, "pos_embed"), ({"temperature": -1}, "temperature is -1"),
+                              ({"heads": 4}, "heads is not known")):
+            made.write_json(self.path("vidrun.json"), content)
+            with self.subTest(content=content):
+                self.refused(text)
+
     def test_configuration_mistakes(self):
         for change, text in (({"hidden_size": None}, "hidden_size is missing"), ({"num_attention_heads": 3}, "divide"),
                              ({"hidden_act": "gelu"}, "hidden_act"), ({"vocab_size": 5}, "vocab_size is 5"),

@@ -8,6 +8,7 @@ refused. A file with both kinds of trained tensors may stand beside a VL file (i
 file (ckpt).
 Ref:   Video-LLaMA models/video_llama.py:82-250, 604-614 (load order), conversation/conversation_video.py (prompts),
        demo_video.py and demo_audiovideo.py (system text).
+       A checkpoint of other sizes may bring a vidrun.json (weights/FORMAT.md, geometry()).
 Trap:  eva_vit_g.pth may carry more than the 39 blocks that are built. The qkv bias is q_bias, zeros, v_bias.
        The templates of both --model_type values are written; the default is llama_v2 where the token table has exactly the
        pieces of a SentencePiece model of at most 32000 pieces (Llama-2), else vicuna: Vicuna v0 has a [PAD] row, BiLLa and Ziya
@@ -188,12 +189,29 @@ def merge(found, report):
 
 # ---- tensors and their keys
 
+def geometry(checkpoint):
+    """What no tensor says: vidrun.json beside a checkpoint of other sizes than the released ones; a missing file or key: as released."""
+    config = checkpoint.json(checkpoint.root, "vidrun.json")
+    unknown = sorted(set(config) - {"vit_heads", "imagebind_heads", "imagebind_patch_stride", "temperature"})
+    if unknown:
+        raise ConvertError(f"vidrun.json: {unknown[0]} is not known")
+    return config
+
+
+def head_count(config, key, released_heads, width, what):
+    """Heads of a tower: what vidrun.json says, else as released."""
+    heads = integer(config, key, "vidrun.json", default=released_heads)
+    if width % heads:
+        raise ConvertError(f"vidrun.json: {key} {heads} does not divide {what}'s width {width}")
+    return heads
+
+
 def released(part, width, found):
     """Blocks a tower has: what its file holds, but no fewer than a released one of that width."""
     return max(found, RELEASED_BLOCKS.get((part, width), 1))
 
 
-def build_vit(recipe):
+def build_vit(recipe, config):
     width, _, patch, _ = rank(recipe.find("visual_encoder.patch_embed.proj.weight"), 4)
     hidden = rank(recipe.find("visual_encoder.blocks.0.mlp.fc1.weight"), 2)[0]
     position = recipe.find("visual_encoder.pos_embed")
@@ -201,10 +219,10 @@ def build_vit(recipe):
     grid = round((rows - 1) ** 0.5)
     if rows < 2 or grid * grid != rows - 1:
         raise ConvertError(f"{position.label}: tensor {position.name} has {rows} rows, not a class row and a square of patches")
-    if width % VIT_HEAD_WIDTH and width % VIT_HEADS:
+    if width % VIT_HEAD_WIDTH and width % VIT_HEADS and "vit_heads" not in config:
         raise ConvertError(f"{position.label}: the image tower is {width} wide, which neither heads of {VIT_HEAD_WIDTH} nor "
                            f"{VIT_HEADS} heads divide")
-    heads = VIT_HEADS if width % VIT_HEAD_WIDTH else width // VIT_HEAD_WIDTH
+    heads = head_count(config, "vit_heads", VIT_HEADS if width % VIT_HEAD_WIDTH else width // VIT_HEAD_WIDTH, width, "the image tower")
     blocks = released("vit", width, min(recipe.blocks("visual_encoder.blocks."), VIT_BLOCKS))
     recipe.numbers("vit", image_size=grid * patch, patch_size=patch, block_count=blocks, embedding_length=width,
                    head_count=heads, feed_forward_length=hidden)
@@ -229,21 +247,23 @@ def build_vit(recipe):
     return width
 
 
-def build_imagebind(recipe):
+def build_imagebind(recipe, config):
     audio = "audio_encoder.modality_preprocessors.audio"
     stem = recipe.find(f"{audio}.rgbt_stem.proj.weight")
     width, _, side, _ = rank(stem, 4)
     output = rank(recipe.find("audio_encoder.modality_heads.audio.2.weight"), 2)[0]
     trunk = "audio_encoder.modality_trunks.audio.blocks"
     hidden = rank(recipe.find(f"{trunk}.0.mlp.fc1.weight"), 2)[0]
-    if width % AUDIO_HEAD_WIDTH or side > MEL_BINS:
+    stride = integer(config, "imagebind_patch_stride", "vidrun.json", default=PATCH_STRIDE, high=MEL_BINS)
+    if ("imagebind_heads" not in config and width % AUDIO_HEAD_WIDTH) or side > MEL_BINS:
         raise ConvertError(f"{stem.label}: the sound tower is {width} wide with patches of {side}: "
                            f"not heads of {AUDIO_HEAD_WIDTH} or larger than the picture of the sound")
-    patches = ((MEL_BINS - side) // PATCH_STRIDE + 1) * ((MEL_FRAMES - side) // PATCH_STRIDE + 1)
+    patches = ((MEL_BINS - side) // stride + 1) * ((MEL_FRAMES - side) // stride + 1)
     blocks = released("imagebind", width, recipe.blocks(f"{trunk}."))
     scale = recipe.take("audio_encoder.modality_postprocessors.audio.1.log_logit_scale").values()
-    recipe.numbers("imagebind", block_count=blocks, embedding_length=width, head_count=width // AUDIO_HEAD_WIDTH,
-                   feed_forward_length=hidden, output_length=output, patch_size=side, patch_stride=PATCH_STRIDE)
+    heads = head_count(config, "imagebind_heads", max(width // AUDIO_HEAD_WIDTH, 1), width, "the sound tower")
+    recipe.numbers("imagebind", block_count=blocks, embedding_length=width, head_count=heads, feed_forward_length=hidden,
+                   output_length=output, patch_size=side, patch_stride=stride)
     recipe.key("imagebind.norm_epsilon", "f32", 1e-6)
     recipe.key("imagebind.stem_norm_epsilon", "f32", 1e-5)
     recipe.key("imagebind.output_scale", "f32", float(min(np.exp(scale), np.float32(100))))
@@ -293,13 +313,13 @@ def build_video(recipe, checkpoint, vit_width):
     return bert, frames
 
 
-def build_sound(recipe, bert):
+def build_sound(recipe, config, bert):
     recipe.key("audio.present", "bool", True)
     recipe.numbers("audio", sample_rate=16000, clips=CLIPS, clip_divisor=8, mel_bins=MEL_BINS, mel_frames=MEL_FRAMES)
     recipe.key("audio.clip_seconds", "f32", 2.0)
     recipe.key("audio.mean", "f32", -4.268)
     recipe.key("audio.std", "f32", 9.138)
-    encoder = build_imagebind(recipe)
+    encoder = build_imagebind(recipe, config)
     width = qformer.build(recipe, "audio_qformer", "audio_Qformer", "audio_query_tokens", encoder, bert, SMALL_BLOCKS)
     recipe.exact("audio_qformer.position", "audio_position_embedding.weight", CLIPS, encoder)
     return width
@@ -307,8 +327,8 @@ def build_sound(recipe, bert):
 
 # ---- text
 
-def build_text(recipe, audio, template):
-    for name, kind, content in (("temperature", "f32", 1.0), ("top_k", "u32", 50), ("top_p", "f32", 0.9),
+def build_text(recipe, audio, template, temperature):
+    for name, kind, content in (("temperature", "f32", temperature), ("top_k", "u32", 50), ("top_p", "f32", 0.9),
                                 ("repetition_penalty", "f32", 1.0), ("predict", "u32", 300)):
         recipe.key(f"sampling.{name}", kind, content)
     recipe.key("prompt.context", "u32", 2000)
@@ -339,7 +359,8 @@ def build(recipe, checkpoint, template, report):
     recipe.tensors, used, audio = merge(found, report)
     folder = found["llm"][0][0].folder
     recipe.key("general.name", "string", title(checkpoint, used, folder))
-    vit_width = build_vit(recipe)
+    config = geometry(checkpoint)
+    vit_width = build_vit(recipe, config)
     bert, frames = build_video(recipe, checkpoint, vit_width)
     recipe.key("video.sampling", "string", "uniform")
     recipe.numbers("video", frames=min(8, frames), frames_max=frames)
@@ -349,7 +370,7 @@ def build(recipe, checkpoint, template, report):
     recipe.key("pixel.std", "[f32]", [0.26862954, 0.26130258, 0.27577711])
     sound_width = None
     if audio:
-        sound_width = build_sound(recipe, bert)
+        sound_width = build_sound(recipe, config, bert)
     else:
         recipe.key("audio.present", "bool", False)
     width = rank(recipe.find("video_query_tokens"), 3)[2]
@@ -361,5 +382,8 @@ def build(recipe, checkpoint, template, report):
     eos = llama_decoder.end_of_text(checkpoint, folder)
     keys, n_pieces = vocabulary.keys(checkpoint, folder, rows, eos, report)
     recipe.keys += keys
-    build_text(recipe, audio, template or ("llama_v2" if rows == n_pieces <= 32000 else "vicuna"))
+    temperature = config.get("temperature", 1.0)
+    if type(temperature) not in (int, float) or not 0 <= temperature <= 100:
+        raise ConvertError(f"vidrun.json: temperature is {temperature!r}, expected a number from 0 to 100")
+    build_text(recipe, audio, template or ("llama_v2" if rows == n_pieces <= 32000 else "vicuna"), float(temperature))
     return used

@@ -18,7 +18,7 @@ import tones
 from codec import sound_through_aac
 from common import Stage
 from facts import SOUNDS
-from mel import BINS, CLIP, COLUMNS, RATE, starts, window
+from mel import BINS, CLIP, COLUMNS, RATE, log_mel, starts, windows_of
 from model import AUDIO, AUDIO_OUT, MEL_COLUMNS, MEL_ROWS, VideoLlama
 
 COLUMN = 0.16
@@ -60,10 +60,10 @@ class Pool:
         return tones.choose_track(self.r, duration)
 
     def put(self, track, samples, n):
-        for begin in self.r.sample(starts(samples.size), n):
-            part = samples[begin:begin + CLIP]
-            i = self.next
-            self.mel[i], self.labels[i] = window(part), labels_of(track, begin / RATE, part.size / RATE)
+        pictures, begins = windows_of(log_mel(samples), samples.size), starts(samples.size)
+        for k in self.r.sample(range(8), n):
+            i, length = self.next, min(CLIP, samples.size - begins[k])
+            self.mel[i], self.labels[i] = pictures[k], labels_of(track, begins[k] / RATE, length / RATE)
             self.next = (i + 1) % len(self.labels)
             self.filled = max(self.filled, i + 1)
 
