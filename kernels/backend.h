@@ -45,6 +45,12 @@ typedef struct vr_run {
     vr_dump *dump;     /* NULL: stages are not written */
 } vr_run;
 
+/* Where stages of host memory are written: run->dump, or NULL while planning. */
+static inline vr_dump *vr_run_stages(const vr_run *run)
+{
+    return run->be->plan ? NULL : run->dump;
+}
+
 /* Write a stage, x [shape] in backend memory, under a formatted name; nothing without a dump. */
 void vr_run_dump(const vr_run *run, const float *x, int n_dims, const int64_t *shape, const char *name_format, ...)
     VR_PRINTF(5, 6);

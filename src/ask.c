@@ -114,7 +114,10 @@ int vr_session_budget(vr_session *s, const char *question, int n_predict, vr_err
     const vr_turn turn = { .question = copy };
     asked a = { 0 };
     int dropped;
+    const vr_system *system = s->model->system;
     int rc = texts_make(s, &turn, 1, &a, e);
+    const vr_question asked_now = rc == VR_OK ? question_of(&a) : (vr_question){ 0 };
+    if (rc == VR_OK && system->budget) rc = system->budget(s->model->state, &s->view, &asked_now, &s->view.n_video_rows, e);
     if (rc == VR_OK) rc = rows_make(s, &a, e);
     if (rc == VR_OK) rc = rows_dropped(s, &a.rows, n_predict, &dropped, e);
     s->n_planned_rows = a.rows.count;

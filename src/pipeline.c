@@ -106,15 +106,14 @@ static int memory_plan(vr_session *s, vr_err *e)
     vr_arena_plan(&counted);
     vr_run run = { .be = nothing, .scratch = &counted, .host = &counted, .dump = s->dump };
     view.rows = vr_arena_floats(&counted, (size_t)(view.n_audio_rows + view.n_video_rows) * (size_t)c->width);
-    const size_t mark = vr_arena_mark(&counted);
     const vr_hooks silent = { 0 };
     int rc = s->model->system->watch(s->model->state, &run, s->source, &view, &silent, e);
-    vr_arena_release(&counted, mark);
+    const size_t watched = vr_arena_mark(&counted); /* features stay */
     if (rc == VR_OK && s->model->system->show) {
         bool changed;
         const vr_question question = { .n_text = 1 };
         rc = s->model->system->show(s->model->state, &run, s->source, &view, &question, &changed, &silent, e);
-        vr_arena_release(&counted, mark);
+        vr_arena_release(&counted, watched);
     }
     if (rc == VR_OK) {
         vr_kvcache cache = { .k = vr_arena_floats(&counted, 0), .v = vr_arena_floats(&counted, 0), .n_layers = c->n_layers };
@@ -122,10 +121,11 @@ static int memory_plan(vr_session *s, vr_err *e)
         float *x = vr_arena_floats(&counted, (size_t)T * (size_t)c->width);
         float *logits = vr_arena_floats(&counted, (size_t)c->vocab);
         vr_llama_forward(s->model->llama, &run, &cache, x, T, logits);
-        vr_arena_release(&counted, mark);
+        vr_arena_release(&counted, watched);
         vr_arena_floats(&counted, (size_t)c->vocab); /* of the sampler: values and ids */
         vr_arena_alloc(&counted, (size_t)c->vocab, sizeof(int32_t));
     }
+    if (view.features) s->model->system->features_free(view.features);
     s->scratch_bytes = counted.peak;
     vr_backend_free(nothing);
     return rc;

@@ -28,7 +28,7 @@
 /* media */
 #define VR_MAX_FRAME_SIDE 16384       /* pixels a side of a decoded frame */
 #define VR_MAX_IMAGE_SIZE 4096        /* pixels a side of a frame given to a tower */
-#define VR_MAX_FRAMES 4096            /* sampled frames of one run */
+#define VR_MAX_FRAMES (1 << 20)       /* sampled frames of one run */
 #define VR_MAX_CHANNELS 64            /* audio channels */
 #define VR_MAX_SAMPLE_RATE 768000
 

@@ -165,12 +165,13 @@ static bool hidden_ids(const vr_spatial_sampler *s, const vr_crop *open, int N, 
 void vr_spatial_sampler_dump_mask(const vr_spatial_sampler *s, vr_run *run, const vr_crop *open)
 {
     const int places = s->query_side * s->query_side, n = s->ratio * s->ratio;
-    for (int place = 0; run->dump && place < places; place++) {
+    vr_dump *dump = vr_run_stages(run);
+    for (int place = 0; dump && place < places; place++) {
         bool seen[MAX_RATIO * MAX_RATIO];
         int32_t row[MAX_RATIO * MAX_RATIO];
         window_seen(s, open, place, seen);
         for (int i = 0; i < n; i++) row[i] = seen[i];
-        vr_dump_i32(run->dump, "sampler.mask", row, 2, (const int64_t[2]){ 1, n });
+        vr_dump_i32(dump, "sampler.mask", row, 2, (const int64_t[2]){ 1, n });
     }
 }
 

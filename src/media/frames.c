@@ -14,6 +14,7 @@
 #include "media/frames.h"
 
 #include <stdbool.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -50,6 +51,13 @@ int vr_frames_uniform(int64_t *out, int64_t n_total, int n_wanted)
         out[i] = n_total / n * i + n_total % n * i / n;
     }
     return n < 0 ? 0 : n;
+}
+
+int64_t vr_frames_step(int rate_num, int rate_den, double fps)
+{
+    if (rate_num <= 0 || rate_den <= 0 || !(fps > 0)) return 0;
+    const double step = rint((double)rate_num / (double)rate_den / fps);
+    return step >= 1 && step < 1e9 ? (int64_t)step : 0;
 }
 
 void vr_pixels_normalise(float *out, const uint8_t *rgb, int width, int height, const float mean[3], const float std[3])

@@ -14,6 +14,10 @@
 /* out[i] = floor(i * n_total / n), i < n = min(n_wanted, n_total); returns n. Video-LLaMA video_processor.py:25-56. */
 int vr_frames_uniform(int64_t *out, int64_t n_total, int n_wanted);
 
+/* Every step-th frame, so that about `fps` a second are looked at: round(rate/fps), halves to even; 0 where that cannot be
+ * (LongVU docs/inference.md: range(0, len, round(fps))). */
+int64_t vr_frames_step(int rate_num, int rate_den, double fps);
+
 typedef struct vr_frames vr_frames;
 
 typedef enum vr_resize {
@@ -35,5 +39,9 @@ void vr_pixels_normalise(float *out, const uint8_t *rgb, int width, int height, 
 
 /* PIL's bicubic resize of RGB24 [in_height,in_width,3] to [height,width,3]. */
 int vr_resize_pil_bicubic(uint8_t *out, int width, int height, const uint8_t *in, int in_width, int in_height, vr_err *e);
+
+/* out [side,side,3]: rgb [height,width,3] in the middle of a square of colour pad, side = the longer one; the odd line is below or right
+ * (LongVU mm_datautils.py:252-297, expand2square). */
+void vr_pad_square(uint8_t *out, const uint8_t *rgb, int width, int height, const uint8_t pad[3]);
 
 #endif

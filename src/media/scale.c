@@ -6,7 +6,7 @@
  * Ref:   FFmpeg libavfilter/vf_scale.c (config_props, scale_frame: options given to swscale), vf_transpose.c (formats it
  *        accepts); decord src/video/ffmpeg/threaded_decoder.cc:18-45 (transpose before scale).
  * Trap:  vf_scale places the chroma of yuv420p, and of no other format, at 128/256 of a line (MPEG-2); colour matrix and
- *        range are the frame's own, untagged means BT.601. With other settings pixels are off by a few levels, by up to 60 at edges.
+ *        range are the frame's own, untagged means BT.601. Otherwise pixels are off by some levels, by up to 60 at edges.
  * Trap:  swscale writes and reads in blocks: planes live in buffers of av_frame_get_buffer, never in the caller's tight rows.
  */
 #include "media/scale.h"

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const vr_system *const systems[] = { &vr_system_video_llama };
+static const vr_system *const systems[] = { &vr_system_video_llama, &vr_system_longvu };
 
 const vr_system *vr_system_find(vr_string name)
 {
@@ -17,7 +17,7 @@ const vr_system *vr_system_find(vr_string name)
 
 const char *vr_system_names(void)
 {
-    return "video-llama";
+    return "video-llama longvu";
 }
 
 void vr_view_free(vr_view *view)

@@ -42,6 +42,8 @@ typedef struct vr_system {
     void (*recipe)(const void *state, vr_recipe *out); /* fills n_frames, n_frames_max and hears */
     /* Fills all of view but rows. */
     int (*plan)(const void *state, const vr_source *source, const vr_watch_options *options, vr_view *view, vr_err *e);
+    /* The most rows of video that a question leaves room for; VR_ERR_LIMIT where not even one frame fits. NULL: those of plan. */
+    int (*budget)(const void *state, const vr_view *view, const vr_question *question, int *n_video_rows, vr_err *e);
     /* Fills view->rows, or view->features where there is a show; with a planning backend it takes the same scratch memory but reads
      * no media. */
     int (*watch)(const void *state, vr_run *run, vr_source *source, vr_view *view, const vr_hooks *hooks, vr_err *e);
@@ -64,6 +66,6 @@ void vr_hooks_progress(const vr_hooks *hooks, const char *stage, int64_t done, i
 void vr_hooks_timing(const vr_hooks *hooks, const char *stage, double seconds, int64_t count, const char *unit);
 int vr_hooks_check(const vr_hooks *hooks, vr_err *e); /* VR_ERR_CANCEL when the caller asked to stop */
 
-extern const vr_system vr_system_video_llama;
+extern const vr_system vr_system_video_llama, vr_system_longvu;
 
 #endif
