@@ -305,8 +305,8 @@ class Outputs(Program):
         self.assertRegex(result.err, r"vidrun: .*/proc/nothing.*\n$")
 
     def test_stdout_is_not_there(self):
-        """The first file of the stages would take its place."""
-        command = ["sh", "-c", 'exec "$@" >&-', "sh", material.PROGRAM, *GREEDY, "--dump-stages", material.FOLDER / "closed"]
+        """What the program opens would take its place, and the answer with it."""
+        command = ["sh", "-c", 'exec "$@" <&- >&-', "sh", material.PROGRAM, *GREEDY]
         done = subprocess.run([*command, self.weights, self.clip, QUESTION], capture_output=True, text=True,
                               timeout=material.SECONDS)
         self.assertEqual(done.returncode, 1)
