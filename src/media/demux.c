@@ -17,6 +17,14 @@
 
 #include "base/limits.h"
 
+#if LIBAVFORMAT_VERSION_MAJOR < 59 /* const came with FFmpeg 5 */
+typedef AVInputFormat input_format;
+typedef AVCodec decoder_type;
+#else
+typedef const AVInputFormat input_format;
+typedef const AVCodec decoder_type;
+#endif
+
 static const char *const accepted_formats[] = {
     "mov", "matroska", "avi", "mpegts", "mpeg", "mpegvideo",    "flv",  "live_flv", "asf",  "ogg",
     "nut", "mxf",      "ivf", "dv",     "h264", "hevc",         "vvc",  "m4v",      "obu",  "av1",
@@ -100,13 +108,9 @@ static int open_io(vr_demuxer *d, vr_err *e)
 }
 
 /* Find the container by its content and check it against the lists. */
-static int probe(vr_demuxer *d, const AVInputFormat **format, vr_err *e)
+static int probe(vr_demuxer *d, input_format **format, vr_err *e)
 {
-#if LIBAVFORMAT_VERSION_MAJOR < 59
-    AVInputFormat *found = NULL; /* const came with FFmpeg 5 */
-#else
-    const AVInputFormat *found = NULL;
-#endif
+    input_format *found = NULL;
     const int score = av_probe_input_buffer2(d->io, &found, "", NULL, 0, 0);
     if (score < 0 || !found) {
         return vr_fail(e, VR_ERR_VIDEO, "%s: is no video, picture or sound file that is known here", d->input->name);
@@ -119,13 +123,8 @@ static int probe(vr_demuxer *d, const AVInputFormat **format, vr_err *e)
     return VR_OK;
 }
 
-static int open_container(vr_demuxer *d, const AVInputFormat *found, vr_err *e)
+static int open_container(vr_demuxer *d, input_format *format, vr_err *e)
 {
-#if LIBAVFORMAT_VERSION_MAJOR < 59
-    AVInputFormat *format = av_find_input_format(found->name);
-#else
-    const AVInputFormat *format = found;
-#endif
     d->format = avformat_alloc_context();
     if (!d->format) return fail_av(d->input, AVERROR(ENOMEM), "", e);
     d->format->pb = d->io;
@@ -158,7 +157,7 @@ int vr_demuxer_open(vr_demuxer **out, const vr_input *input, vr_err *e)
     vr_demuxer *d = calloc(1, sizeof *d);
     if (!d) return fail_av(input, AVERROR(ENOMEM), "", e);
     d->input = input;
-    const AVInputFormat *format = NULL;
+    input_format *format = NULL;
     int rc = open_io(d, e);
     if (rc == VR_OK) rc = probe(d, &format, e);
     if (rc == VR_OK) rc = open_container(d, format, e);
@@ -179,11 +178,7 @@ void vr_demuxer_free(vr_demuxer *d)
 
 static int find_best(const vr_demuxer *d, enum AVMediaType type, int wanted)
 {
-#if LIBAVFORMAT_VERSION_MAJOR < 59
-    AVCodec *decoder = NULL;
-#else
-    const AVCodec *decoder = NULL;
-#endif
+    decoder_type *decoder = NULL;
     return av_find_best_stream(d->format, type, wanted, -1, &decoder, 0);
 }
 

@@ -6,6 +6,7 @@
 #include <math.h>
 #include <time.h>
 
+#include "base/limits.h"
 #include "tests/unit/media_support.h"
 
 static int grey_of(int64_t number)
@@ -216,9 +217,12 @@ START_TEST(refusals)
     vr_source *source = open_clip(FIXTURES "one.mp4", NULL);
     refuse(source, (const int64_t[]){ 0, 1 }, 2, 8, VR_ERR_VIDEO, FIXTURES "one.mp4: has no frame 1, only 1");
     refuse(source, (const int64_t[]){ -1 }, 1, 8, VR_ERR_VIDEO, FIXTURES "one.mp4: has no frame -1, only 1");
-    refuse(source, (const int64_t[]){ 0 }, 0, 8, VR_ERR_LIMIT, FIXTURES "one.mp4: 0 frames asked for, 1 to 4096 are possible");
-    refuse(source, (const int64_t[]){ 0 }, 1, 5000, VR_ERR_LIMIT,
-           FIXTURES "one.mp4: frames of 5000 x 8 pixels asked for, up to 4096 a side are possible");
+    char message[256];
+    snprintf(message, sizeof message, FIXTURES "one.mp4: 0 frames asked for, 1 to %d are possible", VR_MAX_FRAMES);
+    refuse(source, (const int64_t[]){ 0 }, 0, 8, VR_ERR_LIMIT, message);
+    snprintf(message, sizeof message, FIXTURES "one.mp4: frames of %d x 8 pixels asked for, up to %d a side are possible",
+             VR_MAX_IMAGE_SIZE + 1, VR_MAX_IMAGE_SIZE);
+    refuse(source, (const int64_t[]){ 0 }, 1, VR_MAX_IMAGE_SIZE + 1, VR_ERR_LIMIT, message);
     vr_source_free(source);
     vr_frames_free(NULL);
     vr_source_free(NULL);
