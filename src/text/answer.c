@@ -38,11 +38,11 @@ static void strip(const char **data, size_t *n_bytes)
     for (size_t n; (n = blank_bytes(*data, *n_bytes, true)) > 0;) *n_bytes -= n;
 }
 
-/* offset of the first (or last) marker in data; n_bytes: none */
+/* offset of the first (or last) marker in data; n_bytes: none, as for an empty marker */
 static size_t find(const char *data, size_t n_bytes, const char *marker, bool from_end)
 {
     const size_t n = strlen(marker);
-    if (n > n_bytes) return n_bytes;
+    if (n > n_bytes || n == 0) return n_bytes;
     for (size_t i = 0; i <= n_bytes - n; i++) {
         const size_t at = from_end ? n_bytes - n - i : i;
         if (memcmp(data + at, marker, n) == 0) return at;
@@ -53,8 +53,8 @@ static size_t find(const char *data, size_t n_bytes, const char *marker, bool fr
 /* bytes at the end of data that are a beginning of the marker */
 static size_t partial_bytes(const char *data, size_t n_bytes, const char *marker)
 {
-    size_t n = strlen(marker) - 1;
-    if (n > n_bytes) n = n_bytes;
+    const size_t length = strlen(marker);
+    size_t n = length == 0 ? 0 : length - 1 < n_bytes ? length - 1 : n_bytes;
     while (n > 0 && memcmp(data + n_bytes - n, marker, n) != 0) n--;
     return n;
 }

@@ -15,7 +15,7 @@
 #include "base/text.h"
 
 typedef struct vr_answer_text {
-    const char *cut, *after; /* borrowed, not empty */
+    const char *cut, *after; /* borrowed; empty: no such mark */
     vr_text raw;
     size_t n_shown; /* bytes of raw that were shown or skipped at the beginning */
     bool begun;     /* something was shown */

@@ -4,7 +4,8 @@
  *   first (or next) user message {system} {text} -> open ... answer -> next -> open
  *
  * Ref:  Video-LLaMA conversation_video.py:28-90 (rendering), 200-330 (messages of an upload), 329-343 (splicing).
- * Trap: the first question is appended to the media text with one blank more, which gives the double blanks of the original;
+ * Trap: Video-LLaMA appends the first question to the media text with one blank more, which gives the double blanks of the
+ *       original; LongVU's separator is empty, and llama3's chat template trims every message ({% ... | trim %});
  *       an empty earlier answer is rendered as if it were still to come.
  */
 #include "text/prompt.h"
@@ -14,6 +15,7 @@
 #include <string.h>
 
 #include "base/limits.h"
+#include "text/blank.h"
 
 #define MAX_STOPS 16
 #define MAX_STOP_IDS 16
@@ -27,10 +29,12 @@ struct vr_prompt {
     char *system_video, *system_image;     /* prompt.system.* */
     char *video, *image, *audio_video;     /* prompt.*: audio_video is NULL in a file without a sound branch */
     char *first, *next, *open, *answer;    /* template.NAME.* */
-    char *cut, *after;
+    char *cut, *after;                     /* empty: no such mark */
+    char *separator;                       /* prompt.separator: between media text and question */
+    bool trim;                             /* blanks around what is said are dropped */
+    const vr_tokenizer *tokenizer;         /* borrowed */
     stop_sequence stops[MAX_STOPS];
     int n_stops;
-    int eos; /* -1: none */
 };
 
 void vr_spans_free(vr_spans *spans)
@@ -51,6 +55,15 @@ static int span_add(vr_spans *spans, vr_span_kind kind, vr_err *e)
     }
     spans->items[spans->count++] = (vr_span){ .kind = kind };
     return VR_OK;
+}
+
+/* The last text without the blanks at its end, down to `kept` bytes. */
+static void trim_end(vr_spans *spans, size_t kept)
+{
+    vr_text *text = &spans->items[spans->count - 1].text;
+    for (size_t n; text->n_bytes > kept && (n = vr_blank_bytes(text->data + kept, text->n_bytes - kept, true)) > 0;)
+        text->n_bytes -= n;
+    if (text->data) text->data[text->n_bytes] = '\0';
 }
 
 static int append(vr_spans *spans, const char *data, size_t n_bytes, vr_err *e)
@@ -110,9 +123,25 @@ static int append_media(const vr_prompt_scene *scene, vr_spans *spans, const cha
     return VR_OK;
 }
 
+/* What a message says: the media text, or NULL, and what follows it. Rows are not blank: only the text behind them is trimmed. */
+static int append_said(const vr_prompt *prompt, const vr_prompt_scene *scene, vr_spans *spans, const char *media,
+                       const char *said, vr_err *e)
+{
+    const int first_span = spans->count - 1;
+    const size_t first = spans->items[first_span].text.n_bytes;
+    if (media) {
+        VR_TRY(append_media(scene, spans, media, e));
+        VR_TRY(append(spans, prompt->separator, strlen(prompt->separator), e));
+    }
+    for (size_t n; prompt->trim && !media && (n = vr_blank_bytes(said, strlen(said), false)) > 0;) said += n;
+    VR_TRY(append(spans, said, strlen(said), e));
+    if (prompt->trim) trim_end(spans, spans->count - 1 == first_span ? first : 0);
+    return VR_OK;
+}
+
 /* a template with {system} and {text} replaced; media: what stands before the text in the first message, or NULL */
-static int append_template(const vr_prompt_scene *scene, vr_spans *spans, const char *template, const char *system,
-                           const char *media, const char *said, vr_err *e)
+static int append_template(const vr_prompt *prompt, const vr_prompt_scene *scene, vr_spans *spans, const char *template,
+                           const char *system, const char *media, const char *said, vr_err *e)
 {
     while (*template) {
         const char *brace = strchr(template, '{');
@@ -120,14 +149,10 @@ static int append_template(const vr_prompt_scene *scene, vr_spans *spans, const 
         VR_TRY(append(spans, template, plain, e));
         template += plain;
         if (strncmp(template, "{system}", 8) == 0) {
-            VR_TRY(append(spans, system, strlen(system), e));
+            VR_TRY(append_said(prompt, scene, spans, NULL, system, e));
             template += 8;
         } else if (strncmp(template, "{text}", 6) == 0) {
-            if (media) {
-                VR_TRY(append_media(scene, spans, media, e));
-                VR_TRY(append(spans, " ", 1, e));
-            }
-            VR_TRY(append(spans, said, strlen(said), e));
+            VR_TRY(append_said(prompt, scene, spans, media, said, e));
             template += 6;
         } else if (*template) {
             VR_TRY(append(spans, template++, 1, e));
@@ -145,9 +170,9 @@ int vr_prompt_render(const vr_prompt *prompt, const vr_prompt_scene *scene, cons
     VR_TRY(span_add(out, VR_SPAN_TEXT, e));
     for (int i = 0; i < n_turns; i++) {
         const char *user = i == 0 ? prompt->first : prompt->next;
-        VR_TRY(append_template(scene, out, user, system, i == 0 ? media : NULL, turns[i].question, e));
+        VR_TRY(append_template(prompt, scene, out, user, system, i == 0 ? media : NULL, turns[i].question, e));
         const bool answered = turns[i].answer && turns[i].answer[0];
-        VR_TRY(append_template(scene, out, answered ? prompt->answer : prompt->open, system, NULL,
+        VR_TRY(append_template(prompt, scene, out, answered ? prompt->answer : prompt->open, system, NULL,
                                answered ? turns[i].answer : "", e));
     }
     return VR_OK;
@@ -155,7 +180,7 @@ int vr_prompt_render(const vr_prompt *prompt, const vr_prompt_scene *scene, cons
 
 bool vr_prompt_stops(const vr_prompt *prompt, const int32_t *ids, int n_ids)
 {
-    if (n_ids > 0 && prompt->eos >= 0 && ids[n_ids - 1] == prompt->eos) return true;
+    if (n_ids > 0 && vr_tokenizer_ends(prompt->tokenizer, ids[n_ids - 1])) return true;
     for (int i = 0; i < prompt->n_stops; i++) {
         const stop_sequence *stop = &prompt->stops[i];
         if (n_ids >= stop->count && memcmp(ids + n_ids - stop->count, stop->ids, (size_t)stop->count * sizeof ids[0]) == 0)
@@ -234,8 +259,8 @@ static int template_read(vr_prompt *p, const vr_weights *w, const char *name, co
     VR_TRY(string_copy(&p->answer, w, e, group, "answer"));
     VR_TRY(string_copy(&p->cut, w, e, group, "cut"));
     VR_TRY(string_copy(&p->after, w, e, group, "after"));
-    if (!p->cut[0] || !p->after[0])
-        return vr_fail(e, VR_ERR_WEIGHTS, "%s: template.%s.cut and .after must not be empty", vr_weights_path(w), name);
+    snprintf(group, sizeof group, "template.%s.trim", name);
+    if (vr_weights_has(w, group)) VR_TRY(vr_weights_bool(w, &p->trim, e, "%s", group));
     return stops_read(p, w, name, tokenizer, e);
 }
 
@@ -246,6 +271,9 @@ static int media_read(vr_prompt *p, const vr_weights *w, vr_err *e)
     VR_TRY(string_copy(&p->video, w, e, "prompt", "video"));
     VR_TRY(string_copy(&p->image, w, e, "prompt", "image"));
     if (vr_weights_has(w, "prompt.audio_video")) VR_TRY(string_copy(&p->audio_video, w, e, "prompt", "audio_video"));
+    if (vr_weights_has(w, "prompt.separator")) return string_copy(&p->separator, w, e, "prompt", "separator");
+    p->separator = strdup(" ");
+    if (!p->separator) return vr_fail(e, VR_ERR_LIMIT, "not enough memory for the prompt");
     return VR_OK;
 }
 
@@ -288,7 +316,7 @@ int vr_prompt_open(vr_prompt **out, const vr_weights *w, const char *template_na
                            : vr_fail(e, VR_ERR_WEIGHTS, "%s: prompt.template is not one of prompt.templates", vr_weights_path(w));
         goto done;
     }
-    prompt->eos = vr_tokenizer_eos(tokenizer);
+    prompt->tokenizer = tokenizer;
     if ((rc = media_read(prompt, w, e)) != VR_OK) goto done;
     if ((rc = template_read(prompt, w, name, tokenizer, e)) != VR_OK) goto done;
     *out = prompt;
@@ -305,7 +333,7 @@ void vr_prompt_free(vr_prompt *prompt)
     if (!prompt) return;
     char *const strings[] = { prompt->system_video, prompt->system_image, prompt->video, prompt->image,
                               prompt->audio_video,  prompt->first,        prompt->next,  prompt->open,
-                              prompt->answer,       prompt->cut,          prompt->after };
+                              prompt->answer,       prompt->cut,          prompt->after,       prompt->separator };
     for (size_t i = 0; i < sizeof strings / sizeof strings[0]; i++) free(strings[i]);
     free(prompt);
 }

@@ -45,7 +45,7 @@ typedef struct vr_turn {
     char *answer; /* NULL: being asked */
 } vr_turn;
 
-/* template_name NULL: the file's default. An unknown name is VR_ERR_USAGE and lists the known ones. */
+/* tokenizer is borrowed. template_name NULL: the file's default. An unknown name is VR_ERR_USAGE and lists the known ones. */
 int vr_prompt_open(vr_prompt **out, const vr_weights *w, const char *template_name, const vr_tokenizer *tokenizer, vr_err *e);
 void vr_prompt_free(vr_prompt *prompt); /* NULL is legal */
 
@@ -53,10 +53,10 @@ void vr_prompt_free(vr_prompt *prompt); /* NULL is legal */
 int vr_prompt_render(const vr_prompt *prompt, const vr_prompt_scene *scene, const vr_turn *turns, int n_turns, vr_spans *out,
                      vr_err *e);
 
-/* Whether the ids of an answer end with one of the template's stop sequences or with the end-of-text id. */
+/* Whether the ids of an answer end with one of the template's stop sequences or with an end-of-text id. */
 bool vr_prompt_stops(const vr_prompt *prompt, const int32_t *ids, int n_ids);
 
-/* The answer is what stands before the first `cut` and after the last `after`; borrowed strings. */
+/* The answer is what stands before the first `cut` and after the last `after`; borrowed strings, empty: no such mark. */
 const char *vr_prompt_cut(const vr_prompt *prompt);
 const char *vr_prompt_after(const vr_prompt *prompt);
 

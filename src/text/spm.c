@@ -16,13 +16,13 @@
 #include "text/spm.h"
 
 #include <assert.h>
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/limits.h"
 #include "base/utf8.h"
+#include "text/heap.h"
 #include "text/matcher.h"
 
 #define SCORES      "tokenizer.ggml.scores"
@@ -31,7 +31,7 @@
 
 struct vr_spm {
     const vr_vocab *vocab;
-    float *scores;    /* [vocab->count] */
+    uint32_t *ranks;  /* [vocab->count] the order of the scores, the highest first */
     vr_string *texts; /* [vocab->count] what a piece adds to a text; in text_bytes or in the weight file */
     char *text_bytes;
     vr_matcher user_defined;
@@ -47,12 +47,6 @@ typedef struct symbol {
     bool frozen;            /* a user-defined piece */
 } symbol;
 
-typedef struct pair {
-    float score;
-    int32_t left, right; /* symbols */
-    int32_t n_bytes;     /* of both together when the pair was made */
-} pair;
-
 /* Scratch of one stretch. */
 typedef struct work {
     const vr_spm *spm;
@@ -60,13 +54,21 @@ typedef struct work {
     int32_t n_text;
     symbol *symbols;
     int32_t n_symbols;
-    pair *heap; /* [2 * n_symbols]: there are fewer first pairs than symbols, and a merge takes one and adds at most two */
-    int32_t n_pairs;
+    vr_heap heap;
     int32_t *joined; /* [vocab->count] bytes of the left part of the last pair considered that is spelled so; not
                         set for others, NULL without unused pieces */
 } work;
 
 /* ---- opening ---- */
+
+/* The bits of floats are ordered as their values, the negative ones backwards. */
+static uint32_t rank_of(float score)
+{
+    uint32_t bits;
+    const float positive_zero = score + 0.0f;
+    memcpy(&bits, &positive_zero, sizeof bits);
+    return bits >> 31 ? bits : ~(bits | 0x80000000u);
+}
 
 static int read_scores(vr_spm *spm, const vr_weights *w, vr_err *e)
 {
@@ -76,13 +78,12 @@ static int read_scores(vr_spm *spm, const vr_weights *w, vr_err *e)
     if (n_scores != count)
         return vr_fail(e, VR_ERR_WEIGHTS, "%s: key \"%s\" has %d elements, the vocabulary %d", vr_weights_path(w), SCORES,
                        n_scores, count);
-    spm->scores = calloc((size_t)count, sizeof *spm->scores);
-    if (!spm->scores) return vr_fail(e, VR_ERR_LIMIT, "not enough memory for %d scores", count);
+    spm->ranks = calloc((size_t)count, sizeof *spm->ranks);
+    if (!spm->ranks) return vr_fail(e, VR_ERR_LIMIT, "not enough memory for %d scores", count);
     for (int id = 0; id < count; id++) {
-        VR_TRY(vr_weights_array_float(w, SCORES, id, &spm->scores[id], e));
-        if (isnan(spm->scores[id]))
-            return vr_fail(e, VR_ERR_WEIGHTS, "%s: key \"%s\": the score of id %d is not a number", vr_weights_path(w), SCORES,
-                           id);
+        float score;
+        VR_TRY(vr_weights_array_float(w, SCORES, id, &score, e));
+        spm->ranks[id] = rank_of(score);
     }
     return VR_OK;
 }
@@ -201,7 +202,7 @@ void vr_spm_free(vr_spm *spm)
 {
     if (!spm) return;
     vr_matcher_free(&spm->user_defined);
-    free(spm->scores);
+    free(spm->ranks);
     free(spm->texts);
     free(spm->text_bytes);
     free(spm);
@@ -253,32 +254,6 @@ static void split(work *k)
 
 /* ---- merging ---- */
 
-static bool before(const pair *a, const pair *b)
-{
-    return a->score > b->score || (a->score >= b->score && a->left < b->left);
-}
-
-static void heap_push(work *k, pair p)
-{
-    int32_t at = k->n_pairs++;
-    assert(k->n_pairs <= 2 * k->n_symbols);
-    for (; at > 0 && before(&p, &k->heap[(at - 1) / 2]); at = (at - 1) / 2) k->heap[at] = k->heap[(at - 1) / 2];
-    k->heap[at] = p;
-}
-
-static pair heap_pop(work *k)
-{
-    const pair top = k->heap[0], last = k->heap[--k->n_pairs];
-    int32_t at = 0;
-    for (int32_t child; (child = 2 * at + 1) < k->n_pairs; at = child) {
-        if (child + 1 < k->n_pairs && before(&k->heap[child + 1], &k->heap[child])) child++;
-        if (!before(&k->heap[child], &last)) break;
-        k->heap[at] = k->heap[child];
-    }
-    k->heap[at] = last;
-    return top;
-}
-
 static void consider(work *k, int32_t left, int32_t right)
 {
     if (left < 0 || right < 0) return;
@@ -288,14 +263,14 @@ static void consider(work *k, int32_t left, int32_t right)
     const int id = vr_vocab_find_mergeable(k->spm->vocab, k->text + a->at, (size_t)n);
     if (id < 0) return;
     if (k->joined) k->joined[id] = a->n_bytes;
-    heap_push(k, (pair){ .score = k->spm->scores[id], .left = left, .right = right, .n_bytes = n });
+    vr_heap_push(&k->heap, (vr_heap_pair){ .rank = k->spm->ranks[id], .left = left, .right = right, .n_bytes = n });
 }
 
 static void merge(work *k)
 {
     for (int32_t i = 1; i < k->n_symbols; i++) consider(k, i - 1, i);
-    while (k->n_pairs > 0) {
-        const pair p = heap_pop(k);
+    while (k->heap.count > 0) {
+        const vr_heap_pair p = vr_heap_pop(&k->heap);
         symbol *left = &k->symbols[p.left], *right = &k->symbols[p.right];
         if (left->n_bytes == 0 || right->n_bytes == 0 || left->n_bytes + right->n_bytes != p.n_bytes) continue;
         left->n_bytes = p.n_bytes;
@@ -347,9 +322,9 @@ int vr_spm_encode(const vr_spm *spm, const char *text, size_t n_bytes, vr_ids *i
     int rc = VR_OK;
     k.text = malloc(3 * n_symbols);
     k.symbols = malloc(n_symbols * sizeof *k.symbols);
-    k.heap = malloc(2 * n_symbols * sizeof *k.heap);
+    k.heap.pairs = malloc(2 * n_symbols * sizeof *k.heap.pairs);
     if (spm->has_unused) k.joined = malloc((size_t)spm->vocab->count * sizeof *k.joined);
-    if (!k.text || !k.symbols || !k.heap || (spm->has_unused && !k.joined)) {
+    if (!k.text || !k.symbols || !k.heap.pairs || (spm->has_unused && !k.joined)) {
         rc = vr_fail(e, VR_ERR_LIMIT, "not enough memory to tokenise %zu bytes", n_bytes);
         goto done;
     }
@@ -362,7 +337,7 @@ int vr_spm_encode(const vr_spm *spm, const char *text, size_t n_bytes, vr_ids *i
 done:
     free(k.text);
     free(k.symbols);
-    free(k.heap);
+    free(k.heap.pairs);
     free(k.joined);
     return rc;
 }

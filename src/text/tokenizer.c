@@ -19,6 +19,7 @@
 #include "base/limits.h"
 #include "base/utf8.h"
 #include "text/blank.h"
+#include "text/bpe.h"
 #include "text/matcher.h"
 #include "text/spm.h"
 #include "text/vocab.h"
@@ -26,6 +27,7 @@
 #define KIND          "tokenizer.ggml.model"
 #define SPECIAL_IDS   "tokenizer.special_ids"
 #define SPECIAL_STRIP "tokenizer.special_strip"
+#define SKIP_SPECIAL  "tokenizer.skip_special"
 
 typedef struct special {
     int32_t id;
@@ -36,7 +38,9 @@ struct vr_tokenizer {
     vr_vocab vocab;
     special *specials;
     vr_matcher matcher; /* values: indexes of specials */
-    vr_spm *spm;        /* the only kind so far; NULL in other kinds */
+    vr_spm *spm;        /* one of the two; the other is NULL */
+    vr_bpe *bpe;
+    bool skip_special; /* control pieces add nothing to a text */
 };
 
 /* ---- opening ---- */
@@ -82,8 +86,10 @@ static int open_kind(vr_tokenizer *t, const vr_weights *w, vr_err *e)
     vr_string kind;
     VR_TRY(vr_weights_string(w, &kind, e, KIND));
     if (kind.n_bytes == 5 && memcmp(kind.data, "llama", 5) == 0) return vr_spm_open(&t->spm, &t->vocab, w, e);
+    if (kind.n_bytes == 4 && memcmp(kind.data, "gpt2", 4) == 0) return vr_bpe_open(&t->bpe, &t->vocab, w, e);
     char name[64];
-    return vr_fail(e, VR_ERR_WEIGHTS, "%s: key \"%s\" is \"%s\"; this version reads \"llama\" (SentencePiece BPE)",
+    return vr_fail(e, VR_ERR_WEIGHTS,
+                   "%s: key \"%s\" is \"%s\"; this version reads \"llama\" (SentencePiece BPE) and \"gpt2\" (byte-level BPE)",
                    vr_weights_path(w), KIND, vr_utf8_escape(name, sizeof name, kind.data, kind.n_bytes));
 }
 
@@ -93,6 +99,7 @@ int vr_tokenizer_open(vr_tokenizer **out, const vr_weights *w, vr_err *e)
     if (!t) return vr_fail(e, VR_ERR_LIMIT, "not enough memory for a tokenizer");
     int rc = vr_vocab_open(&t->vocab, w, e);
     if (rc == VR_OK) rc = read_specials(t, w, e);
+    if (rc == VR_OK && vr_weights_has(w, SKIP_SPECIAL)) rc = vr_weights_bool(w, &t->skip_special, e, SKIP_SPECIAL);
     if (rc == VR_OK) rc = open_kind(t, w, e);
     if (rc == VR_OK)
         *out = t;
@@ -105,6 +112,7 @@ void vr_tokenizer_free(vr_tokenizer *t)
 {
     if (!t) return;
     vr_spm_free(t->spm);
+    vr_bpe_free(t->bpe);
     vr_matcher_free(&t->matcher);
     free(t->specials);
     vr_vocab_free(&t->vocab);
@@ -121,9 +129,11 @@ int vr_tokenizer_bos(const vr_tokenizer *t)
     return t->vocab.bos;
 }
 
-int vr_tokenizer_eos(const vr_tokenizer *t)
+bool vr_tokenizer_ends(const vr_tokenizer *t, int32_t id)
 {
-    return t->vocab.eos;
+    for (int i = 0; i < t->vocab.n_eos_ids; i++)
+        if (t->vocab.eos_ids[i] == id) return true;
+    return id >= 0 && id == t->vocab.eos;
 }
 
 int vr_tokenizer_find(const vr_tokenizer *t, const char *piece, size_t n_bytes)
@@ -134,7 +144,8 @@ int vr_tokenizer_find(const vr_tokenizer *t, const char *piece, size_t n_bytes)
 vr_string vr_tokenizer_piece(const vr_tokenizer *t, int32_t id)
 {
     assert(id >= 0 && id < t->vocab.count);
-    return vr_spm_piece(t->spm, id);
+    if (t->skip_special && t->vocab.types[id] == VR_PIECE_CONTROL) return (vr_string){ "", 0 };
+    return t->bpe ? vr_bpe_piece(t->bpe, id) : vr_spm_piece(t->spm, id);
 }
 
 /* ---- encoding ---- */
@@ -147,7 +158,7 @@ static int encode_stretch(const vr_tokenizer *t, const char *text, size_t n_byte
         n_bytes -= n;
     }
     for (size_t n; strip_last && (n = vr_blank_bytes(text, n_bytes, true)) > 0;) n_bytes -= n;
-    return vr_spm_encode(t->spm, text, n_bytes, ids, e);
+    return t->bpe ? vr_bpe_encode(t->bpe, text, n_bytes, ids, e) : vr_spm_encode(t->spm, text, n_bytes, ids, e);
 }
 
 int vr_tokenizer_encode(const vr_tokenizer *t, const char *text, size_t n_bytes, vr_ids *ids, vr_err *e)

@@ -13,6 +13,9 @@
 
 #define TOKENS "tokenizer.ggml.tokens"
 #define TYPES  "tokenizer.ggml.token_type"
+#define EOS    "tokenizer.eos_ids"
+
+#define MAX_EOS 64
 
 /* With half of the slots empty, a million pieces and a good hash, runs stay below a hundred slots. */
 #define MAX_RUN 1024
@@ -95,6 +98,25 @@ static int read_id(const vr_vocab *v, const vr_weights *w, int *id, const char *
     return vr_weights_int(w, id, 0, v->count - 1, e, "%s", key);
 }
 
+static int read_eos_ids(vr_vocab *v, const vr_weights *w, vr_err *e)
+{
+    int count;
+    if (!vr_weights_has(w, EOS)) return VR_OK;
+    VR_TRY(vr_weights_array(w, &count, e, EOS));
+    if (count > MAX_EOS)
+        return vr_fail(e, VR_ERR_WEIGHTS, "%s: key \"%s\" has %d elements, more than %d", vr_weights_path(w), EOS, count, MAX_EOS);
+    v->eos_ids = calloc((size_t)count + 1, sizeof *v->eos_ids);
+    if (!v->eos_ids) return vr_fail(e, VR_ERR_LIMIT, "not enough memory for %d ids", count);
+    v->n_eos_ids = count;
+    for (int i = 0; i < count; i++) {
+        VR_TRY(vr_weights_array_int(w, EOS, i, &v->eos_ids[i], e));
+        if (v->eos_ids[i] < 0 || v->eos_ids[i] >= v->count)
+            return vr_fail(e, VR_ERR_WEIGHTS, "%s: key \"%s\": element %d is %d, the vocabulary has %d ids", vr_weights_path(w),
+                           EOS, i, v->eos_ids[i], v->count);
+    }
+    return VR_OK;
+}
+
 int vr_vocab_open(vr_vocab *v, const vr_weights *w, vr_err *e)
 {
     const char *path = vr_weights_path(w);
@@ -118,7 +140,8 @@ int vr_vocab_open(vr_vocab *v, const vr_weights *w, vr_err *e)
     }
     VR_TRY(read_id(v, w, &v->bos, "tokenizer.ggml.bos_token_id", e));
     VR_TRY(read_id(v, w, &v->eos, "tokenizer.ggml.eos_token_id", e));
-    return read_id(v, w, &v->unknown, "tokenizer.ggml.unknown_token_id", e);
+    VR_TRY(read_id(v, w, &v->unknown, "tokenizer.ggml.unknown_token_id", e));
+    return read_eos_ids(v, w, e);
 }
 
 void vr_vocab_free(vr_vocab *v)
@@ -126,5 +149,6 @@ void vr_vocab_free(vr_vocab *v)
     free(v->pieces);
     free(v->types);
     free(v->slots);
+    free(v->eos_ids);
     *v = (vr_vocab){ 0 };
 }

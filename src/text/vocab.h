@@ -2,7 +2,7 @@
  * vocab.h - the pieces of the weight file's tokenizer, by id and by spelling.
  *
  *   tokenizer.ggml.tokens, .token_type -> pieces [count] -> hash table: spelling -> id
- *   tokenizer.ggml.{bos,eos,unknown}_token_id
+ *   tokenizer.ggml.{bos,eos,unknown}_token_id, tokenizer.eos_ids
  *
  * Shared by all kinds of tokenizers; internal to src/text.
  * Ref:   google/sentencepiece model_interface.cc (InitializePieces, PieceToId): pieces that a text can be made of and reserved
@@ -45,6 +45,8 @@ typedef struct vr_vocab {
     vr_vocab_slot *slots;  /* [n_slots] open addressing */
     uint32_t n_slots;      /* a power of two, at least twice count */
     int bos, eos, unknown; /* -1: none */
+    int *eos_ids;          /* [n_eos_ids] that end an answer beside eos */
+    int n_eos_ids;
 } vr_vocab;
 
 int vr_vocab_open(vr_vocab *v, const vr_weights *w, vr_err *e); /* v is zeroed; on failure it still has to be freed */
