@@ -30,9 +30,7 @@ static int recipe_read(vr_model *m, vr_err *e)
     VR_TRY(vr_weights_float(w, &r->sampling.repetition_penalty, e, "sampling.repetition_penalty"));
     VR_TRY(vr_weights_int(w, &r->sampling.top_k, 0, VR_MAX_VOCAB, e, "sampling.top_k"));
     VR_TRY(vr_weights_int(w, &r->n_predict, 1, VR_MAX_CONTEXT, e, "sampling.predict"));
-    VR_TRY(vr_weights_int(w, &r->context, 2, VR_MAX_CONTEXT, e, "prompt.context"));
-    const int positions = vr_llama_config_get(m->llama)->context;
-    if (r->context > positions) r->context = positions;
+    r->context = vr_llama_config_get(m->llama)->context;
     r->system = m->system->name;
     r->name = vr_text_string(&m->name);
     r->templates = vr_text_string(&m->template_names);

@@ -52,7 +52,10 @@ static int config_read(vr_llama_config *c, const vr_weights *w, vr_err *e)
     VR_TRY(vr_weights_int(w, &c->n_heads, 1, VR_MAX_HEADS, e, "llama.attention.head_count"));
     VR_TRY(vr_weights_int(w, &c->n_kv_heads, 1, VR_MAX_HEADS, e, "llama.attention.head_count_kv"));
     VR_TRY(vr_weights_int(w, &c->vocab, 1, VR_MAX_VOCAB, e, "llama.vocab_size"));
+    int asked; /* positions that no prompt reaches need no table */
     VR_TRY(vr_weights_int(w, &c->context, 1, VR_MAX_CONTEXT, e, "llama.context_length"));
+    VR_TRY(vr_weights_int(w, &asked, 2, VR_MAX_CONTEXT, e, "prompt.context"));
+    if (asked < c->context) c->context = asked;
     VR_TRY(vr_weights_float(w, &c->epsilon, e, "llama.attention.layer_norm_rms_epsilon"));
     VR_TRY(vr_rope_read(&c->rope, w, e));
     c->head_dim = c->rope.head_dim;

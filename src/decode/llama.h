@@ -18,7 +18,7 @@ typedef struct vr_llama_config {
     int head_dim;           /* E = rope.head_dim */
     int hidden;             /* F */
     int vocab;              /* V */
-    int context;            /* rows that the position table serves */
+    int context;            /* rows that the position table serves: what the model was made for, and the recipe asks */
     float epsilon;
     vr_rope rope;
 } vr_llama_config;

@@ -68,6 +68,9 @@ static int vision_open(video_llama *s, vr_weights *w, vr_err *e)
     VR_TRY(widths_check(w, "qformer", vr_qformer_width(s->qformer), vr_qformer_encoder_width(s->video_qformer), e));
     VR_TRY(vr_weights_int(w, &s->n_frames_max, 1, VR_MAX_FRAMES, e, "video.frames_max"));
     VR_TRY(vr_weights_int(w, &s->n_frames, 1, s->n_frames_max, e, "video.frames"));
+    if ((int64_t)s->n_frames_max * vr_qformer_queries(s->qformer) > VR_MAX_CONTEXT)
+        return vr_fail(e, VR_ERR_WEIGHTS, "%s: video.frames_max %d with qformer.query_count %d gives more than %d rows",
+                       vr_weights_path(w), s->n_frames_max, vr_qformer_queries(s->qformer), VR_MAX_CONTEXT);
     VR_TRY(vr_weights_floats(w, s->pixel_mean, 3, e, "pixel.mean"));
     VR_TRY(vr_weights_floats(w, s->pixel_std, 3, e, "pixel.std"));
     VR_TRY(vr_weights_table(w, &s->frame_position, s->n_frames_max, vr_qformer_width(s->qformer), e, "video_qformer.position"));
