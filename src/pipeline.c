@@ -43,6 +43,8 @@ static int recipe_read(vr_model *m, vr_err *e)
 static int model_bind(vr_model *m, vr_err *e)
 {
     vr_string name;
+    int format;
+    VR_TRY(vr_weights_int(m->weights, &format, 1, 1, e, "vidrun.format"));
     VR_TRY(vr_weights_string(m->weights, &name, e, "vidrun.system"));
     m->system = vr_system_find(name);
     if (!m->system)
