@@ -21,6 +21,9 @@
 #define VR_DSP_MAX_TILE_ROWS 8
 #define VR_DSP_MAX_TILE_COLS 64
 #define VR_DSP_DOT_T         4 /* rows of x that dot takes at once */
+#define VR_DSP_COSINE        7 /* rows that cosine compares at once: windows of 8 frames */
+#define VR_DSP_GRAM          16 /* rows of a Gram matrix that gram takes at once */
+#define VR_DSP_GRAM_COLUMNS  16384
 
 enum { VR_DSP_F32, VR_DSP_F16, VR_DSP_BF16, VR_DSP_DTYPES }; /* index of the functions that read weights */
 
@@ -41,6 +44,15 @@ typedef void vr_dsp_dot_fn(float *y, int64_t y_row, const float *x, int64_t x_ro
 /* y[i] = w[i] as f32, i < n. EXACT (a signalling NaN becomes quiet or stays) */
 typedef void vr_dsp_widen_fn(float *y, const void *w, int n);
 
+/* Rows at one place of several frames, n <= VR_DSP_COSINE, b_r = b + r b_row elements:
+ *   s[r s_row] = (a_r . b_r) / (max(|a_r|, 1e-8) max(|b_r|, 1e-8));  a_r = a; in a chain a_r = b_(r-1), and a for r = 0
+ * Every row is read once; a row gives the same bits in every company. Sums of squares must fit f32. class REDUCE, sizes sum to 1 */
+typedef void vr_dsp_cosine_fn(float *s, int64_t s_row, const void *a, const void *b, int64_t b_row, int n, int D, bool chain);
+
+/* g[i VR_DSP_GRAM + j] = sum_d rows_i[first + d] rows_j[first + d], i <= j < n <= VR_DSP_GRAM, d < columns <= VR_DSP_GRAM_COLUMNS;
+ * other numbers of g stay. Sums in f32, class REDUCE; their total over many calls is for the caller, hence double. */
+typedef void vr_dsp_gram_fn(double *g, const void *const *rows, int n, int64_t first, int columns);
+
 typedef struct vr_dsp {
     const char *level;
     int tile_rows, tile_cols; /* of gemm_tile; tile_cols is a multiple of the vector */
@@ -50,6 +62,11 @@ typedef struct vr_dsp {
     vr_dsp_gemm_tile_fn *gemm_tile;
     vr_dsp_dot_fn *dot[VR_DSP_DTYPES];
     vr_dsp_widen_fn *widen[VR_DSP_DTYPES];
+    vr_dsp_cosine_fn *cosine[VR_DSP_DTYPES];
+    vr_dsp_gram_fn *gram[VR_DSP_DTYPES];
+
+    /* y row i = x row ids[i], i < n, rows of row_bytes; y goes past the caches. Other threads see it at the next lock. EXACT */
+    void (*gather)(void *y, const void *x, const int32_t *ids, int n, size_t row_bytes);
 
     /* y[i] = act(s[i] + bias[i]) + residual[i], i < n; bias, residual may be NULL; y may equal s or residual.
      * ULP(5) of the argument's size: abs(error) <= 5 u (abs(s) + abs(bias) + abs(residual)) */
@@ -91,6 +108,9 @@ static inline int vr_dsp_dtype(vr_dtype t)
     vr_dsp_gemm_tile_fn vr_gemm_tile_##level;                                                                                  \
     vr_dsp_dot_fn vr_dot_f32_##level, vr_dot_f16_##level, vr_dot_bf16_##level;                                                 \
     vr_dsp_widen_fn vr_widen_f32_##level, vr_widen_f16_##level, vr_widen_bf16_##level;                                         \
+    vr_dsp_cosine_fn vr_cosine_f32_##level, vr_cosine_f16_##level, vr_cosine_bf16_##level;                                     \
+    vr_dsp_gram_fn vr_gram_f32_##level, vr_gram_f16_##level, vr_gram_bf16_##level;                                             \
+    void vr_gather_##level(void *y, const void *x, const int32_t *ids, int n, size_t row_bytes);                               \
     void vr_finish_##level(float *y, const float *s, const float *bias, vr_activation act, const float *residual, int n);      \
     void vr_gated_##level(float *y, const float *gate, const float *up, vr_activation act, int n);                             \
     void vr_layer_norm_##level(float *y, const float *x, const float *w, const float *b, int D, float eps);                    \

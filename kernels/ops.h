@@ -60,21 +60,22 @@ typedef enum vr_prune_anchor {
 /* Rows that say something new: similarity to an anchor fused with the decision to keep.
  *   windows of `window` frames, the last may be short; s[f,i] = (a . b) / (max(|a|, 1e-8) max(|b|, 1e-8)), a = anchor's row i, b = x[f,i]
  *   frames that are compared with no one are kept whole, similarity 0
- *   n_least 0: keep where s < threshold (NaN: drop);  n_least > 0: keep the n_least least similar rows of every compared frame,
- *   the lower row among equals, NaN never before a number
- *   Order of the list: window, frame, row. class REDUCE; decisions within 1e-5 of the threshold may fall either way between levels */
+ *   n_least 0: keep where s < threshold;  n_least > 0: keep the n_least least similar rows of every compared frame, all of a frame
+ *   that has fewer, the lower row among equals;  a similarity of NaN drops its row in both
+ *   Order of the list: frame, row. Sums of squares must fit f32. class REDUCE; decisions within 1e-5 of the threshold may fall either
+ *   way between levels, never between numbers of threads */
 typedef struct vr_prune {
     const void *x; /* [n_frames, N, D] F32, F16 or BF16, contiguous */
     vr_dtype dtype;
-    int n_frames, N, D, window;
+    int n_frames, N, D, window; /* n_frames * N fits int32_t; window >= 1, of any size */
     vr_prune_anchor anchor;
     float threshold;
     int n_least;
     float *similarity; /* [n_frames, N] out */
     uint8_t *mask;     /* [n_frames, N] out: 1 kept */
-    int32_t *indices;  /* [n_frames * N] out: rows kept, ascending; the first *n_kept are set */
+    int32_t *indices;  /* [n_frames * N] out: rows kept, ascending; only the first *n_kept are written */
     int32_t *n_kept;   /* out */
-    void *rows;        /* NULL, or [n_frames * N, D] out: the kept rows, as x */
+    void *rows;        /* NULL, or [n_frames * N, D] out: the kept rows, as x; only the first *n_kept are written */
 } vr_prune;
 
 typedef struct vr_ops {
@@ -123,6 +124,14 @@ typedef struct vr_ops {
     /* similarity[f] = 1/m sum_k v_f . v_k, v = x / |x|, over the m frames k of the window of f (f itself too), x [n_frames, D] f32;
      * windows of `window` <= 64 frames, the last may be short. class REDUCE (LongVU cambrian_arch.py:646-785, without the middle frame) */
     void (*frame_similarity)(vr_backend *be, float *similarity, const float *x, int n_frames, int64_t D, int window);
+
+    /* g[i,j] = x_i . x_j, x [T, D] F32, F16 or BF16, g [T, T] f64, both halves: distances, mean cosines, k-means. Sums of at most 16384
+     * products in f32, their total in f64; class REDUCE */
+    void (*gram)(vr_backend *be, double *g, const void *x, vr_dtype dtype, int T, int64_t D);
+
+    /* For each of T rows of n numbers: the places of the k largest (least: smallest), ascending, ids [T, min(k, n)]; the lower place among
+     * equals (-0 equals 0), NaN after every number. EXACT */
+    void (*top_k)(vr_backend *be, int32_t *ids, const float *x, int T, int n, int k, bool least);
 
     /* y[t*y_row + d] = x[t*x_row + d], d < D; x_row 0 repeats one row. EXACT */
     void (*copy_rows)(vr_backend *be, float *y, int64_t y_row, const float *x, int64_t x_row, int T, int D);

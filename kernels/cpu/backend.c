@@ -33,6 +33,8 @@ static const vr_ops cpu_ops = {
     .resize_grid = vr_cpu_resize_grid,
     .prune = vr_cpu_prune,
     .frame_similarity = vr_cpu_frame_similarity,
+    .gram = vr_cpu_gram,
+    .top_k = vr_cpu_top_k,
 };
 
 static int cpu_sync(vr_backend *be, vr_err *e)
@@ -71,8 +73,9 @@ static float *alloc_floats(size_t count)
 
 static int alloc_scratch(vr_cpu *cpu, vr_err *e)
 {
-    const size_t gemm = vr_gemm_scratch(&cpu->dsp), attention = vr_attention_scratch(&cpu->dsp);
-    const size_t floats = gemm > attention ? gemm : attention;
+    const size_t families[] = { vr_gemm_scratch(&cpu->dsp), vr_attention_scratch(&cpu->dsp), vr_gram_scratch() };
+    size_t floats = 0;
+    for (size_t i = 0; i < sizeof families / sizeof families[0]; i++) floats = families[i] > floats ? families[i] : floats;
     const int n_threads = vr_pool_threads(cpu->pool);
     cpu->scratch = calloc((size_t)n_threads, sizeof *cpu->scratch);
     bool ok = cpu->scratch != NULL;

@@ -53,6 +53,8 @@ void vr_cpu_gather_rows(vr_backend *be, float *y, const float *x, const int32_t 
 void vr_cpu_resize_grid(vr_backend *be, float *y, int side, const float *x, int64_t x_batch, int in_side, int N, int D);
 void vr_cpu_prune(vr_backend *be, const vr_prune *p);
 void vr_cpu_frame_similarity(vr_backend *be, float *similarity, const float *x, int n_frames, int64_t D, int window);
+void vr_cpu_gram(vr_backend *be, double *g, const void *x, vr_dtype dtype, int T, int64_t D);
+void vr_cpu_top_k(vr_backend *be, int32_t *ids, const float *x, int T, int n, int k, bool least);
 void vr_cpu_patches(vr_backend *be, float *y, const float *x, int N, int C, int height, int width, int side, int stride);
 
 /* A product, y = act(x W^T + bias) + residual, as in ops.h; vr_cpu_linear chooses. */
@@ -73,8 +75,15 @@ void vr_gemm_openblas(const vr_product *p);
 /* Floats of scratch that a family wants of each thread (blas: of the backend). */
 size_t vr_gemm_scratch(const vr_dsp *d);
 size_t vr_attention_scratch(const vr_dsp *d);
+size_t vr_gram_scratch(void);
 size_t vr_openblas_scratch(void);
 void vr_openblas_threads(int n_threads);
+
+/* Rows whose copy is larger go past the caches (dsp.h gather): nothing of the start would still be there at the end. */
+#define VR_STREAM_BYTES ((int64_t)16 << 20)
+
+/* mask[i] = 1 for the k smallest of s [n], the lower place among equals, NaN last; else 0. */
+void vr_least(uint8_t *mask, const float *s, int n, int k);
 
 static inline int vr_min_int(int a, int b)
 {

@@ -67,10 +67,12 @@ void vr_cpu_mean_rows(vr_backend *be, float *y, const float *x, int N, int T, in
 }
 
 typedef struct gather_job {
+    const vr_dsp *d;
     float *y;
     const float *x;
     const int32_t *ids;
     int T, D, per_tile;
+    bool stream;
 } gather_job;
 
 static void gather_tile(void *arg, int tile, int thread)
@@ -78,6 +80,10 @@ static void gather_tile(void *arg, int tile, int thread)
     (void)thread;
     const gather_job *j = arg;
     const int first = tile * j->per_tile, last = vr_min_int(j->T, first + j->per_tile);
+    if (j->stream) {
+        j->d->gather(j->y + (int64_t)first * j->D, j->x, j->ids + first, last - first, (size_t)j->D * sizeof(float));
+        return;
+    }
     for (int t = first; t < last; t++)
         memcpy(j->y + (int64_t)t * j->D, j->x + (int64_t)j->ids[t] * j->D, (size_t)j->D * sizeof(float));
 }
@@ -86,7 +92,8 @@ void vr_cpu_gather_rows(vr_backend *be, float *y, const float *x, const int32_t 
 {
     assert(T >= 0 && D >= 0);
     if (D == 0) return;
-    gather_job j = { y, x, ids, T, D, rows_per_tile(D) };
+    gather_job j = { .d = &vr_cpu_of(be)->dsp, .y = y, .x = x, .ids = ids, .T = T, .D = D, .per_tile = rows_per_tile(D) };
+    j.stream = (int64_t)T * D * (int64_t)sizeof(float) >= VR_STREAM_BYTES;
     vr_pool_run(vr_cpu_of(be)->pool, vr_ceil_div(T, j.per_tile), gather_tile, &j);
 }
 

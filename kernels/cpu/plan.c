@@ -93,6 +93,16 @@ static void plan_prune(vr_backend *be, const vr_prune *p)
     (void)be, (void)p;
 }
 
+static void plan_gram(vr_backend *be, double *g, const void *x, vr_dtype dtype, int T, int64_t D)
+{
+    (void)be, (void)g, (void)x, (void)dtype, (void)T, (void)D;
+}
+
+static void plan_top_k(vr_backend *be, int32_t *ids, const float *x, int T, int n, int k, bool least)
+{
+    (void)be, (void)ids, (void)x, (void)T, (void)n, (void)k, (void)least;
+}
+
 static void plan_frame_similarity(vr_backend *be, float *similarity, const float *x, int n_frames, int64_t D, int window)
 {
     (void)be, (void)similarity, (void)x, (void)n_frames, (void)D, (void)window;
@@ -116,6 +126,8 @@ static const vr_ops plan_ops = {
     .resize_grid = plan_resize_grid,
     .prune = plan_prune,
     .frame_similarity = plan_frame_similarity,
+    .gram = plan_gram,
+    .top_k = plan_top_k,
 };
 
 static int plan_sync(vr_backend *be, vr_err *e)

@@ -1,0 +1,10 @@
+/*
+ * cosine_avx2.c - cosines of rows at one place with AVX2: cosine_body.h on the vectors of vec_avx2.h.
+ */
+#if defined(__x86_64__)
+#include "kernels/x86/vec_avx2.h"
+
+#include "kernels/x86/cosine_body.h"
+#else
+typedef int vr_no_cosine_avx2; /* an object without a declaration is not C */
+#endif

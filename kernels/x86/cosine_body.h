@@ -1,0 +1,116 @@
+/*
+ * cosine_body.h - cosines of the rows at one place with their anchors, for the vectors of a vec_*.h included before.
+ *
+ *   a [D], b [R][D] -> a.b_r, b_r.b_r [R], a.a  in 2 R + 1 vectors of sums -> quotients s [R]
+ *
+ * One load of the anchor feeds R products: avx512 takes 7 rows at once (15 sums of 32 registers), avx2 4 (9 of 16), so there the
+ * anchor of a window of 8 comes a second time, from the first-level cache. One chain a sum: with 3 chains and more the units wait for
+ * memory, not for each other. A chain of rows (previous frame) costs the same: the row just loaded is the next anchor.
+ * Ref:   kernels/ref/prune_c.c; bench/LOG.md.
+ */
+#include <math.h>
+
+#include "kernels/dsp.h"
+#include "kernels/x86/pair_body.h"
+
+#if VF == 16
+#define AT_ONCE 7
+#else
+#define AT_ONCE 4
+#endif
+
+static float quotient(float ab, float aa, float bb)
+{
+    return (float)((double)ab / (fmax(sqrt((double)aa), 1e-8) * fmax(sqrt((double)bb), 1e-8)));
+}
+
+/* R and chain are constants where this is called. */
+VR_INLINE void cosine_rows(pair_fn pair, load_fn load, float *s, int64_t s_row, const void *a, const void *b, int64_t at, int64_t b_row,
+                           int R, int D, bool chain)
+{
+    vf aa = vf_zero(), ab[AT_ONCE], bb[AT_ONCE];
+    VR_UNROLL
+    for (int r = 0; r < R; r++) ab[r] = bb[r] = vf_zero();
+    int d = 0;
+    for (; d <= D - 2 * VF; d += 2 * VF) {
+        vf x[2], y[2];
+        pair(x, a, d);
+        aa = vf_fma(x[1], x[1], vf_fma(x[0], x[0], aa));
+        VR_UNROLL
+        for (int r = 0; r < R; r++) {
+            pair(y, b, at + r * b_row + d);
+            ab[r] = vf_fma(x[1], y[1], vf_fma(x[0], y[0], ab[r]));
+            bb[r] = vf_fma(y[1], y[1], vf_fma(y[0], y[0], bb[r]));
+            if (chain) x[0] = y[0], x[1] = y[1];
+        }
+    }
+    for (; d < D; d += VF) {
+        const int n = D - d < VF ? D - d : VF;
+        vf x = load(a, d, n);
+        aa = vf_fma(x, x, aa);
+        VR_UNROLL
+        for (int r = 0; r < R; r++) {
+            const vf y = load(b, at + r * b_row + d, n);
+            ab[r] = vf_fma(x, y, ab[r]);
+            bb[r] = vf_fma(y, y, bb[r]);
+            if (chain) x = y;
+        }
+    }
+    float square = vf_sum(aa);
+    VR_UNROLL
+    for (int r = 0; r < R; r++) {
+        const float b_square = vf_sum(bb[r]);
+        s[r * s_row] = quotient(vf_sum(ab[r]), square, b_square);
+        if (chain) square = b_square;
+    }
+}
+
+#define CASE(R)                                                                                                                \
+    case R:                                                                                                                    \
+        cosine_rows(pair, load, s, s_row, a, b, at, b_row, R, D, chain);                                                       \
+        break;
+
+/* chain is a constant where this is called. */
+VR_INLINE void cosine(pair_fn pair, load_fn load, float *s, int64_t s_row, const void *a, const void *b, int64_t at, int64_t b_row, int n,
+                      int D, bool chain)
+{
+    switch (n) {
+        CASE(1)
+        CASE(2)
+        CASE(3)
+        CASE(4)
+#if AT_ONCE == 7
+        CASE(5)
+        CASE(6)
+        CASE(7)
+#endif
+    default:
+        break;
+    }
+}
+
+#undef CASE
+
+/* size: of an element in bytes. */
+VR_INLINE void cosine_any(pair_fn pair, load_fn load, size_t size, float *s, int64_t s_row, const void *a, const void *b, int64_t b_row,
+                          int n, int D, bool chain)
+{
+    for (int r = 0; r < n; r += AT_ONCE) {
+        const int R = n - r < AT_ONCE ? n - r : AT_ONCE;
+        if (!chain)
+            cosine(pair, load, s + r * s_row, s_row, a, b, r * b_row, b_row, R, D, false);
+        else
+            cosine(pair, load, s + r * s_row, s_row, r == 0 ? a : (const char *)b + (r - 1) * b_row * (int64_t)size, b, r * b_row, b_row, R,
+                   D, true);
+    }
+}
+
+#define DEFINE_COSINE(dtype, type)                                                                                             \
+    void VR_LEVEL(vr_cosine_##dtype)(float *s, int64_t s_row, const void *a, const void *b, int64_t b_row, int n, int D, bool chain) \
+    {                                                                                                                          \
+        cosine_any(pair_##dtype, load_##dtype, sizeof(type), s, s_row, a, b, b_row, n, D, chain);                              \
+    }
+
+DEFINE_COSINE(f32, float)
+DEFINE_COSINE(f16, uint16_t)
+DEFINE_COSINE(bf16, uint16_t)

@@ -1,0 +1,10 @@
+/*
+ * gram_avx512.c - Gram matrices of long rows with AVX-512: gram_body.h on the vectors of vec_avx512.h.
+ */
+#if defined(__x86_64__)
+#include "kernels/x86/vec_avx512.h"
+
+#include "kernels/x86/gram_body.h"
+#else
+typedef int vr_no_gram_avx512; /* an object without a declaration is not C */
+#endif
