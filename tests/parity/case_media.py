@@ -6,14 +6,19 @@ case_media.py - random clips and pictures for made cases: lossless, by the ffmpe
 
 Trap:  FFmpeg's noise filter draws from its seed alone; sound is computed here, so that channels, offset and length are exact.
 """
+
 import wave
 
 import numpy as np
 
 import media_reference
 
-SOURCES = {"testsrc2": "testsrc2=size={w}x{h}:rate={rate}", "mandelbrot": "mandelbrot=size={w}x{h}:rate={rate}:start_scale=1.5",
-           "rgbtestsrc": "rgbtestsrc=size={w}x{h}:rate={rate},rotate=t", "gradients": "gradients=size={w}x{h}:rate={rate}:seed={seed}:speed=0.2"}
+SOURCES = {
+    "testsrc2": "testsrc2=size={w}x{h}:rate={rate}",
+    "mandelbrot": "mandelbrot=size={w}x{h}:rate={rate}:start_scale=1.5",
+    "rgbtestsrc": "rgbtestsrc=size={w}x{h}:rate={rate},rotate=t",
+    "gradients": "gradients=size={w}x{h}:rate={rate}:seed={seed}:speed=0.2",
+}
 
 
 def video_source(seed, clip):
@@ -26,8 +31,11 @@ def sound(seed, clip):
     rng = np.random.default_rng((seed, 7))
     n, channels, rate = clip["samples"], clip["channels"], clip["sample_rate"]
     t = np.arange(n)[:, None] / rate
-    tones = sum(rng.uniform(0.02, 0.2) * np.sin(2 * np.pi * rng.uniform(90, 0.45 * rate, channels) * t + rng.uniform(0, 6, channels))
-                for _ in range(4))
+    tones = sum(
+        rng.uniform(0.02, 0.2)
+        * np.sin(2 * np.pi * rng.uniform(90, 0.45 * rate, channels) * t + rng.uniform(0, 6, channels))
+        for _ in range(4)
+    )
     x = tones * (0.5 + 0.5 * np.sin(2 * np.pi * rng.uniform(0.3, 2.0) * t)) + 0.01 * rng.standard_normal((n, channels))
     x[:, -1] += 0.05
     x[n // 2 : n // 2 + n // 10] = 0
@@ -43,7 +51,10 @@ def write_sound(path, seed, clip):
 
 
 def write_clip(folder, seed, clip):
-    """-> name of the written file. clip: source, width, height, rate, pixels, frames; with sound: codec, sample_rate, channels, samples"""
+    """-> name of the written file.
+
+    clip: source, width, height, rate, pixels, frames (0: a picture); with sound: codec, sample_rate, channels, samples
+    """
     command = ["ffmpeg", "-v", "error", "-y", "-bitexact", "-f", "lavfi", "-i", video_source(seed, clip)]
     if clip["frames"] == 0:
         media_reference.run(command + ["-frames:v", "1", "-pix_fmt", clip["pixels"], str(folder / "input.png")])

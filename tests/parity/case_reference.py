@@ -4,9 +4,11 @@ case_reference.py - a whole run of one case by the references: what vidrun does 
   case.json + checkpoint + input -> encode: pixels, mel, towers -> rows [1,32,H], [1,8,H]
                                  -> converse: prompt, ids, greedy answer, for every turn -> stages, turns
 
-Ref:   spec 5.2 (which encoder is called, which text), 5.6 (turns); rule of the golden cases: a checkpoint with an audio branch behaves as
-       demo_audiovideo.py (empty system text for videos), one without as demo_video.py.
+Ref:   spec 5.2 (which encoder is called, which text), 5.6 (turns).
+Trap:  rule of the golden cases: a checkpoint with an audio branch behaves as demo_audiovideo.py (empty system text for
+       videos), one without as demo_video.py.
 """
+
 import json
 import pathlib
 from typing import NamedTuple
@@ -95,7 +97,9 @@ def converse(state, folder, case, encoded):
         said = said if said is None else text.answer_text(template, said)
         turns.append({"prompt": prompt, "pieces": pieces, "answer": answer, "gaps": gaps, "text": said})
         if said is None and i + 1 < len(questions):
-            raise ValueError(f"turn {i + 1}: the answer {answer} has tokens without a plain spelling; later turns depend on them")
+            raise ValueError(
+                f"turn {i + 1}: the answer {answer} has tokens without a plain spelling; later turns depend on them"
+            )
         messages.append(said)
     return stages, turns
 

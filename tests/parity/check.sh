@@ -1,9 +1,11 @@
 #!/bin/sh
-# check.sh - parity as part of `make check`: the tool itself, the reference against recorded runs, the engine against recorded and made cases.
-# Environment: VIDRUN_BUILD (folder of the programs), PYTHON (one with numpy), VIDRUN_SHARED (more recorded cases for the reference).
+# check.sh - parity as part of `make check`: the tool itself, the reference against recorded runs, the engine against recorded
+# and made cases.
+# Environment: VIDRUN_BUILD (folder of the programs), PYTHON (one with numpy), VIDRUN_SHARED (more recorded cases).
 set -eu
 cd "$(dirname "$0")/../.."
 python=${PYTHON:-/usr/bin/python3}
+export OPENBLAS_NUM_THREADS=1 # the matrices are small: more threads of numpy only wait for each other
 cases=$(mktemp -d)
 trap 'rm -rf "$cases"' EXIT
 

@@ -8,11 +8,13 @@ checkpoint.py - the released checkpoint layout of Video-LLaMA, read and written 
 
 Independent of tools/convert on purpose: it is one side of the comparison.
 
-Ref:   torch/serialization.py (zip layout: torch 1.6 and later); load order and names: Video-LLaMA video_llama.py:82-250,604-614.
+Ref:   torch/serialization.py (zip layout: torch 1.6 and later); load order and names: Video-LLaMA
+       video_llama.py:82-250,604-614.
 Trap:  a tensor is a view (offset, strides) of a storage that others may share.
        blocks.39 of EVA-g is never built by the original (eva_vit.py:415-442).
 Owner: arrays keep the file's precision; bfloat16 becomes float32.
 """
+
 import io
 import json
 import pathlib
@@ -22,8 +24,16 @@ import zipfile
 
 import numpy as np
 
-STORAGES = {"FloatStorage": "<f4", "HalfStorage": "<f2", "DoubleStorage": "<f8", "LongStorage": "<i8", "IntStorage": "<i4",
-            "ByteStorage": "u1", "BoolStorage": "?", "BFloat16Storage": "<u2"}
+STORAGES = {
+    "FloatStorage": "<f4",
+    "HalfStorage": "<f2",
+    "DoubleStorage": "<f8",
+    "LongStorage": "<i8",
+    "IntStorage": "<i4",
+    "ByteStorage": "u1",
+    "BoolStorage": "?",
+    "BFloat16Storage": "<u2",
+}
 SAFETENSORS = {"F32": "<f4", "F16": "<f2", "F64": "<f8", "I64": "<i8", "I32": "<i4", "BF16": "<u2"}
 
 
@@ -99,7 +109,11 @@ def read_safetensors(path):
 
 def role_of(state):
     """Which of the published files a flat state dict is -> (order of loading, prefix of its names), or None."""
-    if "model.embed_tokens.weight" in state or any(n.startswith("model.layers.") for n in state) or "lm_head.weight" in state:
+    if (
+        "model.embed_tokens.weight" in state
+        or any(n.startswith("model.layers.") for n in state)
+        or "lm_head.weight" in state
+    ):
         return 2, "llama_model."
     if "patch_embed.proj.weight" in state and "pos_embed" in state:
         return 0, "visual_encoder."
@@ -212,7 +226,7 @@ class Pickle:
 
 
 def write_pth(path, value, share=False):
-    """torch.save of nested dicts, lists, numbers, text and arrays; uint16 arrays are bfloat16. share: tensors share storages."""
+    """torch.save of nested dicts, lists, numbers, text and arrays; uint16 is bfloat16. share: tensors share storages."""
     p = Pickle(share)
     p.value(value)
     with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
@@ -227,7 +241,11 @@ def write_safetensors(path, tensors):
     header, data = {"__metadata__": {"format": "pt"}}, bytearray()
     for name, x in tensors.items():
         raw = np.ascontiguousarray(x).tobytes()
-        header[name] = {"dtype": names[x.dtype.name], "shape": list(x.shape), "data_offsets": [len(data), len(data) + len(raw)]}
+        header[name] = {
+            "dtype": names[x.dtype.name],
+            "shape": list(x.shape),
+            "data_offsets": [len(data), len(data) + len(raw)],
+        }
         data += raw
     text = json.dumps(header).encode()
     text += b" " * (-len(text) % 8)

@@ -8,6 +8,7 @@ media_reference.py - pixels and samples of a file by the ffmpeg program, for the
 Ref:   spec 3.1-3.5; Pillow 9 libImaging/Resample.c (the fixed-point recipe).
 Trap:  a frame index counts packets in order of presentation; both passes of the bicubic round to bytes.
 """
+
 import json
 import subprocess
 
@@ -32,7 +33,12 @@ def probe(path):
     sound = next((s for s in streams if s["codec_type"] == "audio"), None)
     num, den = map(int, video["avg_frame_rate"].split("/"))
     rate = num / den if den else float("nan")
-    return int(video["nb_read_packets"]), rate, int(sound["sample_rate"]) if sound else None, sound["channels"] if sound else 0
+    return (
+        int(video["nb_read_packets"]),
+        rate,
+        int(sound["sample_rate"]) if sound else None,
+        sound["channels"] if sound else 0,
+    )
 
 
 def frame_indices(total, wanted=8):
@@ -43,8 +49,26 @@ def frame_indices(total, wanted=8):
 def frames(path, indices, side):
     """RGB frames [T,side,side,3] of the indices, squashed as decord does."""
     scale = f"scale={side}:{side}:flags=bilinear"
-    raw = run(["ffmpeg", "-v", "error", "-i", str(path), "-map", "0:v:0", "-vf", scale, "-fps_mode", "passthrough", "-pix_fmt", "rgb24",
-               "-f", "rawvideo", "-"])
+    raw = run(
+        [
+            "ffmpeg",
+            "-v",
+            "error",
+            "-i",
+            str(path),
+            "-map",
+            "0:v:0",
+            "-vf",
+            scale,
+            "-fps_mode",
+            "passthrough",
+            "-pix_fmt",
+            "rgb24",
+            "-f",
+            "rawvideo",
+            "-",
+        ]
+    )
     return np.frombuffer(raw, np.uint8).reshape(-1, side, side, 3)[indices]
 
 

@@ -5,15 +5,18 @@ parity.py - the engine against recorded runs of the published models, stage by s
     parity.py [--build DIR] [--levels c,avx2,avx512] [--threads 1,2] [--record] [--keep DIR] [-v] FOLDER...
 
   FOLDER -> case folders -> checkpoint -> tools/convert/convert.py --type f32 -> weight file (once a case)
-         -> build/vidrun at every level and number of threads -> stages, answer -> table of errors -> record -> N passed, failed, skipped
+         -> build/vidrun at every level and number of threads -> stages, answer -> table of errors -> record
+         -> N passed, N failed, N skipped
 
-A case passes when every run of it exits with 0, every stage is there with the right type, shape and memory order, is finite as a whole, lies
-within its recorded limit and within twice the error of tests/parity/record.json (errors below the floor do not count), integer stages are
-equal, and the printed answer is the recorded one. Without "video", without a converter, or with a level this processor lacks: SKIP.
+A case passes when every run of it exits with 0, every stage is there with the right type, shape and memory order, is finite
+as a whole, lies within its recorded limit and within twice the error of tests/parity/record.json (errors below the floor do
+not count), integer stages are equal, and the printed answer is the recorded one. Without "video", without a converter, or
+with a level this processor lacks: SKIP.
 
 Ref:   interface and error measure: check_case.py of the golden cases; classes of checks: shared style guide, section 7 (STAGE).
 Trap:  several prompts come on standard input, one a line; their stages are prefixed turn1., turn2., ...
 """
+
 import argparse
 import json
 import os
@@ -33,8 +36,13 @@ RECORD = pathlib.Path(__file__).resolve().parent / "record.json"
 FLOOR = 1e-7  # errors below it are rounding of the last bit and are not ratcheted
 RATCHET = 2.0
 SECONDS = 600  # longest run; a hang is a failure
-FLAGS = {"c": set(), "avx2": {"avx2", "fma", "f16c"}, "avx512": {"avx512f", "avx512bw", "avx512dq", "avx512vl"},
-         "neon": {"asimd"}, "best": set()}
+FLAGS = {
+    "c": set(),
+    "avx2": {"avx2", "fma", "f16c"},
+    "avx512": {"avx512f", "avx512bw", "avx512dq", "avx512vl"},
+    "neon": {"asimd"},
+    "best": set(),
+}
 
 
 def processor_flags():
@@ -82,7 +90,16 @@ class Run:
 
 def command_of(args, case, case_dir, weights, dump, threads):
     """-> (command line, text for standard input)"""
-    command = [str(args.build / "vidrun"), *case["arguments"], "--precision", "f32", "--threads", str(threads), "--dump-stages", str(dump)]
+    command = [
+        str(args.build / "vidrun"),
+        *case["arguments"],
+        "--precision",
+        "f32",
+        "--threads",
+        str(threads),
+        "--dump-stages",
+        str(dump),
+    ]
     if case.get("template"):
         command += ["--template", case["template"]]
     command += args.extra + [str(weights), str(case_dir / case["video"])]
@@ -156,8 +173,15 @@ def run_case(args, case, case_dir, weights, work, level, threads):
 def prepare(args, case, case_dir, work):
     """-> (weight file, None) or (None, why it failed)"""
     checkpoint, weights = parity_compare.unpack_checkpoint(case_dir, work), work / "weights.bin"
-    command = [sys.executable, str(args.root / "tools/convert/convert.py"), str(checkpoint), "-o", str(weights), "--type",
-               case.get("type", "f32")]
+    command = [
+        sys.executable,
+        str(args.root / "tools/convert/convert.py"),
+        str(checkpoint),
+        "-o",
+        str(weights),
+        "--type",
+        case.get("type", "f32"),
+    ]
     done = subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace", timeout=SECONDS)
     if done.returncode or not weights.exists():
         return None, f"convert.py: exit status {done.returncode}: {done.stderr.strip()[-600:]}"
@@ -180,7 +204,9 @@ def check_record(worst, record):
         for name, error in errors.items():
             recorded = record.get(level, {}).get(name)
             if recorded is not None and error > RATCHET * max(recorded, FLOOR):
-                failures.append(f"level {level}: {name}: error {error:.2e} is more than {RATCHET:g} times the recorded {recorded:.2e}")
+                failures.append(
+                    f"level {level}: {name}: error {error:.2e} is more than {RATCHET:g} times the recorded {recorded:.2e}"
+                )
     return failures
 
 
@@ -195,8 +221,13 @@ def print_table(case, worst):
 
 
 def closest(case, worst):
-    ratios = [(error / stage["rtol"], stage["name"], error) for stage in case["stages"] if stage["rtol"]
-              for errors in worst.values() for error in [errors.get(stage["name"], float("inf"))]]
+    ratios = [
+        (error / stage["rtol"], stage["name"], error)
+        for stage in case["stages"]
+        if stage["rtol"]
+        for errors in worst.values()
+        for error in [errors.get(stage["name"], float("inf"))]
+    ]
     return max(ratios, default=(0.0, "-", 0.0))
 
 
@@ -211,7 +242,11 @@ def parity(args, case, case_dir, levels, record):
         if why:
             print(f"{case_dir.name}: FAIL {why}")
             return False, {}
-        runs = [run_case(args, case, case_dir, weights, work, level, threads) for level in levels for threads in args.threads]
+        runs = [
+            run_case(args, case, case_dir, weights, work, level, threads)
+            for level in levels
+            for threads in args.threads
+        ]
     worst = worst_by_level(runs, levels)
     failures = [text for run in runs for text in run.failures]
     if not args.record:
@@ -223,8 +258,11 @@ def parity(args, case, case_dir, levels, record):
         print(f"{case_dir.name}: FAIL {text}")
     ratio, name, error = closest(case, worst)
     known = "" if case_dir.name in record else ", not in the record"
-    print(f"{case_dir.name}: {'FAIL' if failures else 'PASS'} {len(case['stages'])} stages, {len(runs)} runs, closest to its limit: {name} "
-          f"{error:.2e} ({ratio:.3f} of it){known}")
+    print(
+        f"{case_dir.name}: {'FAIL' if failures else 'PASS'} {len(case['stages'])} stages, {len(runs)} runs, "
+        f"closest to its limit: {name} "
+        f"{error:.2e} ({ratio:.3f} of it){known}"
+    )
     return not failures, worst
 
 
@@ -242,8 +280,13 @@ def merge_record(record, measured):
 
 def write_record(path, record):
     """One line for each stage, so that a change of the record is a readable difference."""
-    rounded = {case: {level: {name: float(f"{error:.2g}") for name, error in sorted(errors.items())} for level, errors in levels.items()}
-               for case, levels in sorted(record.items())}
+    rounded = {
+        case: {
+            level: {name: float(f"{error:.2g}") for name, error in sorted(errors.items())}
+            for level, errors in levels.items()
+        }
+        for case, levels in sorted(record.items())
+    }
     path.write_text(json.dumps(rounded, indent=1) + "\n")
 
 
@@ -251,10 +294,21 @@ def arguments():
     p = argparse.ArgumentParser(description=__doc__.split("\n")[1])
     p.add_argument("folders", nargs="+", type=pathlib.Path, help="case folders, or folders of case folders")
     p.add_argument("--root", type=pathlib.Path, default=ROOT, help="the project's root (default: where this file lies)")
-    p.add_argument("--build", type=pathlib.Path, default=pathlib.Path("build"), help="folder of the programs, from the root")
-    p.add_argument("--levels", default="c,avx2,avx512", type=lambda s: s.split(","), help="values of VIDRUN_CPU (default: %(default)s)")
-    p.add_argument("--threads", default="1,2", type=lambda s: [int(n) for n in s.split(",")], help="default: %(default)s")
-    p.add_argument("--extra", default=[], type=shlex.split, help="more arguments for vidrun, e.g. --extra='--gemm openblas'")
+    p.add_argument(
+        "--build", type=pathlib.Path, default=pathlib.Path("build"), help="folder of the programs, from the root"
+    )
+    p.add_argument(
+        "--levels",
+        default="c,avx2,avx512",
+        type=lambda s: s.split(","),
+        help="values of VIDRUN_CPU (default: %(default)s)",
+    )
+    p.add_argument(
+        "--threads", default="1,2", type=lambda s: [int(n) for n in s.split(",")], help="default: %(default)s"
+    )
+    p.add_argument(
+        "--extra", default=[], type=shlex.split, help="more arguments for vidrun, e.g. --extra='--gemm openblas'"
+    )
     p.add_argument("--record", action="store_true", help="write the measured errors of cases that pass into the record")
     p.add_argument("--record-file", type=pathlib.Path, default=RECORD, help="default: record.json beside this file")
     p.add_argument("--keep", type=pathlib.Path, help="keep weight files and stages in this folder")

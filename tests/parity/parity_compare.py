@@ -3,9 +3,10 @@ parity_compare.py - one dumped stage against one recorded stage, and where a cas
 
   golden .npy + ours .npy + its entry in case.json -> error (relative L2, or number of differing integers) and remark
 
-Stricter than check_case.py of the golden folder: shape, type and memory order must be those of the run, and the whole stage must be finite,
-not only the rows that were recorded. An error counts as infinite with a remark.
+Stricter than check_case.py of the golden folder: shape, type and memory order must be those of the run, and the whole stage
+must be finite, not only the rows that were recorded. An error counts as infinite with a remark.
 """
+
 import json
 import pathlib
 import tarfile

@@ -7,6 +7,7 @@ parity_test.py - parity.py must fail when it should: a stand-in for vidrun write
 
 Needs neither the engine nor ffmpeg.
 """
+
 import contextlib
 import io
 import json
@@ -48,16 +49,31 @@ class ParityTest(unittest.TestCase):
         for folder in (convert, build, case / "stages"):
             folder.mkdir(parents=True)
         (convert / "video_llama.py").touch()
-        (convert / "convert.py").write_text("import os, sys\nopen(sys.argv[3], 'w').close()\nsys.exit(int(os.environ.get('CONVERT', 0)))\n")
+        (convert / "convert.py").write_text(
+            "import os, sys\nopen(sys.argv[3], 'w').close()\nsys.exit(int(os.environ.get('CONVERT', 0)))\n"
+        )
         (build / "vidrun").write_text(VIDRUN)
         (build / "vidrun").chmod(0o755)
         rng = np.random.default_rng(5)
-        stages = {"vision.out": rng.standard_normal((4, 3, 2)).astype("<f4"), "logits": rng.standard_normal(7).astype("<f4"),
-                  "answer.ids": np.arange(5, dtype="<i4")}
+        stages = {
+            "vision.out": rng.standard_normal((4, 3, 2)).astype("<f4"),
+            "logits": rng.standard_normal(7).astype("<f4"),
+            "answer.ids": np.arange(5, dtype="<i4"),
+        }
         self.stages = stages
-        entries = [self.entry(case, "vision.out", stages["vision.out"], [0, 3], 2e-5), self.entry(case, "logits", stages["logits"], None, 2e-5),
-                   self.entry(case, "answer.ids", stages["answer.ids"], None, 0)]
-        self.case = {"system": "video-llama", "video": "input.mkv", "prompt": "?", "arguments": [], "answer": "a plain answer", "stages": entries}
+        entries = [
+            self.entry(case, "vision.out", stages["vision.out"], [0, 3], 2e-5),
+            self.entry(case, "logits", stages["logits"], None, 2e-5),
+            self.entry(case, "answer.ids", stages["answer.ids"], None, 0),
+        ]
+        self.case = {
+            "system": "video-llama",
+            "video": "input.mkv",
+            "prompt": "?",
+            "arguments": [],
+            "answer": "a plain answer",
+            "stages": entries,
+        }
         (case / "case.json").write_text(json.dumps(self.case))
         with tarfile.open(case / "checkpoint.tar.xz", "w:xz") as tar:
             tar.add(__file__, "checkpoint/file")
@@ -66,8 +82,15 @@ class ParityTest(unittest.TestCase):
     def entry(case, name, x, rows, rtol):
         kept = x if rows is None else x[rows]
         np.save(case / f"stages/{name}.npy", kept)
-        return {"name": name, "file": f"stages/{name}.npy", "shape": list(kept.shape), "dtype": "i32" if x.dtype.kind == "i" else "f32",
-                "where": "test", "rows": rows, "rtol": rtol} | ({} if rows is None else {"full_shape": list(x.shape)})
+        return {
+            "name": name,
+            "file": f"stages/{name}.npy",
+            "shape": list(kept.shape),
+            "dtype": "i32" if x.dtype.kind == "i" else "f32",
+            "where": "test",
+            "rows": rows,
+            "rtol": rtol,
+        } | ({} if rows is None else {"full_shape": list(x.shape)})
 
     def parity(self, spoil="", *extra, answer="a plain answer", end="", convert="0"):
         """-> (exit status, output). spoil: Python that changes the dictionary `stages` for a number of `threads`."""
@@ -79,8 +102,17 @@ class ParityTest(unittest.TestCase):
             exec(spoil, {"stages": stages, "threads": threads, "np": np})
             for name, x in stages.items():
                 np.save(folder / (name + ".npy"), x)
-        command = ["parity.py", "--root", str(self.root), "--levels", "c", "--record-file", str(self.root / "record.json"), *extra,
-                   str(self.root / "cases")]
+        command = [
+            "parity.py",
+            "--root",
+            str(self.root),
+            "--levels",
+            "c",
+            "--record-file",
+            str(self.root / "record.json"),
+            *extra,
+            str(self.root / "cases"),
+        ]
         env = {"STAGES": str(self.root / "out"), "ANSWER": answer, "END": end, "CONVERT": convert}
         out = io.StringIO()
         with mock.patch.dict(os.environ, env), mock.patch.object(sys, "argv", command), contextlib.redirect_stdout(out):
@@ -110,7 +142,8 @@ class ParityTest(unittest.TestCase):
             ("stages['vision.out'] = np.asfortranarray(stages['vision.out'])", "not in C order"),
             ("stages['vision.out'][1, 0, 0] = np.nan", "1 values are not finite"),
             ("stages['logits'][0] = np.inf", "not finite"),
-            ("stages['logits'][2] *= 1.001 if threads == 2 else 1", "2 threads: logits: error")):
+            ("stages['logits'][2] *= 1.001 if threads == 2 else 1", "2 threads: logits: error"),
+        ):
             with self.subTest(spoil):
                 self.fails(spoil, reason)
 

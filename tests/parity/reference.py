@@ -10,9 +10,10 @@ Written from the specification (sections 2 and 5), reads the published files (ch
 Every function fills `stages` with the names of the golden cases.
 
 Ref:   spec 2.1-2.10, 5.3-5.5; eva_vit.py, Qformer.py, imagebind_model.py, modeling_llama.py of DAMO-NLP-SG/Video-LLaMA@64888c0.
-Trap:  five different norm epsilons (spec 8.5); the ViT has no key bias; ImageBind attends to one extra row; the rotary angles are
-       float32 products, as the original's.
+Trap:  five different norm epsilons (spec 8.5); the ViT has no key bias; ImageBind attends to one extra row; the rotary
+       angles are float32 products, as the original's.
 """
+
 import math
 
 import numpy as np
@@ -116,7 +117,9 @@ def qformer(w, query, encoded, heads, stages, name):
                 continue
             b = layer.at(kind + ".")
             source = x if source is None else source
-            y = attention(b.linear(x, "self.query"), b.linear(source, "self.key"), b.linear(source, "self.value"), heads)
+            y = attention(
+                b.linear(x, "self.query"), b.linear(source, "self.key"), b.linear(source, "self.value"), heads
+            )
             x = b.norm(b.linear(y, "output.dense") + x, "output.LayerNorm", 1e-12)
         y = layer.linear(gelu(layer.linear(x, "intermediate_query.dense")), "output_query.dense")
         x = layer.norm(y + x, "output_query.LayerNorm", 1e-12)
@@ -154,8 +157,10 @@ def imagebind(w, mel, stages):
         b = w.at(f"modality_trunks.audio.blocks.{i}.")
         y = b.norm(x, "norm_1", 1e-6) @ b["attn.in_proj_weight"].T + b["attn.in_proj_bias"]
         q, k, v = np.split(y, 3, axis=-1)
-        k, v = (np.concatenate([rows, np.broadcast_to(b[extra], (x.shape[0], 1, width))], axis=1)
-                for rows, extra in ((k, "attn.bias_k"), (v, "attn.bias_v")))
+        k, v = (
+            np.concatenate([rows, np.broadcast_to(b[extra], (x.shape[0], 1, width))], axis=1)
+            for rows, extra in ((k, "attn.bias_k"), (v, "attn.bias_v"))
+        )
         x = x + b.linear(attention(q, k, v, width // 64), "attn.out_proj")
         x = x + b.linear(gelu(b.linear(b.norm(x, "norm_2", 1e-6), "mlp.fc1")), "mlp.fc2")
         stages[f"audio.block.{i:02d}"] = x
@@ -190,8 +195,17 @@ class Llama:
 
     @staticmethod
     def _layer(w):
-        names = ["self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_attn.o_proj", "mlp.gate_proj", "mlp.up_proj",
-                 "mlp.down_proj", "input_layernorm", "post_attention_layernorm"]
+        names = [
+            "self_attn.q_proj",
+            "self_attn.k_proj",
+            "self_attn.v_proj",
+            "self_attn.o_proj",
+            "mlp.gate_proj",
+            "mlp.up_proj",
+            "mlp.down_proj",
+            "input_layernorm",
+            "post_attention_layernorm",
+        ]
         return {name.split(".")[-1]: w[name + ".weight"].T for name in names}
 
     def reset(self):
@@ -204,7 +218,9 @@ class Llama:
         width = self.w["model.layers.0.self_attn.q_proj.weight"].shape[0] // self.heads
         f32 = np.float32
         frequency = (1.0 / f32(self.base) ** (np.arange(0, width, 2).astype(f32) / f32(width))).astype(f32)
-        angle = (np.arange(self.position, self.position + x.shape[0]).astype(f32)[:, None] * frequency).astype(np.float64)
+        angle = (np.arange(self.position, self.position + x.shape[0]).astype(f32)[:, None] * frequency).astype(
+            np.float64
+        )
         cos, sin = np.cos(angle)[:, None, :], np.sin(angle)[:, None, :]
         a, b = np.split(x.reshape(x.shape[0], -1, width), 2, axis=-1)
         return np.concatenate([a * cos - b * sin, b * cos + a * sin], axis=-1).reshape(x.shape)
@@ -246,7 +262,7 @@ def splice(table, pieces, rows, n_new):
 
 
 def ends(answer, stops):
-    return any(answer[-len(stop):] == stop for stop in stops)
+    return any(answer[-len(stop) :] == stop for stop in stops)
 
 
 def decode(llama, pieces, rows, n_new, stops, stages, prefix=""):

@@ -8,6 +8,7 @@ reference_test.py - the reference against recorded runs of the original code.
 
 The reference is trusted by make_case.py, so it must agree with the original first. Prints the worst distance of each case.
 """
+
 import argparse
 import json
 import os
@@ -35,7 +36,9 @@ def default_cases():
 def check_text(name, case, turn):
     """Prompt, ids of its pieces and answer, as recorded."""
     plain = turn["text"] is not None and not isinstance(case["answer"], list)
-    pairs = [("rendered_prompt", turn["prompt"]), ("prompt_ids", turn["pieces"])] + ([("answer", turn["text"])] if plain else [])
+    pairs = [("rendered_prompt", turn["prompt"]), ("prompt_ids", turn["pieces"])] + (
+        [("answer", turn["text"])] if plain else []
+    )
     wrong = [(key, ours) for key, ours in pairs if key in case and case[key] != ours]
     for key, ours in wrong:
         print(f"{name}: FAIL {key} is {ours!r}, recorded {case[key]!r}")
@@ -57,7 +60,9 @@ def check(folder, verbose):
         ratio = err / stage["rtol"] if stage["rtol"] else err
         worst = max(worst, (ratio, f"{stage['name']} {err:.1e} of {stage['rtol']:.0e}"))
         if verbose or not ok:
-            print(f"{folder.name}: {stage['name']:26s} {'ok  ' if ok else 'FAIL'} {err:.2e} limit {stage['rtol']:.0e} {remark}")
+            print(
+                f"{folder.name}: {stage['name']:26s} {'ok  ' if ok else 'FAIL'} {err:.2e} limit {stage['rtol']:.0e} {remark}"
+            )
     print(f"{folder.name}: reference {'agrees' if good else 'DIFFERS'}, closest to its limit: {worst[1]}")
     return good
 

@@ -8,6 +8,7 @@ Ref:   spec 3.6-3.8; torchaudio.functional.resample, torchaudio.compliance.kaldi
 Trap:  the kernel of the resampler is rounded to float32 as the original's; overlapping clips see each other's mean subtraction;
        the mean is over all channels, the features come from channel 0.
 """
+
 from fractions import Fraction
 from math import ceil, gcd
 

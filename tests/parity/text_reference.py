@@ -4,18 +4,28 @@ text_reference.py - prompts and token ids of Video-LLaMA in Python: the second o
   conversation -> render (vicuna or llama_v2) -> pieces between <ImageHere> -> split at special strings
               -> SentencePiece BPE with byte fallback, every stretch with its own dummy prefix -> ids
 
-Ref:   spec 5.1-5.3, 5.5; SentencePiece model proto (sentencepiece_model.proto), bpe_model.cc (best score first, leftmost of equals);
+Ref:   spec 5.1-5.3, 5.5; SentencePiece sentencepiece_model.proto, bpe_model.cc (best score first, leftmost of equals);
        transformers 4.28 tokenization_utils.py (splitting), tokenization_llama.py.
-Trap:  only the first piece gets the BOS id; runs of blanks are kept; a special string given as plain text eats the blanks beside it.
+Trap:  only the first piece gets the BOS id; runs of blanks are kept; a special string given as plain text eats the blanks
+       beside it.
 """
+
 import json
 import struct
 
-SYSTEM = ("You are able to understand the visual content that the user provides. Follow the instructions carefully and explain your "
-          "answers in detail.")
-AUDIO_VIDEO = ("Close your eyes, open your ears and you imagine only based on the sound that: <ImageHere>." + " " * 17 + "Close your ears, "
-               "open your eyes and you see that <Video><ImageHere></Video>." + " " * 18 + "Now answer my question based on what you have "
-               "just seen and heard.")
+SYSTEM = (
+    "You are able to understand the visual content that the user provides. Follow the instructions carefully and explain your "
+    "answers in detail."
+)
+AUDIO_VIDEO = (
+    "Close your eyes, open your ears and you imagine only based on the sound that: <ImageHere>."
+    + " " * 17
+    + "Close your ears, "
+    "open your eyes and you see that <Video><ImageHere></Video>."
+    + " " * 18
+    + "Now answer my question based on what you have "
+    "just seen and heard."
+)
 NORMAL, UNKNOWN, CONTROL, USER, UNUSED, BYTE = range(1, 7)
 
 
@@ -57,7 +67,9 @@ class Tokenizer:
                 self.scores.append(struct.unpack("<f", fields.get(2, b"\0\0\0\0"))[0])
                 self.types.append(fields.get(3, NORMAL))
         self.bytes = {int(p[3:5], 16): i for i, (p, t) in enumerate(zip(self.pieces, self.types)) if t == BYTE}
-        self.special = {p: (i, False) for i, (p, t) in enumerate(zip(self.pieces, self.types)) if t in (CONTROL, UNKNOWN)}
+        self.special = {
+            p: (i, False) for i, (p, t) in enumerate(zip(self.pieces, self.types)) if t in (CONTROL, UNKNOWN)
+        }
         added = folder / "added_tokens.json"
         for piece, i in (json.loads(added.read_text()) if added.exists() else {}).items():
             self.pieces += [""] * (i + 1 - len(self.pieces))
@@ -65,13 +77,17 @@ class Tokenizer:
             self.pieces[i] = piece
             self.special[piece] = (i, True)
         self.ids = {p: i for i, p in enumerate(self.pieces)}
-        self.normal = {p: (s, self.ids[p]) for p, s, t in zip(self.pieces, self.scores, self.types) if t in (NORMAL, USER)}
+        self.normal = {
+            p: (s, self.ids[p]) for p, s, t in zip(self.pieces, self.scores, self.types) if t in (NORMAL, USER)
+        }
 
     def stretch(self, text):
         """Ids of a text without special strings."""
         parts = list("\u2581" + text.replace(" ", "\u2581"))
         while True:
-            pairs = [(-self.normal[a + b][0], i) for i, (a, b) in enumerate(zip(parts, parts[1:])) if a + b in self.normal]
+            pairs = [
+                (-self.normal[a + b][0], i) for i, (a, b) in enumerate(zip(parts, parts[1:])) if a + b in self.normal
+            ]
             if not pairs:
                 break
             i = min(pairs)[1]
