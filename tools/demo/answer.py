@@ -69,7 +69,7 @@ def run(options):
     modules = modules_of(net, codebook, video_heads, audio_heads)
     if not os.path.exists(os.path.join(options.work, "answer.pt")):
         begin(options.work, modules)
-    stage = Stage(options.work, "answer", modules, 6e-4, options.steps or 2000, tail=options.tail)
+    stage = Stage(options.work, "answer", modules, 9e-4, options.steps or 2000, tail=options.tail)
     material = Material(options.work, int(time.time()) if stage.now else 8)
     r, curves = material.r, Curves()
     size = options.batch or 16

@@ -119,7 +119,7 @@ def losses(heads, z, tapped, labels):
 def run(options):
     torch.manual_seed(3)
     net, heads = VideoLlama().audio_encoder, Heads()
-    stage = Stage(options.work, "ears", {"audio_encoder": net, "heads": heads}, 8e-4, options.steps or 5000, tail=options.tail)
+    stage = Stage(options.work, "ears", {"audio_encoder": net, "heads": heads}, 7e-4, options.steps or 5000, tail=options.tail)
     pool = Pool(8000, int(time.time()) if stage.now else 12)
     pool.add(100)
     pool.add_coded(60)

@@ -70,7 +70,7 @@ class Pool:
         if kind < 0.07:
             s = world.Scene(*(size or world.choose_size(r)))
             s.foreign = (r.choice(draw.FOREIGN), r.randrange(1 << 30))
-        elif kind < 0.6:
+        elif kind < 0.45:
             s = world.choose_dense(r, size)
         else:
             s = world.choose_scene(r, size=size)

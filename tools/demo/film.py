@@ -23,7 +23,7 @@ from common import Stage, finished, load
 from eyes import pixels_of
 from facts import AUDIO_GROUPS, VIDEO_GROUPS
 from material import read_clips, read_tracks
-from model import WIDTH, VideoLlama
+from model import AUDIO_OUT, WIDTH, VideoLlama
 from scene import MOTIONS
 from talk import Codebook, noisy
 
@@ -71,7 +71,8 @@ def sounds(options):
     load(net.audio_encoder, finished(options.work, "ears")["audio_encoder"])
     for path in paths(options, "tracks"):
         tracks, own = read_tracks(path)
-        parts += [net.audio_encoder(torch.from_numpy(mel))[0].numpy().astype(np.float16)[None] for mel in tracks]
+        mel = torch.from_numpy(np.concatenate(list(tracks)))
+        parts += [net.audio_encoder(part)[0].view(-1, 8, AUDIO_OUT).numpy().astype(np.float16) for part in mel.split(80)]
         known += own
     keep(os.path.join(options.work, "sounds.npz"), parts, known)
 
