@@ -20,7 +20,7 @@ class Usage(Program):
     def test_options(self):
         for options, message in (
                 (("-n", "0"), "option --predict: '0' is not a whole number from 1 to 1048576"),
-                (("--frames", "0"), "option --frames: '0' is not a whole number from 1 to 4096"),
+                (("--frames", "0"), "option --frames: '0' is not a whole number from 1 to 1048576"),
                 (("--threads=0",), "option --threads: '0' is not a whole number from 1 to 256"),
                 (("--temp=hot",), "option --temp: 'hot' is not a number from 0 to 100"),
                 (("--tem=1",), "unknown option --tem; did you mean --temp?"),

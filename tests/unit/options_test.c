@@ -112,15 +112,15 @@ START_TEST(bad_numbers)
 {
     refuse("w|v|-n|0", "option --predict: '0' is not a whole number from 1 to 1048576");
     refuse("w|v|-n-1", "option --predict: '-1' is not a whole number from 1 to 1048576");
-    refuse("w|v|--frames=0", "option --frames: '0' is not a whole number from 1 to 4096");
-    refuse("w|v|--frames=4097", "option --frames: '4097' is not a whole number from 1 to 4096");
-    refuse("w|v|--frames=8x", "option --frames: '8x' is not a whole number from 1 to 4096");
-    refuse("w|v|--frames=8.0", "option --frames: '8.0' is not a whole number from 1 to 4096");
-    refuse("w|v|--frames=1e2", "option --frames: '1e2' is not a whole number from 1 to 4096");
-    refuse("w|v|--frames=0x8", "option --frames: '0x8' is not a whole number from 1 to 4096");
-    refuse("w|v|--frames= 8", "option --frames: ' 8' is not a whole number from 1 to 4096");
-    refuse("w|v|--frames=", "option --frames: '' is not a whole number from 1 to 4096");
-    refuse("w|v|--frames=99999999999999999999", "option --frames: '99999999999999999999' is not a whole number from 1 to 4096");
+    refuse("w|v|--frames=0", "option --frames: '0' is not a whole number from 1 to 1048576");
+    refuse("w|v|--frames=4097", "option --frames: '4097' is not a whole number from 1 to 1048576");
+    refuse("w|v|--frames=8x", "option --frames: '8x' is not a whole number from 1 to 1048576");
+    refuse("w|v|--frames=8.0", "option --frames: '8.0' is not a whole number from 1 to 1048576");
+    refuse("w|v|--frames=1e2", "option --frames: '1e2' is not a whole number from 1 to 1048576");
+    refuse("w|v|--frames=0x8", "option --frames: '0x8' is not a whole number from 1 to 1048576");
+    refuse("w|v|--frames= 8", "option --frames: ' 8' is not a whole number from 1 to 1048576");
+    refuse("w|v|--frames=", "option --frames: '' is not a whole number from 1 to 1048576");
+    refuse("w|v|--frames=99999999999999999999", "option --frames: '99999999999999999999' is not a whole number from 1 to 1048576");
     refuse("w|v|-t|0", "option --threads: '0' is not a whole number from 1 to 256");
     refuse("w|v|--temp|nan", "option --temp: 'nan' is not a number from 0 to 100");
     refuse("w|v|--temp|inf", "option --temp: 'inf' is not a number from 0 to 100");
