@@ -139,7 +139,8 @@ static int open_container(vr_demuxer *d, input_format *format, vr_err *e)
 static int find_streams(vr_demuxer *d, vr_err *e)
 {
     const unsigned n = d->format->nb_streams;
-    AVDictionary **options = n ? calloc(n, sizeof *options) : NULL;
+    AVDictionary **options =
+        n ? calloc(n, sizeof *options) : NULL; /* NOLINT(bugprone-sizeof-expression): an array of pointers */
     if (n && !options) return fail_av(d->input, AVERROR(ENOMEM), "", e);
     for (unsigned i = 0; i < n; i++) {
         av_dict_set_int(&options[i], "max_pixels", (int64_t)VR_MAX_FRAME_SIDE * VR_MAX_FRAME_SIDE, 0);

@@ -8,6 +8,7 @@
  */
 #include "media/jpeg_rgb.h"
 
+#include <stddef.h>
 #include <stdlib.h>
 
 #include <libavutil/pixdesc.h>
@@ -56,7 +57,7 @@ static uint8_t clip(int value)
 static void colour_row(uint8_t *rgb, const uint8_t *luma, const uint8_t *blue, const uint8_t *red, int width)
 {
     enum { HALF = 1 << 15, R_CR = 91881, B_CB = 116130, G_CR = 46802, G_CB = 22554 }; /* 1.402, 1.772, .71414, .34414 * 2^16 */
-    for (int x = 0; x < width; x++) {
+    for (ptrdiff_t x = 0; x < width; x++) {
         const int cb = blue[x] - 128, cr = red[x] - 128, y = luma[x];
         rgb[3 * x] = clip(y + ((R_CR * cr + HALF) >> 16));
         rgb[3 * x + 1] = clip(y + ((HALF - G_CB * cb - G_CR * cr) >> 16));
@@ -93,7 +94,7 @@ static void copy_planes(uint8_t *rgb, const AVFrame *frame)
     for (int y = 0; y < frame->height; y++, rgb += (ptrdiff_t)frame->width * 3) {
         for (int c = 0; c < 3; c++) {
             const uint8_t *in = frame->data[plane_of[c]] + (ptrdiff_t)y * frame->linesize[plane_of[c]];
-            for (int x = 0; x < frame->width; x++) rgb[3 * x + c] = in[x];
+            for (ptrdiff_t x = 0; x < frame->width; x++) rgb[3 * x + c] = in[x];
         }
     }
 }
@@ -109,8 +110,8 @@ bool vr_jpeg_rgb(uint8_t *rgb, const AVFrame *frame)
     const int width = frame->width;
     const int chroma_width = AV_CEIL_RSHIFT(width, shift_w), chroma_height = AV_CEIL_RSHIFT(frame->height, shift_h);
     const bool smooth = shift_w == 0 || chroma_width > 2;
-    int *sums = malloc((size_t)chroma_width * sizeof *sums);
-    uint8_t *chroma = malloc((size_t)width * 2);
+    int *sums = calloc((size_t)chroma_width, sizeof *sums);
+    uint8_t *chroma = calloc((size_t)width, 2);
     if (sums && chroma) {
         for (int y = 0; y < frame->height; y++) {
             for (int i = 0; i < 2; i++) {

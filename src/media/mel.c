@@ -12,6 +12,7 @@
 #include "media/mel.h"
 
 #include <math.h>
+#include <stddef.h>
 #include <stdlib.h>
 
 #include "base/limits.h"
@@ -81,7 +82,7 @@ int vr_mel_open(vr_mel **out, int sample_rate, int bins, vr_err *e)
     m->bins = bins;
     m->window = (int)(sample_rate * 25LL / 1000);
     m->shift = sample_rate / 100;
-    m->n_fft = 1;
+    m->n_fft = 2;
     while (m->n_fft < m->window) m->n_fft *= 2;
     const size_t n_fft = (size_t)m->n_fft, n_bins = (size_t)bins;
     m->triangle = calloc(n_bins * (n_fft / 2), sizeof *m->triangle);
@@ -151,7 +152,8 @@ static void fft(vr_mel *m)
         const int stride = n / (2 * half); /* of the table */
         for (int block = 0; block < n; block += 2 * half) {
             for (int k = 0; k < half; k++) {
-                const double c = m->cosine[k * stride], s = m->sine[k * stride];
+                const ptrdiff_t angle = (ptrdiff_t)k * stride;
+                const double c = m->cosine[angle], s = m->sine[angle];
                 const int a = block + k, b = a + half;
                 const double r = re[b] * c - im[b] * s, i = re[b] * s + im[b] * c;
                 re[b] = re[a] - r, im[b] = im[a] - i;

@@ -46,9 +46,9 @@ static int make_axis(axis *a, int in, int out, vr_err *e)
 {
     const double scale = (double)in / out, widen = scale > 1.0 ? scale : 1.0, support = 2.0 * widen;
     a->width = (int)ceil(support) * 2 + 1;
-    a->first = malloc((size_t)out * sizeof *a->first);
-    a->count = malloc((size_t)out * sizeof *a->count);
-    a->weight = malloc((size_t)out * (size_t)a->width * sizeof *a->weight);
+    a->first = calloc((size_t)out, sizeof *a->first);
+    a->count = calloc((size_t)out, sizeof *a->count);
+    a->weight = calloc((size_t)out * (size_t)a->width, sizeof *a->weight);
     double *w = malloc((size_t)a->width * sizeof *w);
     if (!a->first || !a->count || !a->weight || !w) {
         free(w);

@@ -14,6 +14,7 @@
  */
 #include "media/sound.h"
 
+#include <assert.h>
 #include <math.h>
 #include <stdlib.h>
 
@@ -78,7 +79,7 @@ static int plan_clips(sound *s, vr_err *e)
                        (long long)s->n, c->sample_rate);
     }
     s->clip_samples = llround((double)c->clip_seconds * c->sample_rate);
-    s->starts = malloc((size_t)c->n_clips * sizeof *s->starts);
+    s->starts = calloc((size_t)c->n_clips, sizeof *s->starts);
     s->stretches = calloc((size_t)c->n_clips, sizeof *s->stretches);
     if (!s->starts || !s->stretches) return no_memory(s, e);
     vr_clips_starts(s->starts, c->n_clips, s->n, c->sample_rate, (double)c->clip_seconds, c->clip_divisor);
@@ -94,6 +95,7 @@ static int64_t clip_end(const sound *s, int clip)
 /* Stretches under the clips, or one for the whole wave; with room for their input. */
 static int plan_stretches(sound *s, bool whole, vr_err *e)
 {
+    assert(s->stretches && s->starts);
     for (int i = 0; i < s->config->n_clips; i++) {
         stretch *last = s->n_stretches ? &s->stretches[s->n_stretches - 1] : NULL;
         if (last && s->starts[i] <= last->last) {
