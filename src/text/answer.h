@@ -4,8 +4,8 @@
  *   raw text -> before the first `cut` -> without blanks at both ends -> shown
  *
  * What might still turn out to be the beginning of `cut`, and blanks that may be the last ones, wait.
- * The final text also drops all up to the last `after` (Video-LLaMA conversation_video.py:222-229); what a stream has shown before
- * such a marker cannot be taken back.
+ * The final text also drops all up to the last `after` (Video-LLaMA conversation_video.py:222-229); what a stream has shown
+ * before such a marker cannot be taken back.
  */
 #ifndef VR_ANSWER_H
 #define VR_ANSWER_H

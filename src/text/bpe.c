@@ -5,8 +5,8 @@
  *        -> whole part a piece, where merges are ignored: its id
  *        -> else symbols: one byte each; doubly linked -> merges: heap of neighbours, lowest rank first, then leftmost -> ids
  *
- * Ref:   openai/gpt-2 encoder.py (bytes_to_unicode, bpe); huggingface/tokenizers models/bpe/word.rs (merge_all: a heap in place of
- *        a search for the best pair), models/bpe/model.rs (ignore_merges).
+ * Ref:   openai/gpt-2 encoder.py (bytes_to_unicode, bpe); huggingface/tokenizers models/bpe/word.rs (merge_all: a heap in
+ *        place of a search for the best pair), models/bpe/model.rs (ignore_merges).
  * Trap:  pieces are spelled in an alphabet that has a printable letter for every byte: a blank is U+0120.
  *        A merge is known by the ids of its parts: pieces made in different ways have a rank for each way.
  * Owner: the vocabulary is borrowed; texts and merges are owned. Scratch is allocated per stretch, O(n log n) time.
@@ -114,7 +114,8 @@ static int texts_read(vr_bpe *bpe, const vr_weights *w, vr_err *e)
         if (type != VR_PIECE_NORMAL) continue;
         size_t n;
         if (!unspell(bpe, v->pieces[id], out, &n))
-            return vr_fail(e, VR_ERR_WEIGHTS, "%s: key \"tokenizer.ggml.tokens\": id %d is not spelled in the letters for bytes",
+            return vr_fail(e, VR_ERR_WEIGHTS,
+                           "%s: key \"tokenizer.ggml.tokens\": id %d is not spelled in the letters for bytes",
                            vr_weights_path(w), id);
         bpe->texts[id] = (vr_string){ out, n };
         out += n;
@@ -285,8 +286,7 @@ static int prepare(work *k, const char **text, size_t *n_bytes, vr_err *e)
     if (k->normal) *text = k->normal;
     k->symbols = malloc(*n_bytes * sizeof *k->symbols);
     k->heap.pairs = malloc(2 * *n_bytes * sizeof *k->heap.pairs);
-    if (!k->symbols || !k->heap.pairs)
-        return vr_fail(e, VR_ERR_LIMIT, "not enough memory to tokenise %zu bytes", *n_bytes);
+    if (!k->symbols || !k->heap.pairs) return vr_fail(e, VR_ERR_LIMIT, "not enough memory to tokenise %zu bytes", *n_bytes);
     return VR_OK;
 }
 
@@ -314,10 +314,8 @@ static void consider(work *k, int32_t left, int32_t right)
     int run;
     const int32_t rank = *slot_of(k->bpe, a->id, b->id, &run);
     if (rank < 0) return;
-    vr_heap_push(&k->heap, (vr_heap_pair){ .rank = (uint32_t)rank,
-                                           .left = left,
-                                           .right = right,
-                                           .n_bytes = a->n_bytes + b->n_bytes });
+    vr_heap_push(&k->heap,
+                 (vr_heap_pair){ .rank = (uint32_t)rank, .left = left, .right = right, .n_bytes = a->n_bytes + b->n_bytes });
 }
 
 static void merge_all(work *k, int32_t n_symbols)
@@ -343,10 +341,9 @@ static int part_encode(work *k, const char *part, size_t n_bytes, vr_ids *ids, v
     if (id >= 0) return vr_ids_push(ids, id, e);
     const int32_t n = (int32_t)n_bytes;
     for (int32_t i = 0; i < n; i++)
-        k->symbols[i] = (symbol){ .id = k->bpe->bytes[(unsigned char)part[i]],
-                                  .n_bytes = 1,
-                                  .previous = i - 1,
-                                  .next = i + 1 < n ? i + 1 : -1 };
+        k->symbols[i] = (symbol){
+            .id = k->bpe->bytes[(unsigned char)part[i]], .n_bytes = 1, .previous = i - 1, .next = i + 1 < n ? i + 1 : -1
+        };
     merge_all(k, n);
     for (int32_t i = 0; i >= 0; i = k->symbols[i].next) VR_TRY(vr_ids_push(ids, k->symbols[i].id, e));
     return VR_OK;

@@ -2,8 +2,8 @@
  * heap.h - the pairs of neighbours that a BPE tokenizer may merge, best first; internal to src/text.
  *
  * Pairs may be stale when they come out: a part of theirs was merged with another one. Their size tells.
- * Owner: the memory is the caller's: room for two pairs a symbol, as there are fewer first pairs than symbols, and a merge takes
- *        one and adds at most two.
+ * Owner: the memory is the caller's: room for two pairs a symbol, as there are fewer first pairs than symbols, and a merge
+ *        takes one and adds at most two.
  */
 #ifndef VR_HEAP_H
 #define VR_HEAP_H

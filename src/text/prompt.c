@@ -123,7 +123,7 @@ static int append_media(const vr_prompt_scene *scene, vr_spans *spans, const cha
     return VR_OK;
 }
 
-/* What a message says: the media text, or NULL, and what follows it. Rows are not blank: only the text behind them is trimmed. */
+/* What a message says: the media text, or NULL, and what follows it. Rows are not blank: only text behind them is trimmed. */
 static int append_said(const vr_prompt *prompt, const vr_prompt_scene *scene, vr_spans *spans, const char *media,
                        const char *said, vr_err *e)
 {
@@ -214,7 +214,8 @@ static int string_copy(char **out, const vr_weights *w, vr_err *e, const char *g
     return VR_OK;
 }
 
-/* Pieces of one sequence are separated by one blank. A piece that the vocabulary lacks cannot be answered: the sequence is dropped. */
+/* Pieces of one sequence are separated by one blank. A sequence with a piece that the vocabulary lacks is dropped: it cannot
+ * be answered. */
 static int stop_read(vr_prompt *prompt, vr_string pieces, const vr_tokenizer *tokenizer)
 {
     stop_sequence stop = { .count = 0 };
@@ -244,7 +245,8 @@ static int stops_read(vr_prompt *prompt, const vr_weights *w, const char *name, 
         vr_string pieces;
         VR_TRY(vr_weights_array_string(w, key, i, &pieces, e));
         if (stop_read(prompt, pieces, tokenizer) != VR_OK)
-            return vr_fail(e, VR_ERR_WEIGHTS, "%s: %s has more than %d sequences or pieces", vr_weights_path(w), key, MAX_STOPS);
+            return vr_fail(e, VR_ERR_WEIGHTS, "%s: %s has more than %d sequences or pieces", vr_weights_path(w), key,
+                           MAX_STOPS);
     }
     return VR_OK;
 }
@@ -333,7 +335,7 @@ void vr_prompt_free(vr_prompt *prompt)
     if (!prompt) return;
     char *const strings[] = { prompt->system_video, prompt->system_image, prompt->video, prompt->image,
                               prompt->audio_video,  prompt->first,        prompt->next,  prompt->open,
-                              prompt->answer,       prompt->cut,          prompt->after,       prompt->separator };
+                              prompt->answer,       prompt->cut,          prompt->after, prompt->separator };
     for (size_t i = 0; i < sizeof strings / sizeof strings[0]; i++) free(strings[i]);
     free(prompt);
 }

@@ -1,7 +1,8 @@
 /*
  * tokenizer.h - text to ids and back; the kind is named by the weight file (tokenizer.ggml.model).
  *
- *   text -> split at special strings -> each stretch: SentencePiece BPE with byte fallback (spm.c) or byte-level BPE (bpe.c) -> ids
+ *   text -> split at special strings -> each stretch: SentencePiece BPE with byte fallback (spm.c), or byte-level BPE (bpe.c)
+ *        -> ids
  *   id -> bytes of its piece -> vr_text_stream: whole UTF-8 characters only
  */
 #ifndef VR_TOKENIZER_H
@@ -30,8 +31,8 @@ int vr_tokenizer_encode(const vr_tokenizer *tokenizer, const char *text, size_t 
 /* Id of the piece that is spelled exactly so, in the weight file's spelling (tokenizer.ggml.tokens), or -1. */
 int vr_tokenizer_find(const vr_tokenizer *tokenizer, const char *piece, size_t n_bytes);
 
-/* Bytes that id adds to a text: blanks as such, byte pieces as their byte, special pieces as their spelling, or nothing where the
- * file has tokenizer.skip_special. Borrowed. */
+/* Bytes that id adds to a text: blanks as such, byte pieces as their byte, special pieces as their spelling, or nothing where
+ * the file has tokenizer.skip_special. Borrowed. */
 vr_string vr_tokenizer_piece(const vr_tokenizer *tokenizer, int32_t id);
 
 /* Bytes in, whole characters out: an unfinished character waits, a wrong one becomes U+FFFD (as Python's errors="replace"). */

@@ -87,8 +87,7 @@ static const vr_unicode_pair *find_pair(const vr_unicode_pair *table, int count,
 
 static void add(marks *m, uint32_t point)
 {
-    const int combining =
-        point < FIRST_UNSTABLE ? 0 : range_value(vr_unicode_combining, vr_unicode_combining_count, point);
+    const int combining = point < FIRST_UNSTABLE ? 0 : range_value(vr_unicode_combining, vr_unicode_combining_count, point);
     m->items[m->count] = (mark){ .point = point, .place = m->count, .combining = combining };
     m->count++;
 }

@@ -6,6 +6,7 @@
  * Ref:   Unicode Standard, section 3.11 (normalization), 3.12 (Hangul); categories L* and N*, property White_Space: what \p{L},
  *        \p{N} and \s mean to the tokenizers library (Oniguruma) and to Python's regex.
  * Trap:  U+001C..U+001F are no white space here, but blanks to Python's str.strip (blank.h).
+ *        The tokenizers library's normal form knows no marks newer than about Unicode 9; Python's, and this one, do.
  */
 #ifndef VR_UNICODE_H
 #define VR_UNICODE_H

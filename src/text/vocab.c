@@ -104,7 +104,8 @@ static int read_eos_ids(vr_vocab *v, const vr_weights *w, vr_err *e)
     if (!vr_weights_has(w, EOS)) return VR_OK;
     VR_TRY(vr_weights_array(w, &count, e, EOS));
     if (count > MAX_EOS)
-        return vr_fail(e, VR_ERR_WEIGHTS, "%s: key \"%s\" has %d elements, more than %d", vr_weights_path(w), EOS, count, MAX_EOS);
+        return vr_fail(e, VR_ERR_WEIGHTS, "%s: key \"%s\" has %d elements, more than %d", vr_weights_path(w), EOS, count,
+                       MAX_EOS);
     v->eos_ids = calloc((size_t)count + 1, sizeof *v->eos_ids);
     if (!v->eos_ids) return vr_fail(e, VR_ERR_LIMIT, "not enough memory for %d ids", count);
     v->n_eos_ids = count;

@@ -1,7 +1,7 @@
 /*
  * tokenizer_test.c - texts to ids and back: recorded ids of the original, the published LLaMA vectors, small vocabularies.
  *
- * Fixtures: tests/fixtures/text/NAME.gguf and NAME.ids (make_tokenizer.py, make_ids.py: reduced tokenizers).
+ * Fixtures: tests/fixtures/text/NAME.gguf and NAME.ids (make_tokenizer.py, make_ids.py, make_bpe.py: reduced tokenizers).
  * The full LLaMA tokenizer is read from $VIDRUN_SHARED/tokenizers where that exists.
  */
 #include <time.h>
@@ -61,7 +61,7 @@ static int compare_recorded(const subject *s, const char *path)
 
 START_TEST(recorded)
 {
-    static const char *const names[] = { "vicuna", "stable_vicuna" };
+    static const char *const names[] = { "vicuna", "stable_vicuna", "qwen2", "llama3" };
     char path[256];
     snprintf(path, sizeof path, "tests/fixtures/text/%s.gguf", names[_i]);
     subject s = subject_of_file(path);
@@ -406,7 +406,7 @@ int main(void)
     Suite *suite = suite_create("tokenizer");
     TCase *t = tcase_create("tokenizer");
     tcase_set_timeout(t, 900);
-    tcase_add_loop_test(t, recorded, 0, 2);
+    tcase_add_loop_test(t, recorded, 0, 4);
     tcase_add_test(t, llama_vectors);
     tcase_add_test(t, merges_by_score_then_leftmost);
     tcase_add_test(t, dummy_prefix_and_unknown);
