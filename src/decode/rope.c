@@ -31,8 +31,8 @@ static int scaling_read(vr_rope *rope, const vr_weights *w, vr_err *e)
     VR_TRY(vr_weights_string(w, &type, e, "llama.rope.scaling.type"));
     if (!is_spelled(type, "llama3")) {
         char name[64];
-        return vr_fail(e, VR_ERR_WEIGHTS, "%s: llama.rope.scaling.type is \"%s\", this version knows llama3", vr_weights_path(w),
-                       vr_utf8_escape(name, sizeof name, type.data, type.n_bytes));
+        return vr_fail(e, VR_ERR_WEIGHTS, "%s: llama.rope.scaling.type is \"%s\", this version knows llama3",
+                       vr_weights_path(w), vr_utf8_escape(name, sizeof name, type.data, type.n_bytes));
     }
     VR_TRY(vr_weights_float(w, &rope->factor, e, "llama.rope.scaling.factor"));
     VR_TRY(vr_weights_float(w, &rope->low, e, "llama.rope.scaling.low_freq_factor"));
