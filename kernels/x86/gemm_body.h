@@ -12,16 +12,21 @@
 #include "kernels/x86/load_body.h"
 #include "kernels/x86/unroll.h"
 
-#define TILE (VF * VF_TILE_VECTORS)
+#define TILE  (VF * VF_TILE_VECTORS)
+#define AHEAD 512 /* bytes; bench/LOG.md */
 
-/* VF columns of a panel from rows of W, of which n (1..VF) exist. */
-VR_INLINE void pack_columns(load_fn load, float *panel, const void *w, int64_t w_row, int n, int K)
+/* VF columns of a panel from rows of W, of which n (0..VF) exist. Rows are fetched ahead by hand: sixteen that advance together
+ * are too many streams for the machine to see. */
+VR_INLINE void pack_columns(load_fn load, size_t element, float *panel, const void *w, int64_t w_row, int n, int K)
 {
     for (int k = 0; k < K; k += VF) {
         const int depth = K - k < VF ? K - k : VF;
         vf r[VF];
         VR_UNROLL
-        for (int i = 0; i < VF; i++) r[i] = i < n ? load(w, i * w_row + k, depth) : vf_zero();
+        for (int i = 0; i < VF; i++) {
+            r[i] = i < n ? load(w, i * w_row + k, depth) : vf_zero();
+            if (i < n) _mm_prefetch((const char *)((uintptr_t)w + (size_t)(i * w_row + k) * element + AHEAD), _MM_HINT_T0);
+        }
         vf_transpose(r);
         if (depth == VF) {
             VR_UNROLL
@@ -38,9 +43,9 @@ VR_INLINE void pack(load_fn load, size_t element, float *panel, const void *w, i
         const unsigned char *rows = (const unsigned char *)w + (size_t)(c < n ? c * w_row : 0) * element;
         const int left = c < n ? n - c : 0;
         if (left >= VF)
-            pack_columns(load, panel + c, rows, w_row, VF, K);
+            pack_columns(load, element, panel + c, rows, w_row, VF, K);
         else
-            pack_columns(load, panel + c, rows, w_row, left, K);
+            pack_columns(load, element, panel + c, rows, w_row, left, K);
     }
 }
 

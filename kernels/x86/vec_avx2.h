@@ -10,6 +10,8 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "kernels/x86/unroll.h"
+
 #define VF              8
 #define VR_LEVEL(name)  name##_avx2
 #define VF_TILE_VECTORS 2
@@ -185,24 +187,29 @@ static inline vf vf_turn(vf a, vf c, vf b, vf s)
     return _mm256_fmaddsub_ps(a, c, _mm256_mul_ps(b, s));
 }
 
-static inline void vf_transpose(vf r[VF])
+VR_INLINE void vf_transpose(vf r[VF])
 {
     __m256 t[8];
+    VR_UNROLL
     for (int i = 0; i < 8; i += 2) {
         t[i] = _mm256_unpacklo_ps(r[i], r[i + 1]);
         t[i + 1] = _mm256_unpackhi_ps(r[i], r[i + 1]);
     }
+    VR_UNROLL
     for (int i = 0; i < 8; i += 4) {
+        VR_UNROLL
         for (int j = 0; j < 2; j++) {
             const __m256d a = _mm256_castps_pd(t[i + j]), b = _mm256_castps_pd(t[i + j + 2]);
             r[i + 2 * j] = _mm256_castpd_ps(_mm256_unpacklo_pd(a, b));
             r[i + 2 * j + 1] = _mm256_castpd_ps(_mm256_unpackhi_pd(a, b));
         }
     }
+    VR_UNROLL
     for (int i = 0; i < 4; i++) {
         t[i] = _mm256_permute2f128_ps(r[i], r[i + 4], 0x20);
         t[i + 4] = _mm256_permute2f128_ps(r[i], r[i + 4], 0x31);
     }
+    VR_UNROLL
     for (int i = 0; i < 8; i++) r[i] = t[i];
 }
 

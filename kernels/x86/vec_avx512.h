@@ -12,6 +12,8 @@
 #include <immintrin.h>
 #include <stdint.h>
 
+#include "kernels/x86/unroll.h"
+
 #define VF              16
 #define VR_LEVEL(name)  name##_avx512
 #define VF_TILE_VECTORS 4 /* columns of a GEMM tile */
@@ -176,26 +178,31 @@ static inline vf vf_turn(vf a, vf c, vf b, vf s)
 }
 
 /* Four steps of exchanging halves of ever smaller blocks. */
-static inline void vf_transpose(vf r[VF])
+VR_INLINE void vf_transpose(vf r[VF])
 {
     __m512 t[16];
+    VR_UNROLL
     for (int i = 0; i < 16; i += 2) {
         t[i] = _mm512_unpacklo_ps(r[i], r[i + 1]);
         t[i + 1] = _mm512_unpackhi_ps(r[i], r[i + 1]);
     }
+    VR_UNROLL
     for (int i = 0; i < 16; i += 4) {
+        VR_UNROLL
         for (int j = 0; j < 2; j++) {
             const __m512d a = _mm512_castps_pd(t[i + j]), b = _mm512_castps_pd(t[i + j + 2]);
             r[i + 2 * j] = _mm512_castpd_ps(_mm512_unpacklo_pd(a, b));
             r[i + 2 * j + 1] = _mm512_castpd_ps(_mm512_unpackhi_pd(a, b));
         }
     }
+    VR_UNROLL
     for (int i = 0; i < 4; i++) {
         t[i] = _mm512_shuffle_f32x4(r[i], r[i + 4], 0x88);
         t[i + 4] = _mm512_shuffle_f32x4(r[i], r[i + 4], 0xdd);
         t[i + 8] = _mm512_shuffle_f32x4(r[i + 8], r[i + 12], 0x88);
         t[i + 12] = _mm512_shuffle_f32x4(r[i + 8], r[i + 12], 0xdd);
     }
+    VR_UNROLL
     for (int i = 0; i < 8; i++) {
         r[i] = _mm512_shuffle_f32x4(t[i], t[i + 8], 0x88);
         r[i + 8] = _mm512_shuffle_f32x4(t[i], t[i + 8], 0xdd);
