@@ -11,5 +11,5 @@ section "converter"
 "$PYTHON" -m unittest discover -s tests/convert -p '*_test.py' -t tests/convert
 section "inspector, command line"
 "$PYTHON" -m unittest discover -s tests/e2e -p '*_test.py' -t tests/e2e
-section "parity: recorded case of the original"
-"$PYTHON" tests/parity/parity.py --build "$VIDRUN_BUILD" --levels c,avx2,avx512 --threads 1,2 tests/golden
+section "parity: recorded cases of the original, and random ones against an independent reference"
+tests/parity/check.sh
