@@ -10,6 +10,8 @@
 
 #include "kernels/check/check.h"
 
+#define BESIDE 64
+
 typedef struct norm_case {
     float *x, *w, *b, *y, *want;
     double *wide, *limit;
@@ -103,6 +105,12 @@ static void check_rope(vr_check *ck, int E, vr_fill fill, vr_rope_pairs pairs)
         n.limit[first] = n.limit[second] = fabs((double)n.x[first]) + fabs((double)n.x[second]);
     }
     compare(ck, &n);
+    /* in place, a NaN beside the head would survive being written: numbers follow it */
+    float *row = vr_check_floats(ck, E + BESIDE), *want = vr_check_floats(ck, E + BESIDE);
+    vr_check_fill(ck, want, E + BESIDE, VR_FILL_NORMAL);
+    memcpy(row, want, (size_t)(E + BESIDE) * sizeof *row);
+    ck->d->rope(row, c, s, pairs, E);
+    vr_check_equal(ck, n.what, row + E, want + E, BESIDE);
 }
 
 /* A NaN anywhere makes a whole norm NaN. */

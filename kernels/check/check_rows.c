@@ -7,6 +7,8 @@
 
 #include "kernels/check/check.h"
 
+#define BESIDE 64
+
 static void check_add_scale(vr_check *ck, int n, vr_fill fill)
 {
     char what[128];
@@ -17,10 +19,15 @@ static void check_add_scale(vr_check *ck, int n, vr_fill fill)
     ck->d->add(y, x, b, n);
     ck->c->add(want, x, b, n);
     vr_check_equal(ck, what, y, want, n);
-    ck->d->scale(y, 0.3f, n);
-    ck->c->scale(want, 0.3f, n);
-    vr_check_equal(ck, what, y, want, n);
     vr_check_guards(ck, what, y, n);
+    /* in place, a NaN beside the row would survive being written: numbers follow the row */
+    float *row = vr_check_floats(ck, n + BESIDE), *want_row = vr_check_floats(ck, n + BESIDE);
+    vr_check_fill(ck, row, n + BESIDE, VR_FILL_NORMAL);
+    memcpy(row, y, (size_t)n * sizeof *row);
+    memcpy(want_row, row, (size_t)(n + BESIDE) * sizeof *row);
+    ck->d->scale(row, 0.3f, n);
+    ck->c->scale(want_row, 0.3f, n);
+    vr_check_equal(ck, what, row, want_row, n + BESIDE);
 }
 
 static void check_weighted_sum(vr_check *ck, int n, int E, vr_fill fill)

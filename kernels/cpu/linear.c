@@ -5,7 +5,7 @@
  *   else:    gemm.c (own tiles) or gemm_openblas.c
  *
  * A product with 1 to 4 rows moves 2 bytes of weight for 2 to 8 operations: packing a panel would cost more than the sums.
- * Ref:   kernels/ops.h linear; /bench/LOG.md.
+ * Ref:   kernels/ops.h linear; bench/LOG.md.
  * Trap:  y may be residual, so sums go to a buffer of the tile first.
  */
 #include "kernels/cpu/cpu.h"

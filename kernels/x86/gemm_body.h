@@ -6,7 +6,7 @@
  *
  * At full width avx512 keeps 24 sums, 4 vectors and a broadcast in 32 registers and needs 10 loads for 24 multiply-adds; avx2
  * 12, 2 and 1 in 16. Narrow tiles (the last columns of a product, heads of 72 or 88) skip the vectors they do not have.
- * Ref:   Goto and van de Geijn 2008; /bench/LOG.md.
+ * Ref:   Goto and van de Geijn 2008; bench/LOG.md.
  */
 #include "kernels/dsp.h"
 #include "kernels/x86/load_body.h"
