@@ -115,6 +115,52 @@ class Checkpoint:
     def files(self):
         return [os.path.join(folder, name) for folder, names in self.folders.items() for name in names]
 
+    def title(self, used, folders):
+        """Names of the files that were used, the last first; one of these folders stands for its shards."""
+        names = []
+        for source in reversed(used):
+            name = source.folder if source.folder in folders else source.path
+            name = os.path.basename(os.path.realpath(self.root) if name == self.root else name)
+            names += [name] if name not in names else []
+        return ", ".join(names)
+
+    def geometry(self, known):
+        """What no tensor says: vidrun.json beside a checkpoint of other sizes than the released ones; a missing file or key:
+        as released."""
+        config = self.json(self.root, "vidrun.json")
+        unknown = sorted(set(config) - set(known))
+        if unknown:
+            raise ConvertError(f"vidrun.json: {unknown[0]} is not known")
+        return config
+
+
+def alone(sources, what):
+    if len(sources) > 1:
+        raise ConvertError(f"{sources[0].label} and {sources[1].label} both hold {what}; keep one of them")
+
+
+def one_folder(sources, what):
+    """Shards of a model lie in one folder."""
+    first = {}
+    for source in sources:
+        first.setdefault(source.folder, source)
+    alone(list(first.values()), what)
+
+
+def join(entries, left_out, once):
+    """{prefix + name: Tensor} of all (source, prefix), without the names that left_out(name) refuses; once: a name that two files
+    hold is an error, else the later file's counts."""
+    tensors = {}
+    for source, prefix in entries:
+        for short, tensor in source.tensors.items():
+            name = prefix + short
+            if left_out(name):
+                continue
+            if once and name in tensors:
+                raise ConvertError(f"{tensors[name].label} and {source.label} both hold tensor {short}; keep one of them")
+            tensors[name] = tensor
+    return tensors
+
 
 def raise_error(error):
     raise error

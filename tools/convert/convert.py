@@ -23,12 +23,13 @@ except ImportError:
     sys.exit(f"convert.py: numpy is missing for {sys.executable}; install it or use another Python")
 
 import gguf_writer
+import longvu
 import video_llama
 from checkpoint import Checkpoint
 from errors import ConvertError
 from recipe import Recipe
 
-SYSTEMS = (video_llama,)
+SYSTEMS = (video_llama, longvu)
 
 
 class Report:

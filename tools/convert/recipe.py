@@ -48,6 +48,17 @@ class Recipe:
             cols *= size
         self.outputs.append(Output(new, (rows, cols), self.weight_type, [self.take(name, *shape)]))
 
+    def weight_parts(self, new, names, rows, cols):
+        """Matrices of this shape, one below the other."""
+        parts = [self.take(name, rows, cols) for name in names]
+        self.outputs.append(Output(new, (len(parts) * rows, cols), self.weight_type, parts))
+
+    def weight_rows(self, new, name, n, *shape):
+        """The first n rows of a matrix of this shape."""
+        tensor = self.take(name, *shape)
+        rank(tensor, len(shape))
+        self.outputs.append(Output(new, (n, *shape[1:]), self.weight_type, [tensor.first_rows(n)]))
+
     def exact(self, new, name, *shape):
         self.outputs.append(Output(new, shape, "F32", [self.take(name, *shape)]))
 

@@ -8,6 +8,7 @@ numpy has no bfloat16: such blocks are uint16 holding the upper half of a float3
 Ref:   IEEE 754 round to nearest, ties to even, for every narrowing.
 Trap:  F64 -> BF16/F16 goes through F32 (rounded twice); no published checkpoint holds F64 weights.
 """
+import hashlib
 import math
 
 import numpy as np
@@ -79,6 +80,30 @@ class Tensor:
         """All elements as float32, for small tensors."""
         parts = [to_f32(block, self.dtype) for block in self.blocks()]
         return np.concatenate(parts).reshape(self.shape) if parts else np.zeros(self.shape, "<f4")
+
+    def first_rows(self, n):
+        """The tensor cut to n steps of its first axis."""
+        assert 0 < n <= self.shape[0]
+        return Tensor(self.name, self.path, self.label, self.dtype, (n, *self.shape[1:]), self.offset, self.strides)
+
+    def digest(self):
+        """The same for two tensors that hold the same numbers as the same type."""
+        total = hashlib.sha256(repr((self.dtype, self.shape)).encode())
+        for block in self.blocks():
+            total.update(block)
+        return total.digest()
+
+
+class Computed:
+    """Numbers worked out from a small tensor when they are written: compute(values) is a float32 array."""
+
+    dtype = "F32"
+
+    def __init__(self, source, compute):
+        self.name, self.label, self.source, self.compute = source.name, source.label, source, compute
+
+    def blocks(self):
+        yield np.ascontiguousarray(self.compute(self.source.values()), "<f4").reshape(-1)
 
 
 def contiguous(shape, strides):

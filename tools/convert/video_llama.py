@@ -8,21 +8,19 @@ refused. A file with both kinds of trained tensors may stand beside a VL file (i
 file (ckpt).
 Ref:   Video-LLaMA models/video_llama.py:82-250, 604-614 (load order), conversation/conversation_video.py (prompts),
        demo_video.py and demo_audiovideo.py (system text).
-       A checkpoint of other sizes may bring a vidrun.json (weights/FORMAT.md, geometry()).
+       A checkpoint of other sizes may bring a vidrun.json (weights/FORMAT.md).
 Trap:  eva_vit_g.pth may carry more than the 39 blocks that are built. The qkv bias is q_bias, zeros, v_bias.
        The templates of both --model_type values are written; the default is llama_v2 where the token table has exactly the
        pieces of a SentencePiece model of at most 32000 pieces (Llama-2), else vicuna: Vicuna v0 has a [PAD] row, BiLLa and Ziya
        more pieces.
 """
-import hashlib
-import os
 import re
 
 import llama_decoder
 import numpy as np
 import qformer
 import vocabulary
-from checkpoint import integer, number
+from checkpoint import alone, integer, join, number, one_folder
 from errors import ConvertError
 from recipe import rank
 
@@ -35,6 +33,7 @@ VIT_HEAD_WIDTH = 88
 VIT_HEADS = 16         # for widths that 88 does not divide
 SMALL_BLOCKS = 2       # video_llama.py:31-45, the Video and Audio Q-Former
 RELEASED_BLOCKS = {("vit", 1408): 39, ("qformer", 768): 12, ("imagebind", 768): 12}  # a shorter file of these widths is cut off
+GEOMETRY = ("vit_heads", "imagebind_heads", "imagebind_patch_stride", "temperature")
 CLIPS, MEL_BINS, MEL_FRAMES, PATCH_STRIDE, AUDIO_HEAD_WIDTH = 8, 128, 204, 10, 64
 
 IGNORED = re.compile(
@@ -108,22 +107,14 @@ def sort_sources(sources, report):
             holds = f"tensor {sample} is not known" if sample else "holds no tensors"
             raise ConvertError(f"{source.label}: not a part of {TITLE}: {holds}; move the file out of the folder")
         found[known[0]].append((source, known[1]))
-    for name in ("vit", "blip2", "projection", "imagebind"):
-        alone(found[name], {"vit": "the image tower", "blip2": "BLIP-2's Q-Former", "imagebind": "ImageBind",
-                            "projection": "a projection"}[name])
-    folders = {}
-    for source, _ in found["llm"]:
-        folders.setdefault(source.folder, source)
-    alone([(source, "") for source in folders.values()], "a LLaMA decoder")
+    for name, what in (("vit", "the image tower"), ("blip2", "BLIP-2's Q-Former"), ("projection", "a projection"),
+                       ("imagebind", "ImageBind")):
+        alone([source for source, _ in found[name]], what)
+    one_folder([source for source, _ in found["llm"]], "a LLaMA decoder")
     for source, _ in found["bert"]:
         report.note(f"{source.label}: weights of BERT, not used")
     found["trained"] = trained_order([source for source, _ in found["trained"]])
     return found
-
-
-def alone(entries, what):
-    if len(entries) > 1:
-        raise ConvertError(f"{entries[0][0].label} and {entries[1][0].label} both hold {what}; keep one of them")
 
 
 def trained_order(sources):
@@ -146,15 +137,8 @@ def trained_order(sources):
 def agree(sources):
     """Whether the tensors that several files share are the same in all of them."""
     first = {name: tensor for name, tensor in sources[0].tensors.items() if not IGNORED.match(name)}
-    return all(digest(tensor) == digest(source.tensors[name])
+    return all(tensor.digest() == source.tensors[name].digest()
                for source in sources[1:] for name, tensor in first.items() if name in source.tensors)
-
-
-def digest(tensor):
-    total = hashlib.sha256(repr((tensor.dtype, tensor.shape)).encode())
-    for block in tensor.blocks():
-        total.update(block)
-    return total.digest()
 
 
 def merge(found, report):
@@ -171,32 +155,16 @@ def merge(found, report):
     if found["imagebind"] and not audio:
         report.note(f"{found['imagebind'][0][0].label}: no audio branch was trained for it, left out")
         found["imagebind"] = []
+    def left_out(name):  # a VL file may carry a buffer of the sound tower
+        return IGNORED.match(name) or (not audio and name.startswith("audio_encoder."))
     tensors, used = {}, []
     for name in ("vit", "blip2", "llm", "projection", "imagebind", "trained"):
-        own = {}
-        for source, prefix in found[name]:
-            used.append(source)
-            for short, tensor in source.tensors.items():
-                full = prefix + short
-                if IGNORED.match(full) or (not audio and full.startswith("audio_encoder.")):
-                    continue  # a VL file may carry a buffer of the sound tower
-                if name == "llm" and full in own:
-                    raise ConvertError(f"{own[full].label} and {source.label} both hold tensor {short}; keep one of them")
-                own[full] = tensor
-        tensors.update(own)
+        used += [source for source, _ in found[name]]
+        tensors.update(join(found[name], left_out, once=name == "llm"))
     return tensors, used, audio
 
 
 # ---- tensors and their keys
-
-def geometry(checkpoint):
-    """What no tensor says: vidrun.json beside a checkpoint of other sizes than the released ones; a missing file or key: as released."""
-    config = checkpoint.json(checkpoint.root, "vidrun.json")
-    unknown = sorted(set(config) - {"vit_heads", "imagebind_heads", "imagebind_patch_stride", "temperature"})
-    if unknown:
-        raise ConvertError(f"vidrun.json: {unknown[0]} is not known")
-    return config
-
 
 def head_count(config, key, released_heads, width, what):
     """Heads of a tower: what vidrun.json says, else as released."""
@@ -343,23 +311,13 @@ def build_text(recipe, audio, template, temperature):
             recipe.key(f"template.{name}.{part}", "[string]" if part == "stop" else "string", text)
 
 
-def title(checkpoint, used, llm_folder):
-    """Names of what the file was made from, the trained files first; a LLaMA folder stands for its shards."""
-    names = []
-    for source in reversed(used):
-        name = source.folder if source.folder == llm_folder else source.path
-        name = os.path.basename(os.path.realpath(checkpoint.root) if name == checkpoint.root else name)
-        names += [name] if name not in names else []
-    return ", ".join(names)
-
-
 def build(recipe, checkpoint, template, report):
     """Fills the recipe; -> the sources used"""
     found = sort_sources(checkpoint.sources, report)
     recipe.tensors, used, audio = merge(found, report)
     folder = found["llm"][0][0].folder
-    recipe.key("general.name", "string", title(checkpoint, used, folder))
-    config = geometry(checkpoint)
+    recipe.key("general.name", "string", checkpoint.title(used, (folder,)))
+    config = checkpoint.geometry(GEOMETRY)
     vit_width = build_vit(recipe, config)
     bert, frames = build_video(recipe, checkpoint, vit_width)
     recipe.key("video.sampling", "string", "uniform")
@@ -378,9 +336,9 @@ def build(recipe, checkpoint, template, report):
     recipe.linear("project.video", "llama_proj", hidden, width)
     if audio:
         recipe.linear("project.audio", "audio_llama_proj", hidden, sound_width)
-    _, rows = llama_decoder.build(recipe, checkpoint, folder, report)
-    eos = llama_decoder.end_of_text(checkpoint, folder)
-    keys, n_pieces = vocabulary.keys(checkpoint, folder, rows, eos, report)
+    _, rows = llama_decoder.build(recipe, checkpoint, folder, report, prefix="llama_model.")
+    eos = llama_decoder.ends_of_text(checkpoint, folder)
+    keys, n_pieces = vocabulary.keys(checkpoint, folder, rows, eos[0] if eos else None, report)
     recipe.keys += keys
     temperature = config.get("temperature", 1.0)
     if type(temperature) not in (int, float) or not 0 <= temperature <= 100:
