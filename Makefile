@@ -34,10 +34,13 @@ WARN := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wdouble-promotion -Wstri
 
 LIB_SRC  := $(filter-out src/main.c,$(wildcard src/*.c src/*/*.c)) $(wildcard kernels/cpu/*.c kernels/ref/*.c kernels/check/*.c)
 MACHINE  := $(shell $(CC) -dumpmachine)
+BENCH_SRC := $(wildcard bench/*.c)
 ifneq ($(findstring x86_64,$(MACHINE)),)
 LIB_SRC  += $(wildcard kernels/x86/*.c)
+BENCH_SRC += $(wildcard kernels/ladder/*.c)
 endif
 LIB_OBJ  := $(LIB_SRC:%.c=$(BUILD)/%.o)
+BENCH_OBJ := $(BENCH_SRC:%.c=$(BUILD)/%.o)
 LIB      := $(BUILD)/libvidrun.a
 PROGRAMS := $(BUILD)/vidrun $(BUILD)/vidrun-inspect $(BUILD)/vidrun-bench
 TESTS    := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/unit/*_test.c tests/check/*_test.c))
@@ -48,6 +51,7 @@ all: $(PROGRAMS) $(BUILD)/vidrun.1 ## build the programs into build/
 # --- objects; instruction sets per object, chosen at run time (kernels/cpu/select.c)
 $(BUILD)/kernels/x86/%_avx2.o:   ISA := -mavx2 -mfma -mf16c
 $(BUILD)/kernels/x86/%_avx512.o: ISA := -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx2 -mfma -mf16c
+$(BUILD)/kernels/ladder/%.o:     ISA := -mavx2 -mfma -mf16c
 $(BUILD)/kernels/ref/%.o:        ISA := -ffp-contract=off
 
 $(BUILD)/%.o: %.c Makefile
@@ -62,7 +66,7 @@ $(BUILD)/vidrun: $(BUILD)/src/main.o $(LIB)
 	$(CC) $(CFLAGS) $(LDFLAGS) $^ $(PKG_LIBS) -o $@
 $(BUILD)/vidrun-inspect: $(BUILD)/tools/inspect.o $(LIB)
 	$(CC) $(CFLAGS) $(LDFLAGS) $^ $(PKG_LIBS) -o $@
-$(BUILD)/vidrun-bench: $(BUILD)/bench/bench.o $(LIB)
+$(BUILD)/vidrun-bench: $(BENCH_OBJ) $(LIB)
 	$(CC) $(CFLAGS) $(LDFLAGS) $^ $(PKG_LIBS) -o $@
 $(BUILD)/vidrun.1: $(BUILD)/vidrun
 	$< --print-man > $@.part && mv $@.part $@
@@ -79,8 +83,10 @@ $(BUILD)/fuzz-%: tests/fuzz/%.c $(LIB_SRC)
 TEST_RUN := VIDRUN=$(BUILD)/vidrun VIDRUN_BUILD=$(BUILD) PYTHON=$(PYTHON)
 
 check-c: $(PROGRAMS) $(TESTS) $(REPLAYS) ## the tests in C: units, kernels against level c, replayed fuzz corpora
-	@set -e; for t in $(TESTS); do echo "== $$t"; $(TEST_RUN) $$t; done
-	@set -e; for r in $(REPLAYS); do n=$$(basename $$r _replay); echo "== $$r"; $$r tests/fuzz/corpus/$$n; done
+	@failed=; \
+	for t in $(TESTS); do echo "== $$t"; $(TEST_RUN) $$t || failed="$$failed $$t"; done; \
+	for r in $(REPLAYS); do echo "== $$r"; $$r tests/fuzz/corpus/$$(basename $$r _replay) || failed="$$failed $$r"; done; \
+	if [ -n "$$failed" ]; then echo "failed:$$failed"; exit 1; fi
 
 check: check-c ## build and pass every test
 	$(TEST_RUN) tests/run.sh
@@ -91,8 +97,11 @@ parity: $(PROGRAMS) ## compare every stage with recorded runs of the published m
 demo: $(PROGRAMS) ## answer a question about a clip
 	BUILD=$(BUILD) PYTHON=$(PYTHON) tools/demo.sh
 
-bench: $(PROGRAMS) ## kernel microbenchmarks
-	$(BUILD)/vidrun-bench
+bench: $(BUILD)/vidrun-bench ## kernel microbenchmarks
+	PYTHON=$(PYTHON) $(BUILD)/vidrun-bench
+plots: ## draw bench/results.csv into build/plots/ (gnuplot)
+	@mkdir -p $(BUILD)/plots
+	gnuplot -e "folder='$(BUILD)/plots'" bench/plots.gp
 
 asan ubsan tsan: ## the tests in C under a sanitizer
 	$(MAKE) BUILD=$(BUILD)-$@ CFLAGS="-O1 -g -fno-omit-frame-pointer -fsanitize=$(SANITIZER_$@)" check-c
@@ -105,7 +114,7 @@ fuzz: $(BUILD)/fuzz-weights $(BUILD)/fuzz-tokenizer ## fuzz weight reader and to
 	$(BUILD)/fuzz-tokenizer -max_total_time=300 -close_fd_mask=1 tests/fuzz/corpus/tokenizer
 
 format: ## clang-format over all sources
-	clang-format -i $(wildcard src/*.[ch] src/*/*.[ch] kernels/*.h kernels/*/*.[ch] tests/*/*.[ch] tools/*.c bench/*.c)
+	clang-format -i $(wildcard src/*.[ch] src/*/*.[ch] kernels/*.h kernels/*/*.[ch] tests/*/*.[ch] tools/*.c bench/*.[ch])
 tidy: ## clang-tidy over all sources
 	clang-tidy --quiet $(LIB_SRC) -- $(STD) $(PKG_CFLAGS)
 
@@ -128,6 +137,6 @@ clean: ## remove the build folders
 help: ## this list
 	@sed -n 's/^\([a-z][a-z -]*\):.*## \(.*\)/\1|\2/p' Makefile | awk -F'|' '{printf "make %-18s %s\n", $$1, $$2}'
 
--include $(LIB_OBJ:.o=.d) $(wildcard $(BUILD)/*/*.d $(BUILD)/tests/*/*.d)
-.PHONY: all check check-c parity demo bench asan ubsan tsan fuzz format tidy install uninstall clean help
+-include $(LIB_OBJ:.o=.d) $(BENCH_OBJ:.o=.d) $(wildcard $(BUILD)/*/*.d $(BUILD)/tests/*/*.d)
+.PHONY: all check check-c parity demo bench plots asan ubsan tsan fuzz format tidy install uninstall clean help
 .SECONDARY:

@@ -113,7 +113,7 @@ START_TEST(bad_numbers)
     refuse("w|v|-n|0", "option --predict: '0' is not a whole number from 1 to 1048576");
     refuse("w|v|-n-1", "option --predict: '-1' is not a whole number from 1 to 1048576");
     refuse("w|v|--frames=0", "option --frames: '0' is not a whole number from 1 to 1048576");
-    refuse("w|v|--frames=1048577", "option --frames: '4097' is not a whole number from 1 to 1048576");
+    refuse("w|v|--frames=1048577", "option --frames: '1048577' is not a whole number from 1 to 1048576");
     refuse("w|v|--frames=8x", "option --frames: '8x' is not a whole number from 1 to 1048576");
     refuse("w|v|--frames=8.0", "option --frames: '8.0' is not a whole number from 1 to 1048576");
     refuse("w|v|--frames=1e2", "option --frames: '1e2' is not a whole number from 1 to 1048576");
