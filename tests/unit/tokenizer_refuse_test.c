@@ -26,15 +26,17 @@ static test_vocab base(void)
     return (test_vocab){ .pieces = pieces, .count = 3, .unknown = &zero };
 }
 
+#define KINDS "\"llama\" (SentencePiece BPE) and \"gpt2\" (byte-level BPE)"
+
 START_TEST(kind)
 {
     test_vocab v = base();
     v.kind = "gpt2\x1b[2J";
     refused(
         &v,
-        "tokenizer.bin: key \"tokenizer.ggml.model\" is \"gpt2\\x1b[2J\"; this version reads \"llama\" (SentencePiece BPE)");
+        "tokenizer.bin: key \"tokenizer.ggml.model\" is \"gpt2\\x1b[2J\"; this version reads " KINDS);
     v.kind = "llam";
-    refused(&v, "tokenizer.bin: key \"tokenizer.ggml.model\" is \"llam\"; this version reads \"llama\" (SentencePiece BPE)");
+    refused(&v, "tokenizer.bin: key \"tokenizer.ggml.model\" is \"llam\"; this version reads " KINDS);
 }
 END_TEST
 
