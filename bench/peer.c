@@ -1,0 +1,172 @@
+/*
+ * peer.c - a Python child that does the same work with PyTorch and numpy, and times it.
+ *
+ *   child:   hello                        -> "TORCH NUMPY" (versions, - where missing)
+ *            case WHAT TYPE PATH N1 N2 .. -> "ok" or "no REASON";  the child has read PATH when it answers
+ *            run LIBRARY                  -> "SECONDS RESULT" or "no REASON"
+ *
+ * The child times itself, so pipes and start do not count. Its input is a file in memory, removed as soon as it is read.
+ * Owner: the peer owns its child.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "bench/bench.h"
+
+struct peer {
+    pid_t pid;
+    FILE *to, *from;
+    char torch[32], numpy[32];
+    int64_t result;
+};
+
+extern char **environ;
+
+/* One line to the child, one line back, without its newline; false: the child is gone. */
+static bool ask(peer *p, const char *line, char *answer, int size)
+{
+    if (fprintf(p->to, "%s\n", line) < 0 || fflush(p->to) != 0 || !fgets(answer, size, p->from)) return false;
+    answer[strcspn(answer, "\n")] = '\0';
+    return true;
+}
+
+void peer_close(peer *p)
+{
+    if (!p) return;
+    if (p->to) fclose(p->to);
+    if (p->from) fclose(p->from);
+    if (p->pid > 0) waitpid(p->pid, NULL, 0);
+    free(p);
+}
+
+static bool start(peer *p, const char *python, const char *script, int n_threads)
+{
+    int to[2], from[2];
+    char threads[16];
+    snprintf(threads, sizeof threads, "%d", n_threads);
+    if (pipe(to) != 0) return false;
+    if (pipe(from) != 0) {
+        close(to[0]);
+        close(to[1]);
+        return false;
+    }
+    fcntl(to[1], F_SETFD, FD_CLOEXEC);
+    fcntl(from[0], F_SETFD, FD_CLOEXEC);
+    posix_spawn_file_actions_t actions;
+    posix_spawn_file_actions_init(&actions);
+    posix_spawn_file_actions_adddup2(&actions, to[0], 0);
+    posix_spawn_file_actions_adddup2(&actions, from[1], 1);
+    posix_spawn_file_actions_addclose(&actions, to[0]);
+    posix_spawn_file_actions_addclose(&actions, from[1]);
+    char *const argv[] = { (char *)(uintptr_t)python, (char *)(uintptr_t)script, threads, NULL };
+    const int rc = posix_spawnp(&p->pid, python, &actions, NULL, argv, environ);
+    posix_spawn_file_actions_destroy(&actions);
+    close(to[0]);
+    close(from[1]);
+    p->to = fdopen(to[1], "w");
+    p->from = fdopen(from[0], "r");
+    if (rc != 0) p->pid = 0;
+    return rc == 0 && p->to && p->from;
+}
+
+static peer *open_with(const char *python, const char *script, int n_threads)
+{
+    char answer[128];
+    peer *p = calloc(1, sizeof *p);
+    if (p && start(p, python, script, n_threads) && ask(p, "hello", answer, (int)sizeof answer) &&
+        sscanf(answer, "%31s %31s", p->torch, p->numpy) == 2 && strcmp(p->numpy, "-") != 0)
+        return p;
+    peer_close(p);
+    return NULL;
+}
+
+peer *peer_open(const char *script, int n_threads)
+{
+    const char *const pythons[] = { getenv("PYTHON"), "python3", "/usr/bin/python3" };
+    peer *best = NULL;
+    if (access(script, R_OK) != 0) {
+        bench_note("SKIP peers: %s: %s (--peers FILE)", script, strerror(errno));
+        return NULL;
+    }
+    signal(SIGPIPE, SIG_IGN); /* a child that ends is an answer that does not come */
+    for (size_t i = 0; i < sizeof pythons / sizeof pythons[0]; i++) {
+        if (!pythons[i] || (best && peer_torch(best))) continue;
+        peer *p = open_with(pythons[i], script, n_threads);
+        if (p && (!best || peer_torch(p))) {
+            peer *const worse = best;
+            best = p, p = worse;
+        }
+        peer_close(p);
+    }
+    if (!best) bench_note("SKIP peers: no Python with numpy (PYTHON=...)");
+    if (best && !peer_torch(best)) bench_note("SKIP peer torch: not installed");
+    return best;
+}
+
+const char *peer_torch(const peer *p)
+{
+    return strcmp(p->torch, "-") == 0 ? NULL : p->torch;
+}
+
+const char *peer_numpy(const peer *p)
+{
+    return p->numpy;
+}
+
+static bool write_all(int fd, const unsigned char *x, size_t n)
+{
+    while (n > 0) {
+        const ssize_t done = write(fd, x, n < ((size_t)1 << 30) ? n : (size_t)1 << 30);
+        if (done <= 0 && errno == EINTR) continue;
+        if (done <= 0) return false;
+        x += done, n -= (size_t)done;
+    }
+    return true;
+}
+
+bool peer_case(peer *p, const char *what, const char *type, const void *x, size_t n_bytes, const int *numbers, int n_numbers)
+{
+    const char *const folders[] = { "/dev/shm", getenv("TMPDIR"), "/tmp" };
+    char path[256], line[512], answer[256] = "no answer";
+    int fd = -1;
+    for (size_t i = 0; i < sizeof folders / sizeof folders[0] && fd < 0; i++) {
+        if (!folders[i]) continue;
+        snprintf(path, sizeof path, "%s/vidrun-bench-XXXXXX", folders[i]);
+        fd = mkstemp(path);
+    }
+    bool ok = fd >= 0 && write_all(fd, x, n_bytes);
+    if (fd >= 0) close(fd);
+    if (ok) {
+        int at = snprintf(line, sizeof line, "case %s %s %s", what, type, path);
+        for (int i = 0; i < n_numbers; i++) at += snprintf(line + at, sizeof line - (size_t)at, " %d", numbers[i]);
+        ok = ask(p, line, answer, (int)sizeof answer) && strcmp(answer, "ok") == 0;
+    }
+    if (fd >= 0) unlink(path);
+    if (!ok) bench_note("SKIP peers of %s %s: %s", what, type, fd < 0 ? strerror(errno) : answer);
+    return ok;
+}
+
+double peer_time(peer *p, const char *library)
+{
+    char line[64], answer[256];
+    double time = -1.0;
+    long long result = 0;
+    snprintf(line, sizeof line, "run %s", library);
+    if (!ask(p, line, answer, (int)sizeof answer) || sscanf(answer, "%lf %lld", &time, &result) != 2) time = -1.0;
+    p->result = result;
+    nanosleep(&(struct timespec){ .tv_nsec = 5000000 }, NULL); /* its idle threads spin for a while */
+    return time;
+}
+
+int64_t peer_result(const peer *p)
+{
+    return p->result;
+}
