@@ -1,11 +1,11 @@
 /*
- * tokenizer.c - fuzz target: any bytes to ids of a reduced LLaMA tokenizer and back.
+ * tokenizer.c - fuzz target: any bytes to ids of reduced tokenizers (LLaMA, Qwen2, Llama 3) and back.
  *
  *   bytes -> vr_tokenizer_encode -> ids -> pieces -> vr_text_stream -> the text again, where nothing of it is lost on the way
  *
- * Trap: runs in the root of the project, where the fixture lies; the tokenizer is opened once and kept.
- *       Each stretch between special strings has a dummy blank that the text had not, so only texts without them are compared.
- *       U+2581 in a text comes back as a blank.
+ * Trap: runs in the root of the project, where the fixtures lie; the tokenizers are opened once and kept.
+ *       LLaMA: each stretch between special strings has a dummy blank that the text had not; U+2581 comes back as a blank.
+ *       Qwen2: the normal form comes back; special pieces add nothing.
  */
 #include <assert.h>
 #include <stdio.h>
@@ -16,29 +16,42 @@
 #include "base/utf8.h"
 #include "tests/fuzz/fuzz.h"
 #include "text/tokenizer.h"
+#include "text/unicode.h"
 
-#define FIXTURE "tests/fixtures/text/stable_vicuna.gguf"
+typedef struct fixture {
+    const char *path, *lost[8]; /* what does not come back; NULL behind the last */
+    bool dummy_blank, nfc;
+    vr_weights *weights;
+    vr_tokenizer *tokenizer;
+} fixture;
 
-static const vr_tokenizer *fixture(void)
+static fixture fixtures[] = {
+    { .path = "tests/fixtures/text/stable_vicuna.gguf",
+      .lost = { "<s>", "</s>", "<unk>", "[PAD]", "\xe2\x96\x81" },
+      .dummy_blank = true },
+    { .path = "tests/fixtures/text/qwen2.gguf", .lost = { "<|" }, .nfc = true },
+    { .path = "tests/fixtures/text/llama3.gguf", .lost = { "<|" } },
+};
+#define N_FIXTURES (sizeof fixtures / sizeof fixtures[0])
+
+static void open_fixtures(void)
 {
-    static vr_tokenizer *tokenizer;
-    static vr_weights *weights;
-    vr_err e = { 0 };
-    if (!tokenizer &&
-        (vr_weights_open(&weights, FIXTURE, &e) != VR_OK || vr_tokenizer_open(&tokenizer, weights, &e) != VR_OK)) {
-        fprintf(stderr, "%s\n", e.text);
-        abort();
+    for (size_t i = 0; i < N_FIXTURES && !fixtures[i].tokenizer; i++) {
+        fixture *f = &fixtures[i];
+        vr_err e = { 0 };
+        if (vr_weights_open(&f->weights, f->path, &e) != VR_OK || vr_tokenizer_open(&f->tokenizer, f->weights, &e) != VR_OK) {
+            fprintf(stderr, "%s\n", e.text);
+            abort();
+        }
     }
-    return tokenizer;
 }
 
 /* Well-formed, and without what does not come back. */
-static bool comes_back(const char *text, size_t n_bytes)
+static bool comes_back(const fixture *f, const char *text, size_t n_bytes)
 {
-    static const char *const lost[] = { "<s>", "</s>", "<unk>", "[PAD]", "\xe2\x96\x81" };
     for (size_t at = 0; at < n_bytes;) {
-        for (size_t i = 0; i < sizeof lost / sizeof lost[0]; i++)
-            if (n_bytes - at >= strlen(lost[i]) && memcmp(text + at, lost[i], strlen(lost[i])) == 0) return false;
+        for (size_t i = 0; f->lost[i]; i++)
+            if (n_bytes - at >= strlen(f->lost[i]) && memcmp(text + at, f->lost[i], strlen(f->lost[i])) == 0) return false;
         uint32_t point;
         const size_t length = vr_utf8_decode(text + at, n_bytes - at, &point);
         if (length == 0) return false;
@@ -47,27 +60,43 @@ static bool comes_back(const char *text, size_t n_bytes)
     return true;
 }
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n_bytes)
+static void compare(const fixture *f, const char *text, size_t n_bytes, const char *back, size_t n_back)
 {
-    const vr_tokenizer *tokenizer = fixture();
-    const char *text = (const char *)data;
+    char *normal = NULL;
+    size_t n_normal = n_bytes;
+    vr_err e = { 0 };
+    if (!comes_back(f, text, n_bytes)) return;
+    if (f->nfc && vr_unicode_nfc(text, n_bytes, &normal, &n_normal, &e) != VR_OK) return;
+    if (f->dummy_blank && n_bytes > 0) {
+        assert(n_back > 0 && back[0] == ' ');
+        back++, n_back--;
+    }
+    assert(n_back == n_normal && memcmp(back, normal ? normal : text, n_back) == 0);
+    free(normal);
+}
+
+static void try(const fixture *f, const char *text, size_t n_bytes)
+{
     vr_ids ids = { 0 };
     vr_err e = { 0 };
-    const int rc = vr_tokenizer_encode(tokenizer, text, n_bytes, &ids, &e);
+    const int rc = vr_tokenizer_encode(f->tokenizer, text, n_bytes, &ids, &e);
     assert(rc == (n_bytes > VR_MAX_PROMPT ? VR_ERR_LIMIT : VR_OK));
     char *back = malloc(9 * n_bytes + 64); /* 3 * (bytes of all pieces + 4): a wrong byte makes three */
-    if (!back) goto done;
     size_t n = 0;
     vr_text_stream stream = { 0 };
-    for (int i = 0; i < ids.count; i++) {
-        assert(ids.data[i] >= 0 && ids.data[i] < vr_tokenizer_vocab(tokenizer));
-        const vr_string piece = vr_tokenizer_piece(tokenizer, ids.data[i]);
+    for (int i = 0; back && i < ids.count; i++) {
+        assert(ids.data[i] >= 0 && ids.data[i] < vr_tokenizer_vocab(f->tokenizer));
+        const vr_string piece = vr_tokenizer_piece(f->tokenizer, ids.data[i]);
         n += vr_text_stream_push(&stream, piece.data, piece.n_bytes, i + 1 == ids.count, back + n);
     }
-    if (rc == VR_OK && n_bytes > 0 && comes_back(text, n_bytes))
-        assert(n == n_bytes + 1 && back[0] == ' ' && memcmp(back + 1, text, n_bytes) == 0);
+    if (back && rc == VR_OK) compare(f, text, n_bytes, back, n);
     free(back);
-done:
     vr_ids_free(&ids);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n_bytes)
+{
+    open_fixtures();
+    for (size_t i = 0; i < N_FIXTURES; i++) try(&fixtures[i], (const char *)data, n_bytes);
     return 0;
 }
