@@ -112,6 +112,13 @@ class Checkpoint:
             raise ConvertError(f"{label}: not a JSON object")
         return value
 
+    def configuration(self, folder):
+        """-> (config.json, its label)"""
+        label = f"{self.label(folder)}/config.json"
+        if not self.has(folder, "config.json"):
+            raise ConvertError(f"{label}: missing")
+        return self.json(folder, "config.json"), label
+
     def files(self):
         return [os.path.join(folder, name) for folder, names in self.folders.items() for name in names]
 
@@ -148,8 +155,8 @@ def one_folder(sources, what):
 
 
 def join(entries, left_out, once):
-    """{prefix + name: Tensor} of all (source, prefix), without the names that left_out(name) refuses; once: a name that two files
-    hold is an error, else the later file's counts."""
+    """{prefix + name: Tensor} of all (source, prefix), without the names that left_out(name) holds of; once: a name in two files
+    is an error, else the later file's counts."""
     tensors = {}
     for source, prefix in entries:
         for short, tensor in source.tensors.items():

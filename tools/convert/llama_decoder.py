@@ -29,14 +29,6 @@ def ends_of_text(checkpoint, folder):
     return []
 
 
-def configuration(checkpoint, folder):
-    """-> (config.json, its label)"""
-    label = f"{checkpoint.label(folder)}/config.json"
-    if not checkpoint.has(folder, "config.json"):
-        raise ConvertError(f"{label}: missing")
-    return checkpoint.json(folder, "config.json"), label
-
-
 def token_rows(recipe, prefix=""):
     """Rows of the token table."""
     return rank(recipe.find(f"{prefix}model.embed_tokens.weight"), 2)[0]
@@ -45,7 +37,7 @@ def token_rows(recipe, prefix=""):
 def build(recipe, checkpoint, folder, report, prefix="", rows=None, biases=False, scaled=False):
     """Adds keys and tensors; rows: how many of the token table are kept, None: all; scaled: rope_scaling counts.
     -> (width, rows of the token table)"""
-    config, label = configuration(checkpoint, folder)
+    config, label = checkpoint.configuration(folder)
     width, hidden = integer(config, "hidden_size", label), integer(config, "intermediate_size", label)
     blocks, heads = integer(config, "num_hidden_layers", label, high=512), integer(config, "num_attention_heads", label)
     heads_kv = integer(config, "num_key_value_heads", label, default=heads)
@@ -91,7 +83,7 @@ def build_scaling(recipe, scaling, label):
     factor = number(scaling, "factor", label)
     low, high = number(scaling, "low_freq_factor", label), number(scaling, "high_freq_factor", label)
     if factor < 1 or low >= high:
-        raise ConvertError(f"{label} has factor {factor}, low_freq_factor {low}, high_freq_factor {high}: no scaling of this kind")
+        raise ConvertError(f"{label} cannot have factor {factor}, low_freq_factor {low} and high_freq_factor {high}")
     original = integer(scaling, "original_max_position_embeddings", label, high=MAX_CONTEXT)
     recipe.key("llama.rope.scaling.type", "string", "llama3")
     for name, content in (("factor", factor), ("low_freq_factor", low), ("high_freq_factor", high)):
@@ -119,5 +111,5 @@ def compare_tied(recipe, prefix, report):
     if recipe.has(f"{prefix}lm_head.weight"):
         head = recipe.find(f"{prefix}lm_head.weight")
         if head.digest() != recipe.find(f"{prefix}model.embed_tokens.weight").digest():
-            report.warn(f"{head.label}: lm_head.weight differs from the token table that config.json ties it to; the table counts, "
-                        "as in the original")
+            report.warn(f"{head.label}: lm_head.weight differs from the token table that config.json ties it to; the table "
+                        "counts, as in the original")

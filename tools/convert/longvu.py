@@ -5,10 +5,8 @@ longvu.py - LongVU (Vision-CAIR): which file is what, and every tensor, key and 
 
 Files are told apart by the tensors they hold; the three folders may lie anywhere below the checkpoint folder, each with its own
 config.json. The image stage is a checkpoint of its own: 24 x 24 queries, no positions in the sampler's windows, no small grid.
-Ref:   Vision-CAIR/LongVU longvu/builder.py, cambrian_arch.py, vision_sampler.py:170-401, conversation.py, multimodal_encoder/
-       siglip_encoder.py and dino_encoder.py (sizes of the pictures); transformers 4.43 modeling_siglip.py, modeling_dinov2.py.
+Ref:   Vision-CAIR/LongVU longvu/builder.py, cambrian_arch.py, vision_sampler.py:170-401, conversation.py.
 Trap:  the hub files of SigLIP hold a text tower, and the vision tower is used without its last norm and its head.
-       DINOv2's positions are resampled by the scale 27.1 / 37, not to the size 27 (position_table).
        Qwen2's token table is cut to the length of the tokenizer (builder.py:230), Llama's is not.
        vision_query is one vector, and the sampler has 16 heads whatever its width.
        The first upload of the 1B model says image_token_len 576 beside 144 queries.
@@ -18,19 +16,14 @@ import re
 
 import bpe_vocabulary
 import llama_decoder
-import numpy as np
+import vision_tower
 from checkpoint import integer, join, number, one_folder
 from errors import ConvertError
-from gguf_writer import Output
-from recipe import rank
-from tensor import Computed
 
 NAME = "longvu"
 TITLE = "LongVU"
 TEMPLATES = ("qwen", "llama3")
 
-GEOMETRY = ("siglip_image_size", "dino_image_size")
-IMAGE_SIZE = {"siglip": 384, "dino": 378}  # fixed in the original, whatever the towers' own files say
 SAMPLER_HEADS = 16
 MAX_SIDE = 32                              # of the token grid, as the engine
 RESERVE = 16
@@ -46,7 +39,6 @@ BEGINNINGS = {
     "siglip": ("vision_model.", "text_model.", "logit_scale", "logit_bias"),
     "dino": ("embeddings.", "encoder.layer.", "layernorm."),
 }
-MODEL_TYPES = {"siglip": ("siglip", "siglip_vision_model"), "dino": ("dinov2",)}
 IGNORED = re.compile(r"text_model\.|logit_(scale|bias)$|vision_model\.(post_layernorm|head)\.|embeddings\.mask_token$"
                      r"|.*\.position_ids$|.*\.rotary_emb\.inv_freq$")
 
@@ -120,11 +112,11 @@ class Plan:
         self.tower_side = grid_side(config, "mm_vision_tower_aux_token_len_list", 2, label)
         self.query_side = grid_side(config, "query_num_list", 1, label)
         if self.tower_side % self.query_side:
-            raise ConvertError(f"{label}: {self.query_side} queries a line do not divide the {self.tower_side} tokens of the towers")
+            raise ConvertError(f"{label}: {self.query_side} queries a line do not divide the towers' {self.tower_side} tokens")
         queries = integer(config, "image_token_len", label)
         if queries != self.query_side ** 2:
-            raise ConvertError(f"{label}: image_token_len is {queries}, query_num_list says {self.query_side ** 2}; an early upload "
-                               "of the 1B model had this mistake, the number of queries is right")
+            raise ConvertError(f"{label}: image_token_len is {queries}, query_num_list says {self.query_side ** 2}; an early "
+                               "upload of the 1B model had this mistake, the number of queries is right")
         self.ratio = self.tower_side // self.query_side
         self.width = integer(config, "vision_hidden_size", label)
         if self.width % SAMPLER_HEADS:
@@ -134,9 +126,9 @@ class Plan:
         self.low_side = integer(config, "lowres_token", label, high=self.query_side) if self.highres else None
         self.dino_threshold = number(config, "dino_threshold", label, default=0.83)
         self.drop_threshold = number(config, "drop_threshold", label, default=0.7)
-        self.reserve = integer(config, "inference_max_length", label, default=RESERVE, low=0, high=llama_decoder.MAX_CONTEXT - 1)
-        self.max_length = integer(config, "tokenizer_model_max_length", label, low=self.reserve + 1,
-                                  high=llama_decoder.MAX_CONTEXT)
+        most = llama_decoder.MAX_CONTEXT
+        self.reserve = integer(config, "inference_max_length", label, default=RESERVE, low=0, high=most - 1)
+        self.max_length = integer(config, "tokenizer_model_max_length", label, low=self.reserve + 1, high=most)
 
 
 def flag(config, key, label):
@@ -157,127 +149,6 @@ def grid_side(config, key, n, label):
     return side
 
 
-# ---- towers
-
-def tower_configuration(checkpoint, tower, source):
-    """-> (configuration of the vision model, its label)"""
-    config, label = llama_decoder.configuration(checkpoint, source.folder)
-    if config.get("model_type") not in MODEL_TYPES[tower]:
-        raise ConvertError(f"{label}: model_type is {config.get('model_type')!r}, expected {MODEL_TYPES[tower][0]}")
-    inner = config.get("vision_config", config)
-    if not isinstance(inner, dict):
-        raise ConvertError(f"{label}: vision_config is not an object")
-    return inner, label
-
-
-def build_tower(recipe, tower, sizes, config, label, patch_name):
-    """Keys that both towers have, and the patches. -> (width, heads, blocks, patches a line)"""
-    width, _, patch, _ = rank(recipe.find(f"{patch_name}.weight"), 4)
-    heads = integer(config, "num_attention_heads", label)
-    if width % heads:
-        raise ConvertError(f"{label}: {heads} heads do not divide the width {width} of {ROLES[tower]}")
-    blocks = integer(config, "num_hidden_layers", label, high=512)
-    size = integer(sizes, f"{tower}_image_size", "vidrun.json", default=IMAGE_SIZE[tower], low=patch, high=4096)
-    recipe.numbers(tower, image_size=size, patch_size=patch, block_count=blocks, embedding_length=width, head_count=heads)
-    recipe.key(f"{tower}.norm_epsilon", "f32", number(config, "layer_norm_eps", label, default=1e-6))
-    recipe.weight(f"{tower}.patch.weight", f"{patch_name}.weight", width, 3, patch, patch)
-    recipe.exact(f"{tower}.patch.bias", f"{patch_name}.bias", width)
-    return width, blocks, size // patch
-
-
-def build_attention(recipe, new, names, out, width):
-    """names: of the queries', keys' and values' matrices; they become one."""
-    recipe.weight_parts(f"{new}.qkv.weight", [f"{name}.weight" for name in names], width, width)
-    recipe.exact_parts(f"{new}.qkv.bias", 3 * width, *(recipe.take(f"{name}.bias", width) for name in names))
-    recipe.linear(f"{new}.out", out, width, width)
-
-
-def build_siglip(recipe, checkpoint, source, sizes):
-    config, label = tower_configuration(checkpoint, "siglip", source)
-    activation = config.get("hidden_act", "gelu_pytorch_tanh")
-    if activation != "gelu_pytorch_tanh":
-        raise ConvertError(f"{label}: hidden_act is {activation!r}, only gelu_pytorch_tanh is supported")
-    embeddings, layers = "vision_model.embeddings", "vision_model.encoder.layers"
-    hidden = rank(recipe.find(f"{layers}.0.mlp.fc1.weight"), 2)[0]
-    width, blocks, side = build_tower(recipe, "siglip", sizes, config, label, f"{embeddings}.patch_embedding")
-    recipe.numbers("siglip", feed_forward_length=hidden)
-    recipe.key("siglip.activation", "string", "gelu_tanh")
-    recipe.exact("siglip.position", f"{embeddings}.position_embedding.weight", side * side, width)
-    for i in range(blocks):
-        old, new = f"{layers}.{i}", f"siglip.blk.{i}"
-        recipe.norm(f"{new}.norm1", f"{old}.layer_norm1", width)
-        build_attention(recipe, new, [f"{old}.self_attn.{name}_proj" for name in "qkv"], f"{old}.self_attn.out_proj", width)
-        recipe.norm(f"{new}.norm2", f"{old}.layer_norm2", width)
-        recipe.linear(f"{new}.fc1", f"{old}.mlp.fc1", hidden, width)
-        recipe.linear(f"{new}.fc2", f"{old}.mlp.fc2", width, hidden)
-    return width
-
-
-def build_dino(recipe, checkpoint, source, sizes):
-    config, label = tower_configuration(checkpoint, "dino", source)
-    if config.get("use_swiglu_ffn") is not True:
-        raise ConvertError(f"{label}: use_swiglu_ffn is not true, only dinov2-giant is supported")
-    embeddings, layers = "embeddings", "encoder.layer"
-    hidden = rank(recipe.find(f"{layers}.0.mlp.weights_out.weight"), 2)[1]
-    width, blocks, side = build_tower(recipe, "dino", sizes, config, label, f"{embeddings}.patch_embeddings.projection")
-    recipe.numbers("dino", feed_forward_length=hidden)
-    recipe.key("dino.ffn", "string", "swiglu")
-    recipe.key("dino.output_norm_epsilon", "f32", number(config, "layer_norm_eps", label, default=1e-6))
-    recipe.exact("dino.class", f"{embeddings}.cls_token", width)
-    build_position(recipe, f"{embeddings}.position_embeddings", side, width)
-    for i in range(blocks):
-        old, new = f"{layers}.{i}", f"dino.blk.{i}"
-        recipe.norm(f"{new}.norm1", f"{old}.norm1", width)
-        build_attention(recipe, new, [f"{old}.attention.attention.{name}" for name in ("query", "key", "value")],
-                        f"{old}.attention.output.dense", width)
-        recipe.exact(f"{new}.scale1", f"{old}.layer_scale1.lambda1", width)
-        recipe.norm(f"{new}.norm2", f"{old}.norm2", width)
-        recipe.linear(f"{new}.fc1", f"{old}.mlp.weights_in", 2 * hidden, width)
-        recipe.linear(f"{new}.fc2", f"{old}.mlp.weights_out", width, hidden)
-        recipe.exact(f"{new}.scale2", f"{old}.layer_scale2.lambda1", width)
-    recipe.norm("dino.output_norm", "layernorm", width)
-    return width
-
-
-def build_position(recipe, name, side, width):
-    """A class row and the grid that was trained, to a class row and the grid of the tower's pictures."""
-    tensor = recipe.find(name)
-    rows = rank(tensor, 3)[1]
-    trained = math.isqrt(rows - 1)
-    if rows < 2 or trained * trained != rows - 1:
-        raise ConvertError(f"{tensor.label}: tensor {name} has {rows} rows, not a class row and a square of patches")
-    table = recipe.take(name, rows, width)
-    recipe.outputs.append(Output("dino.position", (side * side + 1, width), "F32", [
-        table if trained == side else Computed(table, lambda values: position_table(values.reshape(rows, width), trained, side))]))
-
-
-def cubic_taps(trained, side):
-    """-> (rows [side, 4] that are looked at, their weights [side, 4]), in float32 as torch: A = -0.75, corners not aligned, by the
-    scale factor (side + 0.1) / trained."""
-    one, a = np.float32(1), np.float32(-0.75)
-    x = np.float32(trained / (side + 0.1)) * (np.arange(side, dtype="<f4") + np.float32(0.5)) - np.float32(0.5)
-    first = np.floor(x)
-    t = x - first
-
-    def near(d):
-        return ((a + 2 * one) * d - (a + 3 * one)) * d * d + one
-
-    def far(d):
-        return ((a * d - 5 * a) * d + 8 * a) * d - 4 * a
-    weights = np.stack([far(t + one), near(t), near(one - t), far(2 * one - t)], axis=1)
-    rows = np.clip(first.astype(int)[:, None] + np.arange(-1, 3), 0, trained - 1)
-    return rows, weights
-
-
-def position_table(table, trained, side):
-    """table [1 + trained^2, D] -> [1 + side^2, D]"""
-    rows, weights = cubic_taps(trained, side)
-    grid = table[1:].reshape(trained, trained, -1)
-    grid = np.einsum("yxkd,xk->yxd", grid[:, rows], weights)
-    grid = np.einsum("ykxd,yk->yxd", grid[rows], weights)
-    return np.concatenate([table[:1], grid.reshape(side * side, -1)])
-
-
 # ---- sampler and projectors
 
 def build_mlp(recipe, new, old, rows, cols):
@@ -292,9 +163,9 @@ def build_sampler(recipe, plan, label):
     recipe.exact("sampler.query", "model.vision_query", width)
     positions = recipe.has("model.vision_sampler_0.layers.0.pos_embed_0")
     if positions != (plan.ratio > 1):
-        holds = "has positions in the sampler's windows (pos_embed_0)" if positions else "has no pos_embed_0, as in the image stage"
-        raise ConvertError(f"{label}: query_num_list says {plan.query_side ** 2} queries, but the weights' file {holds}: they are of "
-                           "different releases")
+        holds = "positions in the sampler's windows (pos_embed_0)" if positions else "no pos_embed_0, as in the image stage"
+        raise ConvertError(f"{label}: query_num_list says {plan.query_side ** 2} queries, but the weights' file has {holds}: "
+                           "they are of different releases")
     for i in range(plan.depth):
         old, new = f"model.vision_sampler_0.layers.{i}", f"sampler.blk.{i}"
         recipe.weight(f"{new}.context.weight", f"{old}.proj_context.weight", width, width)
@@ -314,7 +185,7 @@ def build_sampler(recipe, plan, label):
 
 
 def build_vision(recipe, checkpoint, plan, found, label):
-    sizes = checkpoint.geometry(GEOMETRY)
+    sizes = checkpoint.geometry(vision_tower.GEOMETRY)
     recipe.key("video.sampling", "string", "fps")
     recipe.key("video.fps", "f32", 1.0)
     recipe.key("video.resize", "string", "pad-pil-bicubic")
@@ -324,12 +195,14 @@ def build_vision(recipe, checkpoint, plan, found, label):
         recipe.key(f"{tower}.pixel.mean", "[f32]", mean)
         recipe.key(f"{tower}.pixel.std", "[f32]", std)
         recipe.key(f"{tower}.pixel.pad", "[i32]", [int(255 * channel) for channel in mean])
-    widths = (build_siglip(recipe, checkpoint, found["siglip"][0], sizes), build_dino(recipe, checkpoint, found["dino"][0], sizes))
+    widths = (vision_tower.build_siglip(recipe, checkpoint, found["siglip"][0].folder, sizes),
+              vision_tower.build_dino(recipe, checkpoint, found["dino"][0].folder, sizes))
     for n, tower in enumerate(("siglip", "dino")):
         build_mlp(recipe, f"project.aux_{tower}", f"model.mm_projector_aux_{n}", plan.width, widths[n])
         recipe.norm(f"project.aux_{tower}.norm", f"model.mm_projector_aux_{n}.3", plan.width)
     build_sampler(recipe, plan, label)
-    recipe.numbers("longvu", tower_side=plan.tower_side, query_side=plan.query_side, max_length=plan.max_length, reserve=plan.reserve)
+    recipe.numbers("longvu", tower_side=plan.tower_side, query_side=plan.query_side, max_length=plan.max_length,
+                   reserve=plan.reserve)
     recipe.key("longvu.highres", "bool", plan.highres)
     if plan.highres:
         recipe.numbers("longvu", low_side=plan.low_side)
@@ -356,7 +229,7 @@ def build_sampling(recipe, checkpoint, folder):
     """The README answers greedily; a generation_config.json says what holds where the user samples, and the penalty always."""
     config, label = checkpoint.json(folder, "generation_config.json"), f"{checkpoint.label(folder)}/generation_config.json"
     recipe.key("sampling.temperature", "f32", 0.0)
-    recipe.numbers("sampling", top_k=integer(config, "top_k", label, default=0, low=0))
+    recipe.numbers("sampling", top_k=integer(config, "top_k", label, default=0, low=0, high=1 << 20))
     recipe.key("sampling.top_p", "f32", number(config, "top_p", label, default=1.0))
     recipe.key("sampling.repetition_penalty", "f32", number(config, "repetition_penalty", label, default=1.0))
     recipe.numbers("sampling", predict=128)
@@ -381,14 +254,16 @@ def build_decoder(recipe, checkpoint, plan, folder, report):
     llama = plan.family == "llama"
     name = "llama3" if llama else "qwen"
     tokenizer = bpe_vocabulary.read(checkpoint, folder)
+    rows = llama_decoder.token_rows(recipe)
+    rows = rows if llama else min(rows, tokenizer.length)
+    for text in tokenizer.cut(rows):
+        report.warn(f"{tokenizer.label}: the added token {text} has no row in the token table and is left out")
     bos = bpe_vocabulary.bos_id(checkpoint, folder, tokenizer) if llama else None
+    if llama and bos is None:
+        raise ConvertError(f"{tokenizer.label}: there is no bos token")
     for piece in sorted(set(re.findall(r"<\|\w+\|>", str(TEMPLATE_TEXT[name])))):
         if tokenizer.find(piece) is None:
             raise ConvertError(f"{tokenizer.label}: the template {name} needs the added token {piece}")
-    if llama and bos is None:
-        raise ConvertError(f"{tokenizer.label}: there is no bos token")
-    rows = llama_decoder.token_rows(recipe)
-    rows = rows if llama else min(rows, tokenizer.length)
     width, rows = llama_decoder.build(recipe, checkpoint, folder, report, rows=rows, biases=not llama, scaled=llama)
     build_mlp(recipe, "project.video", "model.mm_projector", width, plan.width)
     recipe.exact("image_newline", "model.image_newline", width)
@@ -410,7 +285,7 @@ def build(recipe, checkpoint, template, report):
     recipe.tensors = join([(source, "") for source in used], IGNORED.match, once=True)
     folder = found["longvu"][0].folder
     recipe.key("general.name", "string", checkpoint.title(used, {source.folder for source in used}))
-    plan = Plan(*llama_decoder.configuration(checkpoint, folder))
+    plan = Plan(*checkpoint.configuration(folder))
     build_vision(recipe, checkpoint, plan, found, f"{checkpoint.label(folder)}/config.json")
     name = build_decoder(recipe, checkpoint, plan, folder, report)
     if template not in (None, name):

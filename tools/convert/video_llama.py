@@ -190,7 +190,8 @@ def build_vit(recipe, config):
     if width % VIT_HEAD_WIDTH and width % VIT_HEADS and "vit_heads" not in config:
         raise ConvertError(f"{position.label}: the image tower is {width} wide, which neither heads of {VIT_HEAD_WIDTH} nor "
                            f"{VIT_HEADS} heads divide")
-    heads = head_count(config, "vit_heads", VIT_HEADS if width % VIT_HEAD_WIDTH else width // VIT_HEAD_WIDTH, width, "the image tower")
+    released_heads = VIT_HEADS if width % VIT_HEAD_WIDTH else width // VIT_HEAD_WIDTH
+    heads = head_count(config, "vit_heads", released_heads, width, "the image tower")
     blocks = released("vit", width, min(recipe.blocks("visual_encoder.blocks."), VIT_BLOCKS))
     recipe.numbers("vit", image_size=grid * patch, patch_size=patch, block_count=blocks, embedding_length=width,
                    head_count=heads, feed_forward_length=hidden)

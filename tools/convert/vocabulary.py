@@ -82,10 +82,15 @@ def append(texts, scores, types, ids, text, score, kind):
 
 def append_unused(texts, scores, types, ids, end):
     while len(texts) < end:
-        name = f"<unused_{len(texts)}>"
-        while name in ids:
-            name = f"<{name}>"
-        append(texts, scores, types, ids, name, 0.0, sp.UNUSED)
+        append(texts, scores, types, ids, unused_name(len(texts), ids), 0.0, sp.UNUSED)
+
+
+def unused_name(i, ids):
+    """A spelling for a row that no token has."""
+    name = f"<unused_{i}>"
+    while name in ids:
+        name = f"<{name}>"
+    return name
 
 
 def read_pieces(checkpoint, folder):
