@@ -140,10 +140,8 @@ static void prune_dump(const show *w, int tokens, int chunk, int n, const float 
     char name[48];
     snprintf(name, sizeof name, "compress.stc.cosine.%02d", chunk);
     if (n > 1) vr_dump_f32(dump, name, similarity + tokens, 2, rest);
-    for (int i = 0; i < n * tokens; i++) {
-        const int32_t kept = mask[i];
-        vr_dump_i32(dump, "compress.stc.kept", &kept, 1, (const int64_t[1]){ 1 });
-    }
+    for (int i = 0; i < n * tokens; i++) w->ids[i] = mask[i]; /* free between two grids */
+    vr_dump_i32(dump, "compress.stc.kept", w->ids, 2, (const int64_t[2]){ n, tokens });
 }
 
 /* Which tokens stay of every chunk: list ids and lengths. */
