@@ -210,7 +210,7 @@ static int answer_generate(vr_session *s, const vr_generate *g, const vr_ask_opt
     vr_text_stream stream = { .n_pending = 0 };
     bool go_on = true;
     vr_sampler_open(&sampler, &options->sampling);
-    vr_answer_begin(&s->answer_text, vr_prompt_cut(s->prompt), vr_prompt_after(s->prompt));
+    vr_answer_begin(&s->answer_text, vr_prompt_cut(s->prompt), vr_prompt_after(s->prompt), vr_prompt_cleans(s->prompt));
     s->answer_ids.count = 0;
     out->stop = VR_STOP_LENGTH;
     while (s->answer_ids.count < options->n_predict) {

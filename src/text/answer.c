@@ -29,6 +29,11 @@ static size_t blank_bytes(const char *data, size_t n_bytes, bool at_end)
     return 0;
 }
 
+static bool is_mark(char c)
+{
+    return c == '.' || c == '?' || c == '!' || c == ',';
+}
+
 static void strip(const char **data, size_t *n_bytes)
 {
     for (size_t n; (n = blank_bytes(*data, *n_bytes, false)) > 0;) {
@@ -59,12 +64,50 @@ static size_t partial_bytes(const char *data, size_t n_bytes, const char *marker
     return n;
 }
 
-void vr_answer_begin(vr_answer_text *answer, const char *cut, const char *after)
+/* What becomes of the blank that data [n_bytes] begins with: *n_read bytes of it are replaced by the returned text. */
+static const char *cleaned_blank(const char *data, size_t n_bytes, size_t *n_read)
+{
+    char next[3] = { 0 }; /* what is behind it */
+    if (n_bytes > 1) memcpy(next, data + 1, n_bytes - 1 < 3 ? n_bytes - 1 : 3);
+    *n_read = 1;
+    if (is_mark(next[0])) return "";
+    if (memcmp(next, "n't", 3) == 0 || memcmp(next, "'ve", 3) == 0 || memcmp(next, "'re", 3) == 0) return "";
+    if (next[0] == '\'' && (next[1] == 'm' || next[1] == 's')) return "";
+    if (next[0] != '\'' || next[1] != ' ' || is_mark(next[2])) return " ";
+    *n_read = 3;
+    return "'";
+}
+
+/* Clean what was added to raw. A blank near the end waits until three bytes behind it are known, or nothing more will come. */
+static void clean(vr_answer_text *answer, bool last)
+{
+    char *raw = answer->raw.data;
+    const size_t n = answer->raw.n_bytes;
+    size_t at = answer->n_clean, out = at, n_read;
+    while (at < n) {
+        if (raw[at] != ' ') {
+            raw[out++] = raw[at++];
+            continue;
+        }
+        if (!last && n - at <= 3) break;
+        const char *text = cleaned_blank(raw + at, n - at, &n_read);
+        if (text[0]) raw[out++] = text[0];
+        at += n_read;
+    }
+    answer->n_clean = out;
+    while (at < n) raw[out++] = raw[at++];
+    answer->raw.n_bytes = out;
+    if (raw) raw[out] = '\0';
+}
+
+void vr_answer_begin(vr_answer_text *answer, const char *cut, const char *after, bool clean)
 {
     answer->cut = cut;
     answer->after = after;
     answer->n_shown = 0;
     answer->begun = false;
+    answer->clean = clean;
+    answer->n_clean = 0;
     vr_text_clear(&answer->raw);
 }
 
@@ -72,9 +115,13 @@ int vr_answer_push(vr_answer_text *answer, const char *data, size_t n_bytes, boo
                    vr_err *e)
 {
     VR_TRY(vr_text_append(&answer->raw, data, n_bytes, e));
-    const char *raw = answer->raw.data;
-    size_t end = find(raw, answer->raw.n_bytes, answer->cut, false);
-    if (end == answer->raw.n_bytes && !last) end -= partial_bytes(raw, end, answer->cut);
+    if (answer->clean)
+        clean(answer, last);
+    else
+        answer->n_clean = answer->raw.n_bytes;
+    const char *raw = vr_text_string(&answer->raw);
+    size_t end = find(raw, answer->n_clean, answer->cut, false);
+    if (end == answer->n_clean && !last) end -= partial_bytes(raw, end, answer->cut);
     if (!answer->begun)
         for (size_t n; (n = blank_bytes(raw + answer->n_shown, end - answer->n_shown, false)) > 0;) answer->n_shown += n;
     for (size_t n; end > answer->n_shown && (n = blank_bytes(raw, end, true)) > 0;) end -= n;

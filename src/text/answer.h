@@ -1,9 +1,13 @@
 /*
  * answer.h - what of the decoded text is the answer, while it grows.
  *
- *   raw text -> before the first `cut` -> without blanks at both ends -> shown
+ *   decoded text -> (blanks cleaned) -> raw text -> before the first `cut` -> without blanks at both ends -> shown
  *
- * What might still turn out to be the beginning of `cut`, and blanks that may be the last ones, wait.
+ * What might still turn out to be the beginning of `cut`, and blanks that may be the last ones, wait. Cleaning drops the blank in
+ * front of . ? ! , n't 'm 's 've 're and the two around a single '.
+ * Ref:  transformers 4.43 tokenization_utils_base.py (clean_up_tokenization: for files that ask for it).
+ * Trap: the original replaces one mark after the other in the whole text; here it is one pass, which differs in texts like
+ *       "n ' t" only.
  * The final text also drops all up to the last `after` (Video-LLaMA conversation_video.py:222-229); what a stream has shown
  * before such a marker cannot be taken back.
  */
@@ -19,9 +23,12 @@ typedef struct vr_answer_text {
     vr_text raw;
     size_t n_shown; /* bytes of raw that were shown or skipped at the beginning */
     bool begun;     /* something was shown */
+    bool clean;
+    size_t n_clean; /* bytes of raw that are as they will stay; a blank behind them waits for what follows it */
 } vr_answer_text;
 
-void vr_answer_begin(vr_answer_text *answer, const char *cut, const char *after); /* answer is zeroed or was used before */
+/* answer is zeroed or was used before. */
+void vr_answer_begin(vr_answer_text *answer, const char *cut, const char *after, bool clean);
 /* Add text; *shown, *n_shown: the bytes that may be shown now (borrowed until the next call). last: nothing more will come. */
 int vr_answer_push(vr_answer_text *answer, const char *data, size_t n_bytes, bool last, const char **shown, size_t *n_shown,
                    vr_err *e);

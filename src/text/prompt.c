@@ -17,6 +17,8 @@
 #include "base/limits.h"
 #include "text/blank.h"
 
+#define CLEAN "tokenizer.clean_spaces"
+
 #define MAX_STOPS 16
 #define MAX_STOP_IDS 16
 
@@ -32,6 +34,7 @@ struct vr_prompt {
     char *cut, *after;                     /* empty: no such mark */
     char *separator;                       /* prompt.separator: between media text and question */
     bool trim;                             /* blanks around what is said are dropped */
+    bool cleans;                           /* tokenizer.clean_spaces */
     const vr_tokenizer *tokenizer;         /* borrowed */
     stop_sequence stops[MAX_STOPS];
     int n_stops;
@@ -199,6 +202,11 @@ const char *vr_prompt_after(const vr_prompt *prompt)
     return prompt->after;
 }
 
+bool vr_prompt_cleans(const vr_prompt *prompt)
+{
+    return prompt->cleans;
+}
+
 /* a NUL-terminated copy of a string key; a NUL inside it would hide the rest and is refused */
 static int string_copy(char **out, const vr_weights *w, vr_err *e, const char *group, const char *name)
 {
@@ -319,6 +327,7 @@ int vr_prompt_open(vr_prompt **out, const vr_weights *w, const char *template_na
         goto done;
     }
     prompt->tokenizer = tokenizer;
+    if (vr_weights_has(w, CLEAN) && (rc = vr_weights_bool(w, &prompt->cleans, e, CLEAN)) != VR_OK) goto done;
     if ((rc = media_read(prompt, w, e)) != VR_OK) goto done;
     if ((rc = template_read(prompt, w, name, tokenizer, e)) != VR_OK) goto done;
     *out = prompt;

@@ -60,6 +60,9 @@ bool vr_prompt_stops(const vr_prompt *prompt, const int32_t *ids, int n_ids);
 const char *vr_prompt_cut(const vr_prompt *prompt);
 const char *vr_prompt_after(const vr_prompt *prompt);
 
+/* Whether answers are cleaned (text/answer.h). */
+bool vr_prompt_cleans(const vr_prompt *prompt);
+
 /* Names of the file's templates, separated by blanks; of the default one. */
 int vr_prompt_names(const vr_weights *w, vr_text *names, vr_text *default_name, vr_err *e);
 

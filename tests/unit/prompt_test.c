@@ -194,13 +194,13 @@ START_TEST(ends)
 END_TEST
 
 /* Text in pieces of n bytes; what is shown and what is final. */
-static void answer_check(const char *cut, const char *after, const char *raw, const char *shown, const char *final)
+static void answer_check(const char *cut, const char *after, bool clean, const char *raw, const char *shown, const char *final)
 {
     for (size_t n = 1; n <= strlen(raw); n++) {
         vr_answer_text text = { 0 };
         vr_text all = { 0 }, whole = { 0 };
         vr_err e = { 0 };
-        vr_answer_begin(&text, cut, after);
+        vr_answer_begin(&text, cut, after, clean);
         for (size_t at = 0; at <= strlen(raw); at += n) {
             const size_t left = strlen(raw) - at, now = left < n ? left : n;
             const char *part;
@@ -220,12 +220,36 @@ static void answer_check(const char *cut, const char *after, const char *raw, co
 
 START_TEST(answers)
 {
-    answer_check("", "", " a b ### c \n", "a b ### c", "a b ### c");
-    answer_check("###", "", " a b ### c", "a b", "a b");
-    answer_check("###", "A:", "x A: a ## b###", "x A: a ## b", "a ## b");
-    answer_check("", "A:", "x A: a \t", "x A: a", "a");
-    answer_check("###", "", "a ##", "a ##", "a ##");
-    answer_check("", "", "  ", "", "");
+    answer_check("", "", false, " a b ### c \n", "a b ### c", "a b ### c");
+    answer_check("###", "", false, " a b ### c", "a b", "a b");
+    answer_check("###", "A:", false, "x A: a ## b###", "x A: a ## b", "a ## b");
+    answer_check("", "A:", false, "x A: a \t", "x A: a", "a");
+    answer_check("###", "", false, "a ##", "a ##", "a ##");
+    answer_check("", "", false, "  ", "", "");
+    answer_check("", "", false, "a . b", "a . b", "a . b");
+}
+END_TEST
+
+/* Expected: what clean_up_tokenization of transformers and strip make of it. */
+START_TEST(cleaned_answers)
+{
+    static const char *const cases[][2] = {
+        { " A dog . Why ? Stop ! One , two", "A dog. Why? Stop! One, two" },
+        { "a  . b ..", "a . b.." },
+        { "do n't I 'm it 's we 've they 're he 'll", "don't I'm it's we've they're he 'll" },
+        { "the ' word ' x", "the'word'x" },
+        { "a ' . b", "a '. b" },
+        { "a ' ' b", "a'' b" },
+        { "x 's' y 'v 'r n' n", "x's' y 'v 'r n' n" },
+        { "end '", "end '" },
+        { "end .", "end." },
+        { "end n", "end n" },
+        { " . ", "." },
+        { "a\n . b\t, c", "a\n. b\t, c" },
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
+        answer_check("", "", true, cases[i][0], cases[i][1], cases[i][1]);
+    answer_check("#.", "", true, "a b # . c", "a b", "a b"); /* the mark is searched for in the cleaned text */
 }
 END_TEST
 
@@ -238,6 +262,7 @@ int main(void)
     tcase_add_test(t, trimmed);
     tcase_add_test(t, ends);
     tcase_add_test(t, answers);
+    tcase_add_test(t, cleaned_answers);
     suite_add_tcase(suite, t);
     SRunner *runner = srunner_create(suite);
     srunner_run_all(runner, CK_NORMAL);
