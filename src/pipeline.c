@@ -158,12 +158,10 @@ static int session_prepare(vr_session *s, const char *video, const vr_watch_opti
     VR_TRY(options_copy(s, options, e));
     VR_TRY(vr_prompt_open(&s->prompt, m->weights, options->template_name, m->tokenizer, e));
     VR_TRY(vr_source_open(&s->source, video, &m->hooks.log, e));
-    vr_source_info info;
-    vr_source_info_get(s->source, &info);
-    s->n_frames_total = info.n_frames;
-    s->view.image = options->image || info.is_image;
+    vr_source_info_get(s->source, &s->info);
+    s->view.image = options->image || s->info.is_image;
     VR_TRY(m->system->plan(m->state, s->source, options, &s->view, e));
-    vr_hooks_timing(&m->hooks, "scan", vr_clock() - start, info.n_frames, "frames");
+    vr_hooks_timing(&m->hooks, "scan", vr_clock() - start, s->info.n_frames, "frames");
     VR_TRY(vr_session_budget(s, question, options->n_predict ? options->n_predict : m->recipe.n_predict, e));
     if (options->dump_dir) VR_TRY(vr_dump_open(&s->dump, options->dump_dir, e));
     VR_TRY(memory_plan(s, e));
@@ -188,26 +186,6 @@ int vr_session_open(vr_session **out, vr_model *model, const char *video, const 
     return VR_OK;
 }
 
-void vr_session_plan(const vr_session *s, vr_plan *out)
-{
-    const size_t width = (size_t)vr_llama_config_get(s->model->llama)->width;
-    *out = (vr_plan){
-        .n_frames_total = s->n_frames_total,
-        .n_frames = s->view.n_frames,
-        .frame_indices = s->view.frame_indices,
-        .frame_seconds = s->view.frame_seconds,
-        .n_clips = s->view.n_clips,
-        .n_video_rows = s->view.n_video_rows,
-        .n_audio_rows = s->view.n_audio_rows,
-        .n_prompt_rows = s->n_planned_rows,
-        .context = s->context,
-        .weights_bytes = vr_weights_file_bytes(s->model->weights),
-        .scratch_bytes = s->scratch_bytes,
-        .cache_bytes = s->cache_bytes,
-        .rows_bytes = (size_t)(s->view.n_audio_rows + s->view.n_video_rows) * width * sizeof(float),
-    };
-}
-
 static void frames_dump(const vr_session *s)
 {
     for (int i = 0; i < s->view.n_frames && !s->view.image; i++) {
@@ -228,11 +206,7 @@ int vr_session_watch(vr_session *s, vr_err *e)
     s->run = (vr_run){ .be = m->backend, .scratch = &s->scratch, .host = &s->scratch, .dump = s->dump };
     s->view.rows = vr_arena_floats(&s->scratch, (size_t)(s->view.n_audio_rows + s->view.n_video_rows) * (size_t)c->width);
     frames_dump(s);
-    VR_TRY(m->system->watch(m->state, &s->run, s->source, &s->view, &m->hooks, e));
-    if (m->system->show) return VR_OK; /* a question may want to see the clip again */
-    vr_source_free(s->source);
-    s->source = NULL;
-    return VR_OK;
+    return m->system->watch(m->state, &s->run, s->source, &s->view, &m->hooks, e);
 }
 
 int vr_session_close(vr_session *s, vr_err *e)

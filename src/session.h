@@ -1,5 +1,5 @@
 /*
- * session.h - the model and the session from the inside, for pipeline.c and ask.c alone.
+ * session.h - the model and the session from the inside, for pipeline.c, ask.c and facts.c alone.
  */
 #ifndef VR_SESSION_H
 #define VR_SESSION_H
@@ -31,8 +31,8 @@ struct vr_session {
     char *system_text; /* NULL: the file's */
     bool dump_turns;
     vr_dump *dump;
-    vr_source *source; /* until the clip was watched */
-    int64_t n_frames_total;
+    vr_source *source;
+    vr_source_info info;
     vr_view view;
     int n_planned_rows;
     int context;

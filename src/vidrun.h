@@ -83,6 +83,7 @@ typedef struct vr_plan {
     int n_frames;           /* sampled */
     const int64_t *frame_indices;  /* [n_frames], borrowed from the session */
     const double *frame_seconds;   /* [n_frames], borrowed */
+    int frame_width, frame_height; /* after rotation */
     int n_clips;            /* of sound; 0: silent, no sound branch, or told not to listen */
     int n_video_rows, n_audio_rows; /* rows that the decoder reads */
     int n_prompt_rows;      /* the whole first prompt for the given question; 0 when none was given */
@@ -98,6 +99,48 @@ void vr_session_plan(const vr_session *session, vr_plan *out);
 
 /* Decode and encode the clip; once, before the first question. Afterwards the plan tells what was really heard. */
 int vr_session_watch(vr_session *session, vr_err *e);
+
+/* One step on the way from the clip to the rows of the decoder. */
+typedef struct vr_step {
+    const char *name; /* static */
+    int64_t before, after;
+    const char *unit; /* of both; static */
+} vr_step;
+
+/* What became of a sampled frame. Its grid of tokens lies somewhere on the picture: in fractions of it, and it may reach beyond 0..1. */
+typedef struct vr_frame_fact {
+    bool kept;             /* some of the rows are its own, or made of it among others */
+    bool high;             /* on the finer one of two grids */
+    int n_tokens;          /* rows of its own, ends of lines included; 0: none */
+    int n_lines, n_columns; /* of its grid; 0: none */
+    float left, top, right, bottom;
+    const uint8_t *tokens; /* [n_lines, n_columns] 1: kept; NULL: all are */
+} vr_frame_fact;
+
+/* The sound that was listened to, small enough to be shown. */
+typedef struct vr_sound_fact {
+    int n_clips, n_bins, n_columns; /* n_clips 0: nothing was heard */
+    const uint8_t *mel;             /* [n_clips, n_bins, n_columns] log-mel, 0 the quietest and 255 the loudest of all clips */
+} vr_sound_fact;
+
+enum { VR_FACT_STEPS = 6 };
+
+/* What became of the clip for the last question. */
+typedef struct vr_facts {
+    const char *regime; /* "full", "mix", "prune", "picture"; NULL: the system knows one way only */
+    int n_steps;
+    vr_step steps[VR_FACT_STEPS];
+    int n_frames;       /* sampled */
+    const vr_frame_fact *frames; /* [n_frames] as in the plan; borrowed until the next question */
+    int n_kept, n_high; /* frames */
+    int64_t n_tokens_before, n_tokens; /* that could have been, and rows of the clip in the prompt */
+    vr_sound_fact sound; /* borrowed */
+} vr_facts;
+
+/* After an answer. */
+void vr_session_facts(const vr_session *session, vr_facts *out);
+/* Decodes the clip once more: frames of the plan at `positions` [n], ascending -> rgb [n, height, width, 3]. */
+int vr_session_frames(vr_session *session, const int *positions, int n, int width, int height, uint8_t *rgb, vr_err *e);
 
 typedef struct vr_ask_options {
     vr_sampling sampling;

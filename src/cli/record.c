@@ -33,6 +33,19 @@ const char *vr_record_plan_line(const vr_plan *plan, char *text, size_t n_bytes)
     return text;
 }
 
+const char *vr_record_facts_line(const vr_facts *facts, char *text, size_t n_bytes)
+{
+    char tokens[32], before[32], high[64] = "";
+    *text = '\0';
+    if (!facts->regime) return text;
+    if (strcmp(facts->regime, "mix") == 0)
+        snprintf(high, sizeof high, ": %d frame%s at high resolution", facts->n_high, facts->n_high == 1 ? "" : "s");
+    snprintf(text, n_bytes, "kept %d of %d frame%s, %s of %s tokens (%s%s)", facts->n_kept, facts->n_frames,
+             facts->n_frames == 1 ? "" : "s", group_digits(tokens, facts->n_tokens), group_digits(before, facts->n_tokens_before),
+             facts->regime, high);
+    return text;
+}
+
 static void count_row(FILE *file, const char *what, int64_t count)
 {
     char text[32];
@@ -127,6 +140,36 @@ static void write_rows(vr_json *j, const vr_answer *answer)
     vr_json_close(j, '}');
 }
 
+static void write_facts(vr_json *j, const vr_facts *facts)
+{
+    vr_json_open(j, "facts", '{');
+    vr_json_text(j, "regime", facts->regime);
+    vr_json_open(j, "steps", '[');
+    for (int i = 0; i < facts->n_steps; i++) {
+        vr_json_open(j, NULL, '{');
+        vr_json_text(j, "step", facts->steps[i].name);
+        vr_json_int(j, "before", facts->steps[i].before);
+        vr_json_int(j, "after", facts->steps[i].after);
+        vr_json_text(j, "unit", facts->steps[i].unit);
+        vr_json_close(j, '}');
+    }
+    vr_json_close(j, ']');
+    vr_json_int(j, "tokens_before", facts->n_tokens_before);
+    vr_json_int(j, "tokens", facts->n_tokens);
+    vr_json_open(j, "frames_kept", '[');
+    for (int i = 0; i < facts->n_frames; i++)
+        if (facts->frames[i].kept) vr_json_int(j, NULL, i);
+    vr_json_close(j, ']');
+    vr_json_open(j, "frames_high", '[');
+    for (int i = 0; i < facts->n_frames; i++)
+        if (facts->frames[i].high) vr_json_int(j, NULL, i);
+    vr_json_close(j, ']');
+    vr_json_open(j, "frame_tokens", '[');
+    for (int i = 0; i < facts->n_frames; i++) vr_json_int(j, NULL, facts->frames[i].n_tokens);
+    vr_json_close(j, ']');
+    vr_json_close(j, '}');
+}
+
 static void write_sampling(vr_json *j, const vr_sampling *sampling)
 {
     vr_json_open(j, "sampling", '{');
@@ -163,6 +206,7 @@ void vr_record_turn_json(FILE *file, const vr_record *record)
     write_rows(&j, record->answer);
     write_sampling(&j, record->sampling);
     write_plan(&j, record->plan);
+    if (record->facts) write_facts(&j, record->facts);
     write_timings(&j, record->timings, record->n_timings);
     write_model(&j, record->recipe);
     vr_json_close(&j, '}');

@@ -12,6 +12,8 @@
 
 /* "decoding 8 of 1,432 frames, audio 8 clips, 40 video tokens, context 2048". Returns text. */
 const char *vr_record_plan_line(const vr_plan *plan, char *text, size_t n_bytes);
+/* "kept 17 of 35 frames, 1,180 of 2,244 tokens (mix: 3 frames at high resolution)"; "" where the system chooses nothing. Returns text. */
+const char *vr_record_facts_line(const vr_facts *facts, char *text, size_t n_bytes);
 void vr_record_plan_table(FILE *file, const vr_plan *plan);
 void vr_record_plan_json(FILE *file, const vr_recipe *recipe, const vr_plan *plan);
 
@@ -21,6 +23,7 @@ typedef struct vr_record {
     const vr_answer *answer;
     const vr_recipe *recipe;
     const vr_plan *plan;
+    const vr_facts *facts; /* NULL: none are told */
     const vr_sampling *sampling;
     const vr_timing *timings; /* [n_timings] since the turn before */
     int n_timings;

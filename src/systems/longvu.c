@@ -126,10 +126,7 @@ static int system_plan(const void *state, const vr_source *source, const vr_watc
     if (n > VR_MAX_FRAMES)
         return vr_fail(e, VR_ERR_LIMIT, "%s: %lld frames would be looked at, at most %d are taken (--frames)", vr_source_path(source),
                        (long long)n, VR_MAX_FRAMES);
-    view->frame_indices = calloc((size_t)n, sizeof *view->frame_indices);
-    view->frame_seconds = calloc((size_t)n, sizeof *view->frame_seconds);
-    if (!view->frame_indices || !view->frame_seconds) return vr_fail(e, VR_ERR_LIMIT, "not enough memory for the list of frames");
-    view->n_frames = (int)n;
+    VR_TRY(vr_view_take(view, (int)n, e));
     if (options->n_frames || view->image)
         view->n_frames = vr_frames_uniform(view->frame_indices, info.n_frames, (int)n);
     else
@@ -176,6 +173,7 @@ static void features_free(void *features)
 {
     vr_longvu_features *f = features;
     free(f->kept);
+    free(f->tokens);
     free(f);
 }
 
@@ -188,8 +186,7 @@ static int system_watch(const void *state, vr_run *run, vr_source *source, vr_vi
     vr_source_info info;
     vr_longvu_features *f = calloc(1, sizeof *f);
     view->features = f;
-    if (f) f->kept = calloc((size_t)view->n_frames, sizeof *f->kept);
-    if (!f || !f->kept) return vr_fail(e, VR_ERR_LIMIT, "not enough memory for the list of frames");
+    if (!f) return vr_fail(e, VR_ERR_LIMIT, "not enough memory for the list of frames");
     vr_source_info_get(source, &info);
     f->width = info.rotation % 180 ? info.height : info.width;
     f->height = info.rotation % 180 ? info.width : info.height;
@@ -197,8 +194,11 @@ static int system_watch(const void *state, vr_run *run, vr_source *source, vr_vi
     f->pair_b = view->image ? f->height : f->width;
     f->n_in = view->n_frames;
     f->n_max = vr_longvu_frames_most(s, f->n_in);
-    const size_t places = (size_t)s->query_side * (size_t)s->query_side;
-    f->grids = vr_arena_floats(run->scratch, (size_t)f->n_max * places * (size_t)vr_spatial_sampler_width(s->sampler));
+    f->places = (size_t)s->query_side * (size_t)s->query_side;
+    f->kept = calloc((size_t)f->n_in, sizeof *f->kept);
+    f->tokens = calloc((size_t)f->n_max, f->places);
+    if (!f->kept || !f->tokens) return vr_fail(e, VR_ERR_LIMIT, "not enough memory for the list of frames");
+    f->grids = vr_arena_floats(run->scratch, (size_t)f->n_max * f->places * (size_t)vr_spatial_sampler_width(s->sampler));
     if (run->be->plan || f->n_in >= shortest.cap) return vr_longvu_look(s, run, source, view, !view->image, f, hooks, e);
     if (view->image || f->n_in < longest.cap) return vr_longvu_look(s, run, source, view, false, f, hooks, e);
     return VR_OK;

@@ -25,7 +25,8 @@ enum { FULL, MIX, STC };
 typedef struct show {
     const vr_longvu *s;
     vr_run *run;
-    const vr_longvu_features *f;
+    vr_longvu_features *f;
+    vr_view *view; /* for the facts */
     int Dl, W;
     int n, regime, high, low, k; /* tokens a frame; frames shown at high resolution */
     vr_crop high_crop, low_crop;
@@ -124,6 +125,9 @@ static int mix_show(show *w, const vr_question *question, float *rows)
     frames_score(w, question, score);
     if (!w->run->be->plan) vr_query_choose(chosen, score, w->n, w->k);
     mix_dump(w, score, chosen);
+    if (!w->run->be->plan) vr_view_step(w->view, "mix", (int64_t)w->n * w->low, (int64_t)w->n * w->low + (int64_t)w->k * (w->high - w->low), "tokens");
+    for (int f = 0; !w->run->be->plan && f < w->n; f++)
+        if (chosen[f]) vr_longvu_tell_grid(w->view, w->f, f, w->s->query_side, &w->high_crop, true);
     for (int f = 0; !w->run->be->plan && f < w->n; f++) {
         chunk_make(w, !chosen[f], f, 1, rows + (size_t)at * (size_t)w->Dl, NULL);
         at += chosen[f] ? w->high : w->low;
@@ -190,6 +194,15 @@ static void list_dump(const show *w, const vr_token_list *list, int n)
     vr_dump_i32(dump, "compress.visual.index", list->ids, 1, (const int64_t[1]){ n });
 }
 
+static void prune_tell(const show *w, const vr_token_list *list, int kept, int tokens)
+{
+    int different = 0;
+    for (int c = 0; c < list->n_chunks; c++) different += list->lengths[c];
+    vr_longvu_tell_tokens(w->view, w->f, list->ids, kept, tokens);
+    vr_view_step(w->view, "prune", (int64_t)w->n * tokens, different, "tokens");
+    if (kept < different) vr_view_step(w->view, "cut", different, kept, "tokens");
+}
+
 /* The sequence of one grid, pruned to at most `room` rows; returns their number. */
 static int prune_show(show *w, bool is_low, int room, float *rows)
 {
@@ -201,6 +214,7 @@ static int prune_show(show *w, bool is_low, int room, float *rows)
     chunks_prune(w, is_low, &list);
     const int kept = run->be->plan ? 0 : vr_token_list_cut(&list, room);
     list_dump(w, &list, kept);
+    if (!run->be->plan) prune_tell(w, &list, kept, tokens);
     for (int at = 0; at < kept;) {
         const int chunk = list.ids[at] / (CHUNK * tokens), first = chunk * CHUNK;
         int end = at;
@@ -242,20 +256,36 @@ static int plan_show(show *w, const vr_question *question, float *rows)
     return prune_show(w, false, 0, rows);
 }
 
-int vr_longvu_show(const vr_longvu *s, vr_run *run, vr_view *view, const vr_longvu_features *f, const vr_longvu_budget *b,
+/* All kept frames on one grid, as far as is known before tokens are chosen. */
+static void grids_tell(const show *w, bool is_low)
+{
+    static const char *const regimes[] = { [FULL] = "full", [MIX] = "mix", [STC] = "prune" };
+    const vr_longvu *s = w->s;
+    const bool finer = !is_low && s->low_side > 0;
+    vr_longvu_tell_frames(w->view, w->f);
+    for (int i = 0; i < w->n; i++)
+        vr_longvu_tell_grid(w->view, w->f, i, is_low ? s->low_side : s->query_side, is_low ? &w->low_crop : &w->high_crop, finer);
+    w->view->facts.regime = w->view->image ? "picture" : regimes[w->regime];
+    w->view->facts.n_tokens_before = (int64_t)w->n * w->high;
+    if (is_low) vr_view_step(w->view, "grid", (int64_t)w->n * w->high, (int64_t)w->n * w->low, "tokens");
+}
+
+int vr_longvu_show(const vr_longvu *s, vr_run *run, vr_view *view, vr_longvu_features *f, const vr_longvu_budget *b,
                    const vr_question *question, vr_err *e)
 {
-    show w = { .s = s, .run = run, .f = f, .n = f->n, .Dl = vr_llama_config_get(s->llama)->width, .W = vr_spatial_sampler_width(s->sampler) };
+    show w = { .s = s, .run = run, .f = f, .view = view, .n = f->n, .Dl = vr_llama_config_get(s->llama)->width, .W = vr_spatial_sampler_width(s->sampler) };
     const size_t mark = vr_arena_mark(run->scratch);
     buffers_take(&w);
     regime_choose(&w, b);
     if (run->be->plan) {
         plan_show(&w, question, view->rows);
     } else if (view->image) { /* a picture is always on the small grid, where there is one */
+        grids_tell(&w, s->low_side > 0);
         view->n_video_rows = all_show(&w, s->low_side > 0, view->rows, run->dump);
     } else {
         const bool is_low = w.regime == MIX && s->low_side > 0;
         const int before = w.n * (is_low ? w.low : w.high);
+        grids_tell(&w, is_low);
         if (is_low && s->query_side > s->low_side) w.k = vr_query_room(b->R, w.n, w.high, w.low);
         if (is_low && run->dump)
             for (int first = 0; first < w.n; first += CHUNK) chunk_make(&w, false, first, chunk_length(&w, first), w.rows, run->dump);
@@ -268,6 +298,7 @@ int vr_longvu_show(const vr_longvu *s, vr_run *run, vr_view *view, const vr_long
         if (!is_low) w.low = 0;
         regime_dump(&w, b, before, view->n_video_rows);
     }
+    view->facts.n_tokens = view->n_video_rows;
     vr_arena_release(run->scratch, mark);
     return vr_backend_sync(run->be, e);
 }

@@ -3,6 +3,7 @@
  */
 #include "systems/system.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -20,11 +21,42 @@ const char *vr_system_names(void)
     return "video-llama longvu";
 }
 
+int vr_view_take(vr_view *view, int n_frames, vr_err *e)
+{
+    const size_t n = (size_t)n_frames;
+    view->n_frames = n_frames;
+    view->frame_indices = calloc(n, sizeof *view->frame_indices);
+    view->frame_seconds = calloc(n, sizeof *view->frame_seconds);
+    view->frame_facts = calloc(n, sizeof *view->frame_facts);
+    if (view->frame_indices && view->frame_seconds && view->frame_facts) return VR_OK;
+    return vr_fail(e, VR_ERR_LIMIT, "not enough memory for a list of %d frames", n_frames);
+}
+
 void vr_view_free(vr_view *view)
 {
     free(view->frame_indices);
     free(view->frame_seconds);
+    free(view->frame_facts);
+    free(view->mel);
     *view = (vr_view){ 0 };
+}
+
+void vr_view_facts(const vr_view *view, vr_facts *out)
+{
+    *out = view->facts;
+    out->n_frames = view->n_frames;
+    out->frames = view->frame_facts;
+    for (int i = 0; i < view->n_frames; i++) {
+        out->n_kept += view->frame_facts[i].kept;
+        out->n_high += view->frame_facts[i].high;
+    }
+    out->sound.mel = view->mel;
+}
+
+void vr_view_step(vr_view *view, const char *name, int64_t before, int64_t after, const char *unit)
+{
+    assert(view->facts.n_steps < VR_FACT_STEPS);
+    view->facts.steps[view->facts.n_steps++] = (vr_step){ name, before, after, unit };
 }
 
 void vr_hooks_progress(const vr_hooks *hooks, const char *stage, int64_t done, int64_t total)

@@ -20,7 +20,8 @@ typedef struct vr_question {
     int n_after;
 } vr_question;
 
-/* What of a clip is looked at, and what became of it. Arrays are owned (vr_view_free); rows belong to the session. */
+/* What of a clip is looked at, and what became of it. Arrays are owned (vr_view_free); rows belong to the session. The facts are told for
+ * the last question: watch or show fills them, but not while planning. */
 typedef struct vr_view {
     bool image;
     int n_frames;
@@ -30,9 +31,16 @@ typedef struct vr_view {
     int n_audio_rows, n_video_rows; /* after plan: the most that there may be */
     float *rows;            /* [n_audio_rows + n_video_rows, Dl] in backend memory, audio rows first; room for those of plan */
     void *features;         /* of the system, from watch to show; NULL where rows do not depend on the question */
+    vr_facts facts;         /* its pointers are set by vr_view_facts alone */
+    vr_frame_fact *frame_facts; /* [n_frames] */
+    uint8_t *mel;               /* what facts.sound shows; NULL: none */
 } vr_view;
 
 void vr_view_free(vr_view *view);
+/* Takes the list of frames and of their facts: n_frames of frame_indices, frame_seconds and frame_facts, all 0. */
+int vr_view_take(vr_view *view, int n_frames, vr_err *e);
+void vr_view_facts(const vr_view *view, vr_facts *out);
+void vr_view_step(vr_view *view, const char *name, int64_t before, int64_t after, const char *unit);
 
 typedef struct vr_system {
     const char *name; /* value of vidrun.system */

@@ -143,9 +143,7 @@ static int system_plan(const void *state, const vr_source *source, const vr_watc
     const int n_wanted = view->image ? 1 : options->n_frames ? options->n_frames : s->n_frames;
     if (n_wanted > s->n_frames_max)
         return vr_fail(e, VR_ERR_USAGE, "--frames %d: this model has positions for %d frames", n_wanted, s->n_frames_max);
-    view->frame_indices = calloc((size_t)n_wanted, sizeof *view->frame_indices);
-    view->frame_seconds = calloc((size_t)n_wanted, sizeof *view->frame_seconds);
-    if (!view->frame_indices || !view->frame_seconds) return vr_fail(e, VR_ERR_LIMIT, "not enough memory for %d frames", n_wanted);
+    VR_TRY(vr_view_take(view, n_wanted, e));
     view->n_frames = vr_frames_uniform(view->frame_indices, info.n_frames, n_wanted);
     const double rate = info.rate_num > 0 && info.rate_den > 0 ? (double)info.rate_num / (double)info.rate_den : 0;
     for (int i = 0; i < view->n_frames; i++) view->frame_seconds[i] = rate > 0 ? (double)view->frame_indices[i] / rate : 0;
@@ -229,6 +227,22 @@ static int see(const video_llama *s, vr_run *run, vr_source *source, const vr_vi
     return vr_backend_sync(run->be, e);
 }
 
+/* The mel of the clips as bytes, from the quietest value to the loudest. Without memory nothing is shown. */
+static void tell_sound(const video_llama *s, vr_view *view, const float *mel)
+{
+    const size_t n = (size_t)view->n_clips * (size_t)s->sound.mel_bins * (size_t)s->sound.mel_frames;
+    float least = mel[0], most = mel[0];
+    view->mel = malloc(n);
+    if (!view->mel) return;
+    for (size_t i = 0; i < n; i++) {
+        if (mel[i] < least) least = mel[i];
+        if (mel[i] > most) most = mel[i];
+    }
+    const float scale = most > least ? 255 / (most - least) : 0;
+    for (size_t i = 0; i < n; i++) view->mel[i] = (uint8_t)((mel[i] - least) * scale);
+    view->facts.sound = (vr_sound_fact){ .n_clips = view->n_clips, .n_bins = s->sound.mel_bins, .n_columns = s->sound.mel_frames };
+}
+
 static int hear(const video_llama *s, vr_run *run, vr_source *source, vr_view *view, float *rows, const vr_hooks *hooks, vr_err *e)
 {
     const int N = view->n_clips, bins = s->sound.mel_bins, columns = s->sound.mel_frames, Qa = view->n_audio_rows;
@@ -250,6 +264,7 @@ static int hear(const video_llama *s, vr_run *run, vr_source *source, vr_view *v
             return VR_OK;
         }
         vr_dump_f32(run->dump, "input.mel", mel_host, 3, (const int64_t[3]){ N, bins, columns });
+        tell_sound(s, view, mel_host);
         run->be->write(run->be, mel, mel_host, n_floats * sizeof *mel);
     }
     const double decoded = vr_clock();
@@ -264,12 +279,26 @@ static int hear(const video_llama *s, vr_run *run, vr_source *source, vr_view *v
     return VR_OK;
 }
 
+/* What is told of the clip; the frames share their rows. */
+static void tell(const video_llama *s, vr_view *view)
+{
+    const int64_t patches = (int64_t)view->n_frames * vr_vit_tokens(s->vit), rows = (int64_t)view->n_frames * vr_qformer_queries(s->qformer);
+    for (int i = 0; i < view->n_frames; i++) view->frame_facts[i].kept = true;
+    view->facts.n_tokens_before = patches + view->n_clips;
+    view->facts.n_tokens = view->n_video_rows + view->n_audio_rows;
+    vr_view_step(view, "qformer", patches, rows, "tokens");
+    vr_view_step(view, "video_qformer", rows, view->n_video_rows, "tokens");
+    if (view->n_clips > 0) vr_view_step(view, "audio_qformer", view->n_clips, view->n_audio_rows, "tokens");
+}
+
 static int system_watch(const void *state, vr_run *run, vr_source *source, vr_view *view, const vr_hooks *hooks, vr_err *e)
 {
     const video_llama *s = state;
     const size_t Dl = (size_t)vr_llama_config_get(s->llama)->width;
     if (view->n_clips > 0) VR_TRY(hear(s, run, source, view, view->rows, hooks, e));
-    return see(s, run, source, view, view->rows + (size_t)view->n_audio_rows * Dl, hooks, e);
+    VR_TRY(see(s, run, source, view, view->rows + (size_t)view->n_audio_rows * Dl, hooks, e));
+    if (!run->be->plan) tell(s, view);
+    return VR_OK;
 }
 
 const vr_system vr_system_video_llama = {
