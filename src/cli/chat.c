@@ -10,6 +10,7 @@
 
 #include "cli/interrupt.h"
 #include "cli/record.h"
+#include "cli/sheet.h"
 
 static bool on_text(void *cookie, const char *text, size_t n_bytes)
 {
@@ -24,12 +25,15 @@ static bool on_text(void *cookie, const char *text, size_t n_bytes)
 static int write_json(vr_chat *chat, const char *question, const vr_answer *answer, vr_err *e)
 {
     vr_plan plan;
+    vr_facts facts;
     vr_session_plan(chat->session, &plan);
+    vr_session_facts(chat->session, &facts);
     const vr_record record = { .number = chat->n_turns,
                                .question = question,
                                .answer = answer,
                                .recipe = chat->recipe,
                                .plan = &plan,
+                               .facts = &facts,
                                .sampling = &chat->sampling,
                                .timings = chat->report->timings,
                                .n_timings = chat->report->n_timings };
@@ -49,6 +53,14 @@ static int write_json(vr_chat *chat, const char *question, const vr_answer *answ
     return VR_OK;
 }
 
+static void tell_facts(const vr_chat *chat)
+{
+    vr_facts facts;
+    char text[192];
+    vr_session_facts(chat->session, &facts);
+    if (*vr_record_facts_line(&facts, text, sizeof text)) vr_report_line(chat->report, "%s", text);
+}
+
 int vr_chat_ask(vr_chat *chat, const char *question, vr_err *e)
 {
     const vr_ask_options options = {
@@ -61,6 +73,7 @@ int vr_chat_ask(vr_chat *chat, const char *question, vr_err *e)
         rc = write_json(chat, question, &answer, e);
     else if (!chat->json)
         vr_output_end_line(chat->output, rc == VR_OK);
+    if (rc == VR_OK) tell_facts(chat);
     vr_report_timings(chat->report);
     vr_report_forget(chat->report);
     vr_report_erase_bar(chat->report);
@@ -68,6 +81,7 @@ int vr_chat_ask(vr_chat *chat, const char *question, vr_err *e)
     VR_TRY(rc);
     if (answer.stop == VR_STOP_LENGTH)
         vr_report_line(chat->report, "the answer was cut after %d tokens (--predict)", chat->n_predict);
+    if (chat->picture && !vr_interrupted()) VR_TRY(vr_sheet_write(chat->picture, chat->session, question, answer.text, e));
     return vr_interrupted() ? vr_fail(e, VR_ERR_CANCEL, "interrupted") : VR_OK;
 }
 

@@ -21,6 +21,7 @@ typedef struct vr_chat {
     vr_output *output;
     vr_sampling sampling;
     int n_predict;
+    const char *picture; /* drawn after every answer; NULL: none */
     bool json;
     int n_turns; /* asked so far */
 } vr_chat;

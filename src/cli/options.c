@@ -63,6 +63,8 @@ const vr_option vr_option_table[VR_N_OPTIONS] = {
         "nothing but errors on standard error" },
     [VR_OPTION_VERBOSE] = { "verbose", 'v', VR_OPTION_FLAG, NULL, 0, 0, NULL, AT(verbose), showing,
         "more on standard error" },
+    [VR_OPTION_PICTURE] = { "picture", 0, VR_OPTION_TEXT, "FILE", 0, 0, NULL, AT(picture), showing,
+        "draw the frames and what became of them to a PNG file, after every answer anew" },
     [VR_OPTION_DUMP_STAGES] = { "dump-stages", 0, VR_OPTION_TEXT, "DIR", 0, 0, NULL, AT(dump_dir), showing,
         "write what every stage computes to DIR as NumPy files" },
     [VR_OPTION_ESTIMATE] = { "estimate", 0, VR_OPTION_FLAG, NULL, 0, 0, NULL, AT(estimate), instead,
@@ -306,6 +308,7 @@ static int check(const vr_options *o, vr_err *e)
     if (o->prompt && strlen(o->prompt) > VR_MAX_PROMPT)
         return vr_fail(e, VR_ERR_USAGE, "PROMPT is longer than %d bytes", VR_MAX_PROMPT);
     if (o->dump_dir && !*o->dump_dir) return vr_fail(e, VR_ERR_USAGE, "option --dump-stages: the folder's name is empty");
+    if (o->picture && !*o->picture) return vr_fail(e, VR_ERR_USAGE, "option --picture: the file's name is empty");
     if (strcmp(o->video, "-") == 0 && !o->prompt && !o->prompt_file && !o->estimate)
         return vr_fail(e, VR_ERR_USAGE, "VIDEO is standard input, so that prompts cannot be read from it: give PROMPT");
     if (o->quiet && o->verbose) return fail_both(VR_OPTION_QUIET, VR_OPTION_VERBOSE, e);

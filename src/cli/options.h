@@ -27,7 +27,7 @@ typedef enum vr_option_id {
     /* how it is computed */
     VR_OPTION_THREADS, VR_OPTION_GEMM, VR_OPTION_PRECISION,
     /* what is shown */
-    VR_OPTION_JSON, VR_OPTION_QUIET, VR_OPTION_VERBOSE, VR_OPTION_DUMP_STAGES,
+    VR_OPTION_JSON, VR_OPTION_QUIET, VR_OPTION_VERBOSE, VR_OPTION_PICTURE, VR_OPTION_DUMP_STAGES,
     /* other things to do */
     VR_OPTION_ESTIMATE, VR_OPTION_SELF_TEST, VR_OPTION_VERSION, VR_OPTION_HELP, VR_OPTION_PRINT_MAN, VR_OPTION_PRINT_COMPLETION,
     VR_N_OPTIONS
@@ -58,7 +58,7 @@ typedef struct vr_option {
 /* Values of the command line. A value that was not given is 0; whether it was: vr_options_given. */
 typedef struct vr_options {
     const char *weights, *video, *prompt; /* operands; NULL: not given */
-    const char *system_text, *template_name, *prompt_file, *dump_dir;
+    const char *system_text, *template_name, *prompt_file, *dump_dir, *picture;
     int n_frames, n_predict, top_k, n_threads;
     int gemm, precision, completion; /* choices; gemm counts as vr_gemm does */
     float temperature, top_p, repetition_penalty;

@@ -173,6 +173,7 @@ static int converse(run *r, vr_err *e)
                      .output = &r->output,
                      .sampling = choose_sampling(r),
                      .n_predict = o->n_predict ? o->n_predict : r->recipe.n_predict,
+                     .picture = o->picture,
                      .json = o->json };
     tell_plan(r, &chat.sampling);
     VR_TRY(vr_session_watch(r->session, e));
