@@ -2,13 +2,16 @@
  * png.c - see png.h.
  *
  * Trap: what fwrite took may fail to reach the disk only when the file is closed.
+ * Trap: a rename over a device or a pipe would replace it by a file: such a PATH is written to as it is.
  */
 #include "media/png.h"
 
 #include <errno.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <libavcodec/avcodec.h>
@@ -57,13 +60,15 @@ static int file_write(const char *path, const void *data, size_t n_bytes, vr_err
     const size_t room = strlen(path) + sizeof ".part";
     char *part = malloc(room);
     if (!part) return vr_fail(e, VR_ERR_LIMIT, "%s: out of memory", path);
-    snprintf(part, room, "%s.part", path);
+    struct stat there;
+    const bool as_it_is = stat(path, &there) == 0 && !S_ISREG(there.st_mode);
+    snprintf(part, room, "%s%s", path, as_it_is ? "" : ".part");
     FILE *file = fopen(part, "wb");
     int why = file ? 0 : errno;
     if (file && fwrite(data, 1, n_bytes, file) != n_bytes) why = errno;
     if (file && fclose(file) != 0 && why == 0) why = errno;
-    if (why == 0 && rename(part, path) != 0) why = errno;
-    if (why != 0 && file) unlink(part);
+    if (why == 0 && !as_it_is && rename(part, path) != 0) why = errno;
+    if (why != 0 && file && !as_it_is) unlink(part);
     free(part);
     return why == 0 ? VR_OK : vr_fail(e, VR_ERR_OTHER, "%s: cannot be written: %s", path, strerror(why));
 }

@@ -3,7 +3,7 @@
  *
  *   RGB24 -> libavcodec's encoder -> PATH.part -> renamed to PATH
  *
- * The file is there whole or not at all; one that was there before is replaced. VR_ERR_OTHER names the file and the cause.
+ * The file is there whole or not at all; one that was there before is replaced (a device or pipe is written to). VR_ERR_OTHER names the file and the cause.
  */
 #ifndef VR_PNG_H
 #define VR_PNG_H

@@ -9,6 +9,7 @@
  */
 #include "systems/system.h"
 
+#include <math.h>
 #include <stdlib.h>
 
 #include "base/clock.h"
@@ -227,19 +228,23 @@ static int see(const video_llama *s, vr_run *run, vr_source *source, const vr_vi
     return vr_backend_sync(run->be, e);
 }
 
-/* The mel of the clips as bytes, from the quietest value to the loudest. Without memory nothing is shown. */
+/* The mel of the clips as bytes, from the quietest value to the loudest; what pads a short clip counts as silence. Without memory nothing
+ * is shown. */
 static void tell_sound(const video_llama *s, vr_view *view, const float *mel)
 {
     const size_t n = (size_t)view->n_clips * (size_t)s->sound.mel_bins * (size_t)s->sound.mel_frames;
-    float least = mel[0], most = mel[0];
-    view->mel = malloc(n);
+    const float padding = (0 - s->sound.mean) / s->sound.std;
+    float least = INFINITY, most = -INFINITY;
+    view->mel = calloc(n, 1);
     if (!view->mel) return;
     for (size_t i = 0; i < n; i++) {
-        if (mel[i] < least) least = mel[i];
-        if (mel[i] > most) most = mel[i];
+        if (mel[i] == padding) continue;
+        least = fminf(least, mel[i]);
+        most = fmaxf(most, mel[i]);
     }
     const float scale = most > least ? 255 / (most - least) : 0;
-    for (size_t i = 0; i < n; i++) view->mel[i] = (uint8_t)((mel[i] - least) * scale);
+    for (size_t i = 0; i < n; i++)
+        if (mel[i] != padding) view->mel[i] = (uint8_t)((mel[i] - least) * scale);
     view->facts.sound = (vr_sound_fact){ .n_clips = view->n_clips, .n_bins = s->sound.mel_bins, .n_columns = s->sound.mel_frames };
 }
 

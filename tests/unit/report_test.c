@@ -167,6 +167,19 @@ START_TEST(plan_lines)
 }
 END_TEST
 
+START_TEST(facts_lines)
+{
+    char line[192];
+    vr_facts facts = { .regime = "mix", .n_frames = 35, .n_kept = 17, .n_high = 3, .n_tokens = 1180, .n_tokens_before = 2244 };
+    ck_assert_str_eq(vr_record_facts_line(&facts, line, sizeof line),
+                     "kept 17 of 35 frames, 1,180 of 2,244 tokens (mix: 3 frames at high resolution)");
+    facts.regime = "prune";
+    ck_assert_str_eq(vr_record_facts_line(&facts, line, sizeof line), "kept 17 of 35 frames, 1,180 of 2,244 tokens (prune)");
+    facts.regime = NULL;
+    ck_assert_str_eq(vr_record_facts_line(&facts, line, sizeof line), "");
+}
+END_TEST
+
 START_TEST(a_turn_as_json)
 {
     const int64_t indices[] = { 0, 5 };
@@ -178,7 +191,15 @@ START_TEST(a_turn_as_json)
     const vr_answer said = { .text = "Yes.", .n_ids = 2, .n_prompt_rows = 7, .n_reused_rows = 1, .stop = VR_STOP_LENGTH };
     const vr_sampling sampling = { .temperature = 0.9f, .top_k = 50, .top_p = 1, .repetition_penalty = 1, .seed = UINT64_MAX };
     const vr_timing timings[] = { { "scan", 0.5, 0, NULL }, { "answer", 0.25, 2, "tokens" } };
-    const vr_record record = { 3, "Is it?", &said, &recipe, &plan, &sampling, timings, 2 };
+    const vr_frame_fact frames[] = { { .kept = true, .high = true, .n_tokens = 5 }, { .kept = false } };
+    const vr_facts facts = { .regime = "mix",
+                             .n_steps = 1,
+                             .steps = { { "select", 2, 1, "frames" } },
+                             .n_frames = 2,
+                             .frames = frames,
+                             .n_tokens_before = 6,
+                             .n_tokens = 5 };
+    const vr_record record = { 3, "Is it?", &said, &recipe, &plan, &facts, &sampling, timings, 2 };
     start(&(vr_options){ 0 }, false);
     vr_record_turn_json(memory, &record);
     expect("{\"turn\":3,\"question\":\"Is it?\",\"answer\":\"Yes.\",\"stop\":\"length\","
@@ -186,7 +207,9 @@ START_TEST(a_turn_as_json)
            "\"sampling\":{\"temperature\":0.9,\"top_k\":50,\"top_p\":1,\"repetition_penalty\":1,\"seed\":18446744073709551615},"
            "\"plan\":{\"frames_total\":10,\"frames\":2,\"frame_indices\":[0,5],\"frame_seconds\":[0,0.25],\"audio_clips\":0,"
            "\"video_rows\":0,\"audio_rows\":0,\"context\":9,\"weights_bytes\":0,\"scratch_bytes\":0,\"cache_bytes\":0,"
-           "\"rows_bytes\":0},\"timings\":[{\"stage\":\"scan\",\"seconds\":0.5,\"count\":0,\"unit\":null},"
+           "\"rows_bytes\":0},\"facts\":{\"regime\":\"mix\","
+           "\"steps\":[{\"step\":\"select\",\"before\":2,\"after\":1,\"unit\":\"frames\"}],\"tokens_before\":6,\"tokens\":5,"
+           "\"frames_kept\":[0],\"frames_high\":[0],\"frame_tokens\":[5,0]},\"timings\":[{\"stage\":\"scan\",\"seconds\":0.5,\"count\":0,\"unit\":null},"
            "{\"stage\":\"answer\",\"seconds\":0.25,\"count\":2,\"unit\":\"tokens\"}],\"version\":\"" VIDRUN_VERSION
            "\",\"system\":\"s\",\"weights\":\"n\",\"cpu\":\"c\"}\n");
 }
@@ -204,6 +227,7 @@ int main(void)
     tcase_add_test(all, a_warning_behind_half_an_answer);
     tcase_add_test(all, more_timings_than_are_kept);
     tcase_add_test(all, plan_lines);
+    tcase_add_test(all, facts_lines);
     tcase_add_test(all, a_turn_as_json);
     suite_add_tcase(suite, all);
     SRunner *const runner = srunner_create(suite);
