@@ -11,7 +11,8 @@ Ref:   huggingface/tokenizers serialisation of BPE, Split, ByteLevel, AddedToken
        models/qwen2/tokenization_qwen2.py:186-200 (merges.txt).
 Trap:  the length of the original's tokenizer is the number of its tokens, and the rows of a longer token table are cut to it
        (longvu/builder.py:230). Merges are "LEFT RIGHT" in older files and pairs in newer ones. The flags of an added token in
-       tokenizer_config.json win over those in tokenizer.json.
+       tokenizer_config.json win over those in tokenizer.json. clean_up_tokenization_spaces is true where it is not said, but
+       not for Qwen2 (transformers 4.43 tokenization_utils_base.py, tokenization_qwen2.py).
 """
 import vocabulary
 from errors import ConvertError
@@ -38,8 +39,11 @@ def read(checkpoint, folder):
         raise ConvertError(f"{label}: neither tokenizer.json nor vocab.json and merges.txt lie beside the decoder's weights")
     try:
         tokenizer = Tokenizer(content, f"{label}/{name}")
-        for i, token in (checkpoint.json(folder, "tokenizer_config.json").get("added_tokens_decoder") or {}).items():
+        config = checkpoint.json(folder, "tokenizer_config.json")
+        for i, token in (config.get("added_tokens_decoder") or {}).items():
             tokenizer.add(int(i), token)
+        qwen2 = str(config.get("tokenizer_class")).startswith("Qwen2")
+        tokenizer.clean_spaces = config.get("clean_up_tokenization_spaces", not qwen2) is True
         special = {text for text, _ in vocabulary.read_specials(checkpoint, folder).values()}
         for text, i in vocabulary.read_added(checkpoint, folder).items():
             if tokenizer.find(text) != i:
@@ -78,6 +82,7 @@ class Tokenizer:
             raise ConvertError(f"{label}: not a byte-level BPE vocabulary")
         self.ignore_merges = model.get("ignore_merges", False) is True
         self.merges = [merge if isinstance(merge, str) else " ".join(merge) for merge in model["merges"]]
+        self.clean_spaces = False
         self.nfc = self._normal_form(content.get("normalizer"))
         self.pre = self._split(content["pre_tokenizer"])
         self.pieces = self._pieces(model["vocab"])
@@ -154,6 +159,7 @@ class Tokenizer:
             ("tokenizer.special_ids", "[i32]", special),
             ("tokenizer.special_strip", "[bool]", [self.added[i][2] for i in special]),
             ("tokenizer.skip_special", "bool", True),
+            ("tokenizer.clean_spaces", "bool", self.clean_spaces),
         ]
         out += [("tokenizer.ggml.bos_token_id", "u32", bos)] if bos is not None else []
         out += [("tokenizer.ggml.eos_token_id", "u32", eos[0])] if eos else []
