@@ -4,11 +4,13 @@ back.
 """
 import contextlib
 import io
+import json
 import os
 import pathlib
 import signal
 import subprocess
 import sys
+import tarfile
 import tempfile
 import types
 import unittest
@@ -20,6 +22,22 @@ sys.path[:0] = [str(HERE), str(CONVERT.parent)]
 
 import convert  # noqa: E402 - found through the path above
 import gguf_reader  # noqa: E402
+
+
+def golden_checkpoint(case, root):
+    """Unpacks the checkpoint of a golden case to root, which is named checkpoint; -> the case's folder, None: not there"""
+    folder = pathlib.Path(os.environ.get("VIDRUN_SHARED", "../shared"), "golden", case)
+    archive = folder / "checkpoint.tar.xz"
+    if not archive.exists():
+        print(f"SKIP: {archive} is not there", file=sys.stderr)
+        return None
+    base = json.loads((folder / "case.json").read_text()).get("checkpoint_of")
+    if base and not golden_checkpoint(pathlib.PurePath(base).name, root):
+        return None
+    with tarfile.open(archive) as tar:
+        place = os.path.dirname(root)
+        tar.extractall(place, filter="data") if hasattr(tarfile, "data_filter") else tar.extractall(place)
+    return folder
 
 
 class Folder(unittest.TestCase):

@@ -255,9 +255,11 @@ class Mapping(Folder):
         made.write(self.root, made.parts())
         made.write_json(self.path("vidrun.json"), {"vit_heads": 4, "imagebind_heads": 8, "temperature": 0})
         self.converted()
-        self.assertEqual([self.key("vit.head_count"), self.key("imagebind.head_count"), self.key("sampling.temperature")], [4, 8, 0])
+        names = ("vit.head_count", "imagebind.head_count", "sampling.temperature")
+        self.assertEqual([self.key(name) for name in names], [4, 8, 0])
         self.assertEqual(self.key("imagebind.patch_stride"), 10)
-        for content, text in (({"vit_heads": 5}, "vit_heads 5 does not divide"), ({"imagebind_heads": 0}, "imagebind_heads is 0"),
+        for content, text in (({"vit_heads": 5}, "vit_heads 5 does not divide"),
+                              ({"imagebind_heads": 0}, "imagebind_heads is 0"),
                               ({"imagebind_patch_stride": 16}, "pos_embed"), ({"temperature": -1}, "temperature is -1"),
                               ({"heads": 4}, "heads is not known")):
             made.write_json(self.path("vidrun.json"), content)

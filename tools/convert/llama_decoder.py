@@ -77,9 +77,9 @@ def build(recipe, checkpoint, folder, report, prefix="", rows=None, biases=False
 def build_scaling(recipe, scaling, label):
     if scaling is None:
         return
-    kind = scaling.get("rope_type", scaling.get("type")) if isinstance(scaling, dict) else scaling
+    kind = scaling.get("rope_type", scaling.get("type")) if isinstance(scaling, dict) else None
     if kind != "llama3":
-        raise ConvertError(f"{label} is {kind!r}, only llama3 is supported")
+        raise ConvertError(f"{label} is of the kind {kind!r}, only llama3 is supported")
     factor = number(scaling, "factor", label)
     low, high = number(scaling, "low_freq_factor", label), number(scaling, "high_freq_factor", label)
     if factor < 1 or low >= high:
