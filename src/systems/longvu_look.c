@@ -220,17 +220,16 @@ static int kept_run(pass *p, vr_source *source, const vr_view *view, vr_err *e)
     const size_t mark = vr_arena_mark(p->run->scratch);
     int64_t *indices = vr_arena_alloc(p->run->host, VR_FRAME_MOST, sizeof *indices);
     int32_t *positions = vr_arena_alloc(p->run->host, VR_FRAME_MOST, sizeof *positions);
+    const bool plan = p->run->be->plan; /* the memory of indices and positions is only counted then */
     int n;
-    if (p->run->be->plan) {
-        vr_arena_release(p->run->scratch, mark);
-        return VR_OK;
+    if (!plan) {
+        f->n = vr_frame_thin(f->kept, f->n);
+        for (int i = 0; i < f->n; i++) indices[i] = view->frame_indices[f->kept[i]];
     }
-    f->n = vr_frame_thin(f->kept, f->n);
-    for (int i = 0; i < f->n; i++) indices[i] = view->frame_indices[f->kept[i]];
     p->select = false;
     p->make = true;
     p->dump = NULL;
-    const int rc = pass_run(p, source, indices, f->n, positions, &n, e);
+    const int rc = pass_run(p, source, indices, plan ? WINDOW : f->n, plan ? f->kept : positions, &n, e);
     vr_arena_release(p->run->scratch, mark);
     return rc;
 }

@@ -115,6 +115,14 @@ static void mix_dump(const show *w, const float *score, const bool *chosen)
     }
 }
 
+static void mix_tell(const show *w, const bool *chosen)
+{
+    const int64_t low = (int64_t)w->n * w->low;
+    vr_view_step(w->view, "mix", low, low + (int64_t)w->k * (w->high - w->low), "tokens");
+    for (int f = 0; f < w->n; f++)
+        if (chosen[f]) vr_longvu_tell_grid(w->view, w->f, f, w->s->query_side, &w->high_crop, true);
+}
+
 /* Low grids, w->k of the frames on the high one. */
 static int mix_show(show *w, const vr_question *question, float *rows)
 {
@@ -125,9 +133,7 @@ static int mix_show(show *w, const vr_question *question, float *rows)
     frames_score(w, question, score);
     if (!w->run->be->plan) vr_query_choose(chosen, score, w->n, w->k);
     mix_dump(w, score, chosen);
-    if (!w->run->be->plan) vr_view_step(w->view, "mix", (int64_t)w->n * w->low, (int64_t)w->n * w->low + (int64_t)w->k * (w->high - w->low), "tokens");
-    for (int f = 0; !w->run->be->plan && f < w->n; f++)
-        if (chosen[f]) vr_longvu_tell_grid(w->view, w->f, f, w->s->query_side, &w->high_crop, true);
+    if (!w->run->be->plan) mix_tell(w, chosen);
     for (int f = 0; !w->run->be->plan && f < w->n; f++) {
         chunk_make(w, !chosen[f], f, 1, rows + (size_t)at * (size_t)w->Dl, NULL);
         at += chosen[f] ? w->high : w->low;
@@ -273,7 +279,9 @@ static void grids_tell(const show *w, bool is_low)
 int vr_longvu_show(const vr_longvu *s, vr_run *run, vr_view *view, vr_longvu_features *f, const vr_longvu_budget *b,
                    const vr_question *question, vr_err *e)
 {
-    show w = { .s = s, .run = run, .f = f, .view = view, .n = f->n, .Dl = vr_llama_config_get(s->llama)->width, .W = vr_spatial_sampler_width(s->sampler) };
+    show w = { .s = s, .run = run, .f = f, .view = view, .n = f->n };
+    w.Dl = vr_llama_config_get(s->llama)->width;
+    w.W = vr_spatial_sampler_width(s->sampler);
     const size_t mark = vr_arena_mark(run->scratch);
     buffers_take(&w);
     regime_choose(&w, b);
