@@ -3,8 +3,8 @@ common.py - what every training stage shares: schedule, checkpoints, log lines.
 
   Stage(work, name, modules, peak, steps) -> for step in stage: loss -> stage.step(loss) -> work/NAME.pt every few minutes
 
-A stage that was interrupted goes on at its last checkpoint. The schedule counts steps, never minutes: warm-up 100 steps, the peak, then a
-cosine down to 3 % over the last `tail` steps; so a run can be made longer while it is at its peak.
+A stage that was interrupted goes on at its last checkpoint. The schedule counts steps, never minutes: warm-up 100 steps, the
+peak, then a cosine down to 3 % over the last `tail` steps; so a run can be made longer while it is at its peak.
 """
 import math
 import os
@@ -24,6 +24,7 @@ def save(path, content):
 
 
 class Stage:
+
     def __init__(self, work, name, modules, peak, steps, tail=None, decay=0.02):
         self.path, self.name, self.modules = os.path.join(work, name + ".pt"), name, modules
         self.peak, self.steps, self.tail = peak, steps, tail or steps // 3
@@ -31,7 +32,9 @@ class Stage:
         matrices = [p for p in self.parameters if p.ndim > 1]
         self.optimiser = torch.optim.AdamW([{"params": matrices, "weight_decay": decay},
                                             {"params": [p for p in self.parameters if p.ndim < 2], "weight_decay": 0.0}],
-                                           lr=peak, betas=(0.9, 0.98), fused=True)
+                                           lr=peak,
+                                           betas=(0.9, 0.98),
+                                           fused=True)
         self.now, self.saved, self.sums, self.begun = 0, time.monotonic(), {}, time.monotonic()
         if os.path.exists(self.path):
             state = torch.load(self.path, weights_only=True)
@@ -71,13 +74,17 @@ class Stage:
             self.sums[key] = (total + float(torch.as_tensor(value).detach()), n + 1)
         if self.now % 100 == 0:
             shown = "  ".join(f"{key} {total / n:.4f}" for key, (total, n) in self.sums.items())
-            print(f"{self.name} {self.now} ({time.monotonic() - self.begun:.0f} s, cpu {time.process_time():.0f} s)  {shown}", flush=True)
+            print(f"{self.name} {self.now} ({time.monotonic() - self.begun:.0f} s, cpu {time.process_time():.0f} s)  {shown}",
+                  flush=True)
             self.sums = {}
         if time.monotonic() - self.saved > 120:
             self.write()
 
     def write(self):
-        modules = {key: module.state_dict() if hasattr(module, "state_dict") else module.data for key, module in self.modules.items()}
+        modules = {
+            key: module.state_dict() if hasattr(module, "state_dict") else module.data
+            for key, module in self.modules.items()
+        }
         save(self.path, {"modules": modules, "optimiser": self.optimiser.state_dict(), "step": self.now})
         self.saved = time.monotonic()
 

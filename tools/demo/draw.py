@@ -1,8 +1,8 @@
 """
 draw.py - pixels of a scene.
 
-  Scene, u, width, height -> texture -> objects (nine samples a pixel at soft edges, one at hard ones) -> drift, noise -> uint8 RGB [H,W,3]
-  FOREIGN kinds: pictures that do not belong to the world
+  Scene, u, width, height -> texture -> objects (nine samples a pixel at soft edges, one at hard ones) -> drift, noise -> uint8
+      RGB [H,W,3] FOREIGN kinds: pictures that do not belong to the world
 
 Any width and height may be asked for: the picture is squashed to them as the engine's scaling does.
 """
@@ -102,9 +102,13 @@ def foreign(kind_seed, u, height, width):
     y, x = np.mgrid[0:1:height * 1j, 0:1:width * 1j].astype(np.float32)
     x = x + np.float32(rng.uniform(-0.3, 0.3) * u)
     if kind == "cloud":
-        image = sum(np.stack([smooth_noise(rng, height, width, c) for _ in range(3)], -1) * (140 / k) for k, c in enumerate((3, 7, 15, 31), 1)) + 128
+        image = sum(
+            np.stack([smooth_noise(rng, height, width, c) for _ in range(3)], -1) * (140 / k)
+            for k, c in enumerate((3, 7, 15, 31), 1)) + 128
     elif kind == "waves":
-        image = np.stack([128 + 127 * np.sin(x * rng.uniform(5, 60) + y * rng.uniform(5, 60) + rng.uniform(0, 6) + 3 * u) for _ in range(3)], -1)
+        image = np.stack(
+            [128 + 127 * np.sin(x * rng.uniform(5, 60) + y * rng.uniform(5, 60) + rng.uniform(0, 6) + 3 * u) for _ in range(3)],
+            -1)
     elif kind == "mosaic":
         n = int(rng.integers(5, 24))
         tiles = rng.integers(0, 256, (n + 1, n + 1, 3))
@@ -115,7 +119,8 @@ def foreign(kind_seed, u, height, width):
         letters = rng.random((rows, 40)) < 0.75
         strokes = rng.random((rows * 4, 160)) < 0.55
         row, col = np.clip((y * rows * 1.3).astype(int), 0, rows - 1), np.clip((np.abs(x) * 40).astype(int), 0, 39)
-        on = letters[row, col] & strokes[(y * rows * 5.2).astype(int) % (rows * 4), (np.abs(x) * 160).astype(int) % 160] & ((y * rows * 1.3) % 1 < 0.62)
+        on = letters[row, col] & strokes[(y * rows * 5.2).astype(int) % (rows * 4),
+                                         (np.abs(x) * 160).astype(int) % 160] & ((y * rows * 1.3) % 1 < 0.62)
         image[on] = ink
     elif kind == "fractal":
         z = (x - 0.7) * 3 * rng.uniform(0.3, 1) + 1j * (y - 0.5) * 2.4
@@ -129,10 +134,11 @@ def foreign(kind_seed, u, height, width):
         horizon = rng.uniform(0.3, 0.7)
         sky, ground = rng.uniform(60, 255, 3), rng.uniform(20, 180, 3)
         image = np.where((y < horizon + 0.06 * smooth_noise(rng, height, width, 6))[..., None], sky, ground).astype(np.float32)
-        image *= 1 + 0.3 * smooth_noise(rng, height, width, 5)[..., None] + 0.25 * smooth_noise(rng, height, width, 25)[..., None]
+        image *= 1 + 0.3 * smooth_noise(rng, height, width, 5)[..., None] + 0.25 * smooth_noise(rng, height, width, 25)[...,
+                                                                                                                        None]
         for _ in range(int(rng.integers(3, 9))):
             cx, cy, w, h = rng.uniform(0, 1), rng.uniform(0.2, 1), rng.uniform(0.02, 0.2), rng.uniform(0.05, 0.5)
-            blob = (np.abs(x - cx) / w) ** 3 + (np.abs(y - cy) / h) ** 3 < 1 + 0.6 * smooth_noise(rng, height, width, 12)
+            blob = (np.abs(x - cx) / w)**3 + (np.abs(y - cy) / h)**3 < 1 + 0.6 * smooth_noise(rng, height, width, 12)
             image[blob] = image[blob] * 0.3 + rng.uniform(10, 210, 3) * 0.7
     elif kind == "lines":
         image = np.full((height, width, 3), rng.uniform(0, 255), np.float32)
@@ -141,14 +147,15 @@ def foreign(kind_seed, u, height, width):
             image[np.abs(x * math.cos(a) + y * math.sin(a) - off) < wide] = rng.uniform(0, 255, 3)
     elif kind == "bars":
         n = int(rng.integers(4, 12))
-        image = rng.integers(0, 2, (n, 3))[np.clip((np.abs(x) * n).astype(int), 0, n - 1)] * rng.uniform(140, 255) * np.ones_like(x)[..., None]
+        image = rng.integers(0, 2, (n, 3))[np.clip(
+            (np.abs(x) * n).astype(int), 0, n - 1)] * rng.uniform(140, 255) * np.ones_like(x)[..., None]
         low = y > rng.uniform(0.6, 1.1)
         image[low] = (rng.integers(0, 2, (2 * n, 3)) * 200)[np.clip((np.abs(x) * 2 * n).astype(int), 0, 2 * n - 1)][low]
     else:
         image = np.full((height, width, 3), rng.uniform(0, 255, 3), np.float32)
         for _ in range(int(rng.integers(14, 40))):
             cx, cy, w = rng.uniform(0, 1), rng.uniform(0, 1), rng.uniform(0.02, 0.16)
-            reach = np.exp(-((x - cx) ** 2 + (y - cy) ** 2) / w ** 2)[..., None]
+            reach = np.exp(-((x - cx)**2 + (y - cy)**2) / w**2)[..., None]
             image += reach * (rng.uniform(0, 255, 3) - image)
     image = image + rng.normal(0, rng.uniform(0, 8), image.shape)
     return np.clip(image, 0, 255).astype(np.uint8)

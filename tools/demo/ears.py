@@ -1,10 +1,12 @@
 """
 ears.py - training stage "ears": the sound tower on single windows of two seconds.
 
-  pool of windows (a share through AAC) -> tower -> losses per column of the mel picture after blocks 3 and 4 -> losses of its vector
+  pool of windows (a share through AAC) -> tower -> losses per column of the mel picture after blocks 3 and 4 -> losses of its
+      vector
 
-Rows averaged over the mel axis say what sounds in each column of 0.16 s; every row counts the onsets up to its column; the vector holds the
-kind, the number of onsets, and per eighth of a second whether something begins and whether something sounds. The heads are dropped afterwards.
+Rows averaged over the mel axis say what sounds in each column of 0.16 s; every row counts the onsets up to its column; the
+vector holds the kind, the number of onsets, and per eighth of a second whether something begins and whether something sounds.
+The heads are dropped afterwards.
 """
 import random
 import time
@@ -26,7 +28,8 @@ NOTHING = SOUNDS.index("silence")
 
 
 def labels_of(track, begin, length):
-    """-> (kind per column [12], onset per half column [24], running number per column [12], (kind, number, pitch), onset and activity bits [32])"""
+    """-> (kind per column [12], onset per half column [24], running number per column [12], (kind, number, pitch),
+    onset and activity bits [32])"""
     columns, halves, bits = np.full(MEL_COLUMNS, NOTHING), np.zeros(2 * MEL_COLUMNS, np.float32), np.zeros(32, np.float32)
     running = np.zeros(MEL_COLUMNS, np.int64)
     kind, seen = SOUNDS.index(track.kind), 0
@@ -45,10 +48,12 @@ def labels_of(track, begin, length):
             running[first:] += 1
             bits[max(0, min(15, int(8 * a)))] = 1
     whole = kind if seen or track.kind in ("unknown", "silence") else NOTHING
-    return columns, halves, np.minimum(running, 5), np.array([whole, min(int(bits[:16].sum()), 5), track.pitch if whole in (1, 2) else 0]), bits
+    return columns, halves, np.minimum(running, 5), np.array(
+        [whole, min(int(bits[:16].sum()), 5), track.pitch if whole in (1, 2) else 0]), bits
 
 
 class Pool:
+
     def __init__(self, size, seed):
         self.r, self.rng = random.Random(seed), np.random.default_rng(seed)
         self.mel = np.zeros((size, BINS, COLUMNS), np.float16)
@@ -88,10 +93,14 @@ class Pool:
 
 
 class Heads(nn.Module):
+
     def __init__(self):
         super().__init__()
         self.column_kind, self.column_onset, self.running = nn.Linear(AUDIO, 8), nn.Linear(AUDIO, 2), nn.Linear(AUDIO, 6)
-        self.kind, self.number, self.bits, self.pitch = nn.Linear(AUDIO_OUT, 8), nn.Linear(AUDIO_OUT, 6), nn.Linear(AUDIO_OUT, 32), nn.Linear(AUDIO_OUT, 3)
+        self.kind, self.number, self.bits, self.pitch = nn.Linear(AUDIO_OUT,
+                                                                  8), nn.Linear(AUDIO_OUT,
+                                                                                6), nn.Linear(AUDIO_OUT,
+                                                                                              32), nn.Linear(AUDIO_OUT, 3)
 
 
 def losses(heads, z, tapped, labels):
@@ -105,14 +114,17 @@ def losses(heads, z, tapped, labels):
     loss = loss + F.cross_entropy(heads.running(late).flatten(0, 2), running[:, None].expand(-1, MEL_ROWS, -1).flatten())
     v = z / 3
     kind, number, bit, pitch = heads.kind(v), heads.number(v), heads.bits(v), heads.pitch(v)
-    loss = loss + F.cross_entropy(kind, whole[:, 0]) + 2 * F.cross_entropy(number, whole[:, 1]) + F.cross_entropy(pitch, whole[:, 2])
+    loss = loss + F.cross_entropy(kind, whole[:, 0]) + 2 * F.cross_entropy(number, whole[:, 1]) + F.cross_entropy(
+        pitch, whole[:, 2])
     loss = loss + 6 * F.binary_cross_entropy_with_logits(bit, bits)
     with torch.no_grad():
         beeps = whole[:, 0] == 1
-        figures = {"kind": (kind.argmax(-1) == whole[:, 0]).float().mean(), "pitch": (pitch.argmax(-1) == whole[:, 2]).float().mean(),
-                   "number": (number.argmax(-1) == whole[:, 1]).float().mean(),
-                   "beeps": (number.argmax(-1) == whole[:, 1])[beeps].float().mean() if beeps.any() else 1.0,
-                   "code": ((bit > 0) == (bits > 0)).all(1)[beeps].float().mean() if beeps.any() else 1.0}
+        figures = {
+            "kind": (kind.argmax(-1) == whole[:, 0]).float().mean(), "pitch": (pitch.argmax(-1) == whole[:, 2]).float().mean(),
+            "number": (number.argmax(-1) == whole[:, 1]).float().mean(),
+            "beeps": (number.argmax(-1) == whole[:, 1])[beeps].float().mean() if beeps.any() else 1.0,
+            "code": ((bit > 0) == (bits > 0)).all(1)[beeps].float().mean() if beeps.any() else 1.0
+        }
     return loss, figures
 
 

@@ -6,9 +6,9 @@ evaluate.py - what the demo model knows, measured from outside: unseen mp4 files
 
   seeds -> world.py -> DIR/SEED.mp4 (kept for the next call) -> vidrun, one question a call -> table
 
---no-audio asks only about sounds and lets vidrun not listen; --shuffle asks only which way things move and shows the eight sampled frames in
-another order. In both, a model that truly listens and looks falls to what can be guessed. --wrong prints every wrong answer.
-Needs numpy and the ffmpeg program. Exit: 0; 1 where a program failed.
+--no-audio asks only about sounds and lets vidrun not listen; --shuffle asks only which way things move and shows the eight
+sampled frames in another order. In both, a model that truly listens and looks falls to what can be guessed. --wrong prints
+every wrong answer. Needs numpy and the ffmpeg program. Exit: 0; 1 where a program failed.
 """
 import argparse
 import os
@@ -21,7 +21,8 @@ import questions
 import world
 
 ORDERED = ("moves left", "moves right", "moves up", "moves down", "grows", "shrinks", "appears", "disappears")
-SYNONYMS = (("gray", "grey"), ("zero", "none"), ("big", "large"), ("a ", ""), ("an ", ""), ("the ", ""), ("i hear ", ""), ("it ", ""))
+SYNONYMS = (("gray", "grey"), ("zero", "none"), ("big", "large"), ("a ", ""), ("an ", ""), ("the ", ""), ("i hear ", ""),
+            ("it ", ""))
 
 
 def plain(answer):
@@ -39,11 +40,17 @@ def shuffled(path, out, seed, n_frames, rate):
         seed += 1000
     with tempfile.TemporaryDirectory() as folder:
         choice = "+".join(f"eq(n,{k})" for k in world.sampled(n_frames))
-        run(["ffmpeg", "-v", "error", "-y", "-i", path, "-vf", f"select='{choice}'", "-fps_mode", "passthrough", os.path.join(folder, "%d.png")])
+        run([
+            "ffmpeg", "-v", "error", "-y", "-i", path, "-vf", f"select='{choice}'", "-fps_mode", "passthrough",
+            os.path.join(folder, "%d.png")
+        ])
         for i, k in enumerate(order):
             os.rename(os.path.join(folder, f"{k + 1}.png"), os.path.join(folder, f"s{i}.png"))
-        run(["ffmpeg", "-v", "error", "-y", "-r", str(8 * rate / n_frames), "-i", os.path.join(folder, "s%d.png"), "-c:v", "libx264", "-crf", "18",
-             "-pix_fmt", "yuv420p", out])
+        run([
+            "ffmpeg", "-v", "error", "-y", "-r",
+            str(8 * rate / n_frames), "-i",
+            os.path.join(folder, "s%d.png"), "-c:v", "libx264", "-crf", "18", "-pix_fmt", "yuv420p", out
+        ])
 
 
 def run(command):
@@ -56,7 +63,7 @@ def run(command):
 def asked(clip, options):
     """The questions of this mode about this clip."""
     if options.shuffle:
-        made = clip.questions(("motion",) * 4, "shuffle")
+        made = clip.questions(("motion", ) * 4, "shuffle")
         return list({q[1:]: q for q in made if any(q[2] == f"It {move}." for move in ORDERED)}.values())
     kinds = [k for k in questions.KINDS if k in questions.SOUND or k == "while"] if options.no_audio else questions.KINDS
     return clip.questions([k for k in kinds for _ in range(2 if k in ("motion", "colour") else 1)])
@@ -91,7 +98,7 @@ def main():
             path += ".shuffled.mp4"
         for kind, question, answer in own:
             extra = ["--no-audio"] if options.no_audio else []
-            said = run([options.vidrun, "-q", *extra, options.weights, path, question])
+            said = run([options.vidrun, "-q", "-t", "1", *extra, options.weights, path, question])
             right = plain(said) == plain(answer)
             good, n = counts.get(kind, (0, 0))
             counts[kind] = good + right, n + 1

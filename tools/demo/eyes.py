@@ -3,9 +3,9 @@ eyes.py - training stage "eyes": image tower and frame Q-Former on single pictur
 
   pool of pictures (drawn; a share through H.264) -> ViT -> dense losses per patch -> Q-Former -> losses per query
 
-Query c < 8: the object of colour c (there or not, shape, size, place, radius); query 8: the background; query 9: not of this world.
-The heads are dropped afterwards. What each loss is for was measured: the mask two blocks before the end and the attention mass make shapes
-learnable at all, supervised queries keep the Q-Former from collapsing.
+Query c < 8: the object of colour c (there or not, shape, size, place, radius); query 8: the background; query 9: not of this
+world. The heads are dropped afterwards. What each loss is for was measured: the mask two blocks before the end and the
+attention mass make shapes learnable at all, supervised queries keep the Q-Former from collapsing.
 """
 import random
 import time
@@ -22,7 +22,7 @@ from common import Stage
 from model import PATCH, SIDE, VIT, WIDTH, VideoLlama
 
 GRID = SIDE // PATCH
-FINE = 56                                    # side of the picture of labels
+FINE = 56  # side of the picture of labels
 MEAN = torch.tensor([0.48145466, 0.4578275, 0.40821073])[:, None, None]
 STD = torch.tensor([0.26862954, 0.26130258, 0.27577711])[:, None, None]
 CODEC_SIZES = ((160, 120), (120, 160), (176, 144), (160, 160), (240, 136), (136, 240), (320, 180), (320, 240))
@@ -91,21 +91,28 @@ class Pool:
         size = self.r.choice(CODEC_SIZES)
         drawn = [self.scene(size) for _ in range(n)]
         frames = np.stack([draw.frame(s, u, size[1], size[0], self.rng) for s, u in drawn])
-        back = frames_through_h264(frames, SIDE, self.r.choice((18, 23, 23, 28, 32)), self.r.choice(("ultrafast", "veryfast", "medium")))
+        back = frames_through_h264(frames, SIDE, self.r.choice((18, 23, 23, 28, 32)),
+                                   self.r.choice(("ultrafast", "veryfast", "medium")))
         for picture, (s, u) in zip(back, drawn):
             self.put(picture, labels_of(s, u))
 
     def batch(self, n):
         i = self.rng.integers(0, self.filled, n)
-        return pixels_of(self.pictures[i]), torch.from_numpy(self.fine[i]).long(), torch.from_numpy(self.table[i]), torch.from_numpy(self.flags[i])
+        return pixels_of(self.pictures[i]), torch.from_numpy(self.fine[i]).long(), torch.from_numpy(
+            self.table[i]), torch.from_numpy(self.flags[i])
 
 
 class Heads(nn.Module):
+
     def __init__(self):
         super().__init__()
-        self.colour, self.shape, self.size, self.place = nn.Linear(VIT, 9), nn.Linear(VIT, 4), nn.Linear(VIT, 2), nn.Linear(VIT, 3)
+        self.colour, self.shape, self.size, self.place = nn.Linear(VIT, 9), nn.Linear(VIT, 4), nn.Linear(VIT,
+                                                                                                         2), nn.Linear(VIT, 3)
         self.mask = nn.Linear(VIT, 49)
-        self.there, self.q_shape, self.q_size, self.q_place = nn.Linear(WIDTH, 1), nn.Linear(WIDTH, 4), nn.Linear(WIDTH, 2), nn.Linear(WIDTH, 3)
+        self.there, self.q_shape, self.q_size, self.q_place = nn.Linear(WIDTH,
+                                                                        1), nn.Linear(WIDTH,
+                                                                                      4), nn.Linear(WIDTH,
+                                                                                                    2), nn.Linear(WIDTH, 3)
         self.background, self.foreign = nn.Linear(WIDTH, 9), nn.Linear(WIDTH, 1)
         self.register_buffer("colour_weight", torch.tensor([0.15] + [1.0] * 8))
 
@@ -130,7 +137,8 @@ def dense_losses(heads, ln_vision, rows, tapped, fine, table):
         grid = (torch.arange(GRID) + 0.5) / GRID
         centre = torch.stack([grid.repeat(GRID), grid.repeat_interleave(GRID)], -1).expand(n, -1, -1)[on]
         p = patches[on]
-        loss = loss + 2.5 * F.cross_entropy(heads.shape(p), own[:, 1].long()) + 0.5 * known_size(heads.size(p), own[:, 2].long(), own[:, 0] > 0)
+        loss = loss + 2.5 * F.cross_entropy(heads.shape(p), own[:, 1].long()) + 0.5 * known_size(
+            heads.size(p), own[:, 2].long(), own[:, 0] > 0)
         loss = loss + 4 * (heads.place(p) - torch.cat([own[:, 3:5] - centre, own[:, 5:6]], 1)).abs().mean()
     mask = heads.mask(ln_vision(tapped)[:, 1:])
     loss = loss + 3 * F.binary_cross_entropy_with_logits(mask, (blocks > 0).float(), pos_weight=torch.tensor(4.0))
@@ -148,16 +156,19 @@ def query_losses(heads, x, weights, counts, table, flags):
     place = (heads.q_place(s) - own[:, 3:6]).abs().mean()
     loss = loss + 4 * place
     ground = heads.background(x[:, 8])
-    loss = loss + F.cross_entropy(ground[ours], flags[ours, 0]) + F.binary_cross_entropy_with_logits(heads.foreign(x[:, 9])[:, 0], flags[:, 1].float())
+    loss = loss + F.cross_entropy(ground[ours], flags[ours, 0]) + F.binary_cross_entropy_with_logits(
+        heads.foreign(x[:, 9])[:, 0], flags[:, 1].float())
     # attention of query c (mean over heads) on the patches that its object covers
     on = (counts[..., 1:] > 5).float().transpose(1, 2)
     mass = (weights.mean(1)[:, :8, 1:] * on).sum(-1)
     use = there & (on.sum(-1) > 0)
     loss = loss - 0.3 * (mass[use] + 1e-4).log().mean()
     with torch.no_grad():
-        figures = {"there": ((seen > 0) == there).float().mean(), "shape": (shape.argmax(-1) == own[:, 1]).float().mean(), "place": place,
-                   "mass": mass[use].mean(), "ground": (ground.argmax(-1) == flags[:, 0])[ours].float().mean(),
-                   "foreign": ((heads.foreign(x[:, 9])[:, 0] > 0) == (flags[:, 1] > 0)).float().mean()}
+        figures = {
+            "there": ((seen > 0) == there).float().mean(), "shape": (shape.argmax(-1) == own[:, 1]).float().mean(),
+            "place": place, "mass": mass[use].mean(), "ground": (ground.argmax(-1) == flags[:, 0])[ours].float().mean(),
+            "foreign": ((heads.foreign(x[:, 9])[:, 0] > 0) == (flags[:, 1] > 0)).float().mean()
+        }
     return loss, figures
 
 
@@ -165,8 +176,10 @@ def run(options):
     torch.manual_seed(1)
     net, heads = VideoLlama(), Heads()
     nn.init.normal_(net.query_tokens, std=1.0)
-    modules = {"visual_encoder": net.visual_encoder, "ln_vision": net.ln_vision, "query_tokens": net.query_tokens, "Qformer": net.Qformer,
-               "heads": heads}
+    modules = {
+        "visual_encoder": net.visual_encoder, "ln_vision": net.ln_vision, "query_tokens": net.query_tokens,
+        "Qformer": net.Qformer, "heads": heads
+    }
     stage = Stage(options.work, "eyes", modules, 6e-4, options.steps or 7000, tail=options.tail)
     pool = Pool(7000, seed=int(time.time()) if stage.now else 11)
     pool.add(300)

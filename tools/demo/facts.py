@@ -1,12 +1,13 @@
 """
-facts.py - what is true about a clip, as small whole numbers: the meeting point of pictures, sounds, questions and training targets.
+facts.py - what is true about a clip, as small whole numbers: the meeting point of pictures, sounds, questions and training
+targets.
 
   Scene, Sound -> Facts -> questions.py (words)
                         -> video_labels [18,5], audio_labels [4,2]  (what every query of the two small Q-Formers has to hold)
 
-Queries of the Video Q-Former: 0-7 the object of each colour; 8 background; 9 not of this world; 10 number of objects; 11, 12 first and last
-event; 13-16 the object of each shape; 17 the only object. Of the Audio Q-Former: kind and pitch; number of beeps; first eighth; last eighth.
--1: nothing to be said.
+Queries of the Video Q-Former: 0-7 the object of each colour; 8 background; 9 not of this world; 10 number of objects; 11, 12
+first and last event; 13-16 the object of each shape; 17 the only object. Of the Audio Q-Former: kind and pitch; number of
+beeps; first eighth; last eighth. -1: nothing to be said.
 """
 import numpy as np
 
@@ -17,11 +18,11 @@ PITCHES = ("none", "low", "high")
 
 # attributes of every query: (name, number of classes), in the order of the columns of the labels
 OBJECT = (("status", 3), ("colour", 8), ("shape", 4), ("size", 3), ("motion", 10), ("event", 9))
-VIDEO_GROUPS = (("object", range(0, 8), OBJECT), ("background", (8,), (("background", 9),)), ("foreign", (9,), (("foreign", 2),)),
-                ("count", (10,), (("count", 5),)), ("first", (11,), OBJECT), ("last", (12,), OBJECT), ("shape", range(13, 17), OBJECT),
-                ("only", (17,), OBJECT))
-AUDIO_GROUPS = (("kind", (0,), (("sound", 8), ("pitch", 3))), ("number", (1,), (("number", 5),)), ("start", (2,), (("eighth", 9),)),
-                ("end", (3,), (("eighth", 9),)))
+VIDEO_GROUPS = (("object", range(0, 8), OBJECT), ("background", (8, ), (("background", 9), )),
+                ("foreign", (9, ), (("foreign", 2), )), ("count", (10, ), (("count", 5), )), ("first", (11, ), OBJECT),
+                ("last", (12, ), OBJECT), ("shape", range(13, 17), OBJECT), ("only", (17, ), OBJECT))
+AUDIO_GROUPS = (("kind", (0, ), (("sound", 8), ("pitch", 3))), ("number", (1, ), (("number", 5), )),
+                ("start", (2, ), (("eighth", 9), )), ("end", (3, ), (("eighth", 9), )))
 NONE, ONE, SEVERAL = 0, 1, 2
 
 
@@ -48,7 +49,9 @@ class Facts:
 
 def from_scene(scene, sound):
     things = [] if scene.foreign else [
-        Thing(COLOURS.index(t.colour), SHAPES.index(t.shape), SIZES.index(t.size), MOTIONS.index(t.motion), t.event) for t in scene.things]
+        Thing(COLOURS.index(t.colour), SHAPES.index(t.shape), SIZES.index(t.size), MOTIONS.index(t.motion), t.event)
+        for t in scene.things
+    ]
     return Facts(things, BACKGROUNDS.index(scene.background), bool(scene.foreign), sound)
 
 
@@ -111,4 +114,5 @@ def imagined_sound(r):
     if kind == 2:
         first, last = min(first, 1), max(last, 6)
     pitch = r.choice((1, 2)) if kind in (1, 2) else 0
-    return kind, pitch, r.randrange(1, 5) if kind == 1 else 0, None if kind in (0, 7) else first, None if kind in (0, 7) else last
+    return kind, pitch, r.randrange(1, 5) if kind == 1 else 0, None if kind in (0, 7) else first, None if kind in (0,
+                                                                                                                   7) else last

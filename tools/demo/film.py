@@ -3,7 +3,8 @@ film.py - the two small Q-Formers: whole clips and whole soundtracks become rows
 
   "looks":  WORK/clips  -> trained eyes -> Q-Former rows of every frame, f16, WORK/looks.npz
   "sounds": WORK/tracks -> trained ears -> vectors of every window, f16, WORK/sounds.npz
-  "watch":  looks  -> Video Q-Former -> llama_proj -> the codebook rows of the decoder (talk.py), and every attribute by a head of its own
+  "watch":  looks  -> Video Q-Former -> llama_proj -> the codebook rows of the decoder (talk.py), and every attribute by a head
+      of its own
   "listen": sounds -> Audio Q-Former -> audio_llama_proj -> the same
 
 The last clips and tracks are held out: their scores are printed. The towers stay as they are.
@@ -28,7 +29,10 @@ from scene import MOTIONS
 from talk import Codebook, noisy
 
 HELD_OUT = 300
-REVERSED = [MOTIONS.index(name) for name in ("still", "right", "left", "down", "up", "shrinking", "growing", "blinking", "leaving", "appearing")]
+REVERSED = [
+    MOTIONS.index(name)
+    for name in ("still", "right", "left", "down", "up", "shrinking", "growing", "blinking", "leaving", "appearing")
+]
 WEIGHT = {"status": 3.0, "motion": 2.0, "shape": 1.5, "number": 2.0, "count": 2.0}
 
 
@@ -49,7 +53,8 @@ def paths(options, folder):
 
 def load_eyes(net, work):
     state = finished(work, "eyes")
-    for key, module in (("visual_encoder", net.visual_encoder), ("ln_vision", net.ln_vision), ("query_tokens", net.query_tokens), ("Qformer", net.Qformer)):
+    for key, module in (("visual_encoder", net.visual_encoder), ("ln_vision", net.ln_vision),
+                        ("query_tokens", net.query_tokens), ("Qformer", net.Qformer)):
         load(module, state[key])
 
 
@@ -83,7 +88,10 @@ class Heads(nn.Module):
     def __init__(self, groups):
         super().__init__()
         self.groups = groups
-        self.heads = nn.ModuleDict({f"{name}_{attribute}": nn.Linear(WIDTH, n) for name, _, attributes in groups for attribute, n in attributes})
+        self.heads = nn.ModuleDict(
+            {f"{name}_{attribute}": nn.Linear(WIDTH, n)
+             for name, _, attributes in groups
+             for attribute, n in attributes})
 
     def forward(self, x, labels):
         """-> (loss, {attribute: (right, all)}); labels [B,Q,A], -1: not asked"""
@@ -114,10 +122,23 @@ def reversed_clip(x, facts):
     return x.flip(0), world_facts.Facts(things, facts.background, facts.foreign, facts.sound)
 
 
+def latest(work):
+    """The stage that holds the newest decoder: "answer" where it has been trained, else "talk"."""
+    return "answer" if os.path.exists(os.path.join(work, "answer.pt")) else "talk"
+
+
 def codebook_of(work):
     codebook = Codebook()
-    load(codebook, finished(work, "talk")["codebook"])
+    load(codebook, finished(work, latest(work))["codebook"])
     return codebook.requires_grad_(False)
+
+
+def warm(work, name, modules, heads):
+    """Start from what stage "answer" has made of these modules, where it has been trained and this stage has no checkpoint."""
+    if latest(work) == "answer" and not os.path.exists(os.path.join(work, name + ".pt")):
+        state = finished(work, "answer")
+        for key, module in modules.items():
+            load(module, state[heads if key == "heads" else key])
 
 
 def video_labels(known):
@@ -125,20 +146,26 @@ def video_labels(known):
 
 
 def watch_modules(net):
-    return {"video_query_tokens": net.video_query_tokens, "video_Qformer": net.video_Qformer,
-            "video_frame_position_embedding": net.video_frame_position_embedding, "llama_proj": net.llama_proj}
+    return {
+        "video_query_tokens": net.video_query_tokens, "video_Qformer": net.video_Qformer,
+        "video_frame_position_embedding": net.video_frame_position_embedding, "llama_proj": net.llama_proj
+    }
 
 
 def listen_modules(net):
-    return {"audio_query_tokens": net.audio_query_tokens, "audio_Qformer": net.audio_Qformer,
-            "audio_position_embedding": net.audio_position_embedding, "audio_llama_proj": net.audio_llama_proj}
+    return {
+        "audio_query_tokens": net.audio_query_tokens, "audio_Qformer": net.audio_Qformer,
+        "audio_position_embedding": net.audio_position_embedding, "audio_llama_proj": net.audio_llama_proj
+    }
 
 
 def watch(options):
     torch.manual_seed(4)
     x, known = features(os.path.join(options.work, "looks.npz"))
     net, heads, codebook = VideoLlama(), Heads(VIDEO_GROUPS), codebook_of(options.work)
-    stage = Stage(options.work, "watch", {**watch_modules(net), "heads": heads}, 1e-3, options.steps or 5000, tail=options.tail)
+    modules = {**watch_modules(net), "heads": heads}
+    warm(options.work, "watch", modules, "video_heads")
+    stage = Stage(options.work, "watch", modules, 1e-3, options.steps or 5000, tail=options.tail)
     r = random.Random(int(time.time()) if stage.now else 6)
     n = len(known) - HELD_OUT
     for _ in stage:
@@ -158,7 +185,9 @@ def watch(options):
             with torch.no_grad():
                 labels = video_labels(known[n:])
                 rows = net.watch(x[n:].float())
-                print(f"   held out: code {code_loss(net.llama_proj(rows), codebook.video(labels)):.4f} {share(heads(rows, labels)[1])}", flush=True)
+                print(
+                    f"   held out: code {code_loss(net.llama_proj(rows), codebook.video(labels)):.4f} {share(heads(rows, labels)[1])}",
+                    flush=True)
 
 
 def listen(options):
@@ -166,11 +195,15 @@ def listen(options):
     x, known = features(os.path.join(options.work, "sounds.npz"))
     labels = torch.from_numpy(np.stack([world_facts.audio_labels(f) for f in known]))
     net, heads, codebook = VideoLlama(), Heads(AUDIO_GROUPS), codebook_of(options.work)
-    stage = Stage(options.work, "listen", {**listen_modules(net), "heads": heads}, 1e-3, options.steps or 5000, tail=options.tail)
+    modules = {**listen_modules(net), "heads": heads}
+    warm(options.work, "listen", modules, "audio_heads")
+    stage = Stage(options.work, "listen", modules, 1e-3, options.steps or 5000, tail=options.tail)
     rng = np.random.default_rng(int(time.time()) if stage.now else 7)
     n = len(known) - 5 * HELD_OUT
+    beeping = np.flatnonzero((labels[:n, 0, 0] == 1).numpy())
     for _ in stage:
-        i = rng.integers(0, n, options.batch or 48)
+        half = (options.batch or 48) // 2  # beeps again: to count them is the hardest
+        i = np.concatenate([rng.integers(0, n, half), rng.choice(beeping, half)])
         rows = net.hear(noisy(x[i].float(), 0.25))
         loss, _ = heads(rows, labels[i])
         code = code_loss(net.audio_llama_proj(rows), codebook.audio(labels[i]))
@@ -180,5 +213,7 @@ def listen(options):
                 rows = net.hear(x[n:].float())
                 beeps = labels[n:, 0, 0] == 1
                 number = heads.heads["number_number"](rows[beeps, 1]).argmax(-1) == labels[n:][beeps, 1, 0]
-                print(f"   held out: code {code_loss(net.audio_llama_proj(rows), codebook.audio(labels[n:])):.4f} {share(heads(rows, labels[n:])[1])} "
-                      f"beeps {100 * number.float().mean():.1f}", flush=True)
+                print(
+                    f"   held out: code {code_loss(net.audio_llama_proj(rows), codebook.audio(labels[n:])):.4f} {share(heads(rows, labels[n:])[1])} "
+                    f"beeps {100 * number.float().mean():.1f}",
+                    flush=True)

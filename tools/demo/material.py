@@ -59,7 +59,8 @@ def clips(options):
         scenes = [choose_clip(r, size if coded else world.choose_size(r)) for _ in range(CLIPS)]
         frames = np.stack([draw.frame(s, i / 8, height, width, rng) for s in scenes for i in range(8)])
         if coded:
-            frames = frames_through_h264(frames, SIDE, r.choice((18, 23, 23, 28, 32)), r.choice(("ultrafast", "veryfast", "medium")))
+            frames = frames_through_h264(frames, SIDE, r.choice((18, 23, 23, 28, 32)),
+                                         r.choice(("ultrafast", "veryfast", "medium")))
         known = [from_scene(s, None) for s in scenes]
         keep(name, frames=frames.reshape(CLIPS, 8, SIDE, SIDE, 3), facts=np.frombuffer(pickle.dumps(known), np.uint8))
 
@@ -75,13 +76,17 @@ def tracks(options):
         samples = [t.samples for t in made]
         if r.random() < 0.7:
             gap, at = np.zeros(3200, np.float32), 0
-            back = sound_through_aac(np.concatenate([x for s in samples for x in (s, gap)]), r.choice((24000, 32000, 48000, 64000, 96000, 128000)))
+            back = sound_through_aac(np.concatenate([x for s in samples for x in (s, gap)]),
+                                     r.choice((24000, 32000, 48000, 64000, 96000, 128000)))
             for i, s in enumerate(samples):
                 samples[i] = back[at:at + s.size]
                 at += s.size + gap.size
         features = [log_mel(s).astype(np.float16) for s in samples]
         known = [t.facts() for t in made]
-        keep(name, features=np.concatenate(features), lengths=np.array([s.size for s in samples]), frames=np.array([len(f) for f in features]),
+        keep(name,
+             features=np.concatenate(features),
+             lengths=np.array([s.size for s in samples]),
+             frames=np.array([len(f) for f in features]),
              facts=np.frombuffer(pickle.dumps(known), np.uint8))
 
 
@@ -93,6 +98,7 @@ def read_clips(path):
 def read_tracks(path):
     """-> (mel windows, one [8,128,204] after another), facts of the sounds"""
     with np.load(path) as file:
-        features, lengths, counts, known = file["features"], file["lengths"], file["frames"], pickle.loads(file["facts"].tobytes())
+        features, lengths, counts, known = file["features"], file["lengths"], file["frames"], pickle.loads(
+            file["facts"].tobytes())
     ends = np.cumsum(counts)
     return (windows_of(features[e - c:e].astype(np.float32), n) for e, c, n in zip(ends, counts, lengths)), known

@@ -1,11 +1,12 @@
 """
 mel.py - what the sound tower sees of a track: eight windows of log-mel features, as the engine makes them.
 
-  samples at 16 kHz -> window starts floor(m i 16000 / 8), m = duration - 2 -> Kaldi log-mel [128,198] -> padded to 204, normalised
+  samples at 16 kHz -> window starts floor(m i 16000 / 8), m = duration - 2 -> Kaldi log-mel [128,198] -> padded to 204,
+      normalised
 
 Ref:   ImageBind data.py, torchaudio's kaldi.fbank with 128 bins and a Hann window of 25 ms every 10 ms.
-Trap:  the padding is 0 before the normalisation. The mean that the engine takes off a whole window is left out here: every frame of 25 ms
-       loses its own mean, so only a step of that size at the edge of overlapping windows differs.
+Trap:  the padding is 0 before the normalisation. The mean that the engine takes off a whole window is left out here: every
+       frame of 25 ms loses its own mean, so only a step of that size at the edge of overlapping windows differs.
 """
 import numpy as np
 
@@ -14,6 +15,7 @@ HANN = (0.5 - 0.5 * np.cos(2 * np.pi * np.arange(LENGTH) / (LENGTH - 1))).astype
 
 
 def bank():
+
     def mel(f):
         return 1127.0 * np.log(1.0 + f / 700.0)
 
@@ -33,7 +35,7 @@ def log_mel(samples):
     frames = frames - frames.mean(1, keepdims=True)
     frames[:, 1:] -= 0.97 * frames[:, :-1].copy()
     frames[:, 0] *= 0.03
-    power = np.abs(np.fft.rfft(frames * HANN, 512, axis=1)).astype(np.float32) ** 2
+    power = np.abs(np.fft.rfft(frames * HANN, 512, axis=1)).astype(np.float32)**2
     return np.log(np.maximum(power[:, :256] @ BANK, np.float32(1.1920929e-07)))
 
 

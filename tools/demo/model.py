@@ -1,12 +1,13 @@
 """
 model.py - the networks of the demo in PyTorch, with the tensor names of the released Video-LLaMA checkpoint.
 
-  frames [n,3,112,112] -> ViT -> ln_vision -> Q-Former [n,10,128] -> + frame position -> Video Q-Former [1,18,128] -> llama_proj --+
-  mel [8,128,204] -> ImageBind's sound tower [8,128], length 20 -> + clip position -> Audio Q-Former [1,4,128] -> audio_llama_proj -+-> LLaMA
+  frames [n,3,112,112] -> ViT -> Q-Former [n,10,128] -> + position -> Video Q-Former [1,18,128] -> llama_proj --------+
+  mel [8,128,204] -> ImageBind's sound tower [8,128] -> + position -> Audio Q-Former [1,4,128] -> audio_llama_proj -+-+-> LLaMA
 
-Only the sizes differ from the released model (SIZES). Ref: the model notes in src/systems/video_llama.md.
-Trap:  norms have five different epsilons; the ViT has no key bias; position tables start as sines with an amplitude that matters
-       (beside patch rows of length 2.7 a table of 0.02 is never found by the training).
+Only the sizes differ from the released model.
+Ref:   src/systems/video_llama.md.
+Trap:  norms have five different epsilons; the ViT has no key bias; position tables start as sines with an amplitude that
+       matters (beside patch rows of length 2.7 a table of 0.02 is never found by the training).
 """
 import math
 
@@ -15,10 +16,10 @@ import torch.nn as nn
 import torch.nn.functional as F
 
 SIDE, PATCH, VIT, VIT_BLOCKS, VIT_HEADS = 112, 14, 96, 5, 4
-WIDTH, HEADS, HIDDEN = 128, 4, 256                  # every Q-Former
+WIDTH, HEADS, HIDDEN = 128, 4, 256  # every Q-Former
 FRAME_QUERIES, VIDEO_QUERIES, AUDIO_QUERIES = 10, 18, 4
 STEM, STRIDE, AUDIO, AUDIO_BLOCKS, AUDIO_HEADS, AUDIO_OUT = 16, 16, 96, 5, 4, 128
-MEL_ROWS, MEL_COLUMNS = 8, 12                       # patches of 128 x 204 at stride 16
+MEL_ROWS, MEL_COLUMNS = 8, 12  # patches of 128 x 204 at stride 16
 LLM, LLM_BLOCKS, LLM_HEADS, LLM_HIDDEN = 128, 4, 4, 384
 FRAMES_MAX, CLIPS = 32, 8
 
@@ -44,6 +45,7 @@ def sines_2d(rows, columns, width, amplitude):
 
 
 class Mlp(nn.Module):
+
     def __init__(self, width, hidden):
         super().__init__()
         self.fc1, self.fc2 = nn.Linear(width, hidden), nn.Linear(hidden, width)
@@ -54,7 +56,9 @@ class Mlp(nn.Module):
 
 # ---- EVA-style image tower
 
+
 class VitAttention(nn.Module):
+
     def __init__(self, width, heads):
         super().__init__()
         self.heads = heads
@@ -69,6 +73,7 @@ class VitAttention(nn.Module):
 
 
 class VitBlock(nn.Module):
+
     def __init__(self, width, heads):
         super().__init__()
         self.norm1, self.norm2 = nn.LayerNorm(width, eps=1e-6), nn.LayerNorm(width, eps=1e-6)
@@ -80,6 +85,7 @@ class VitBlock(nn.Module):
 
 
 class PatchEmbed(nn.Module):
+
     def __init__(self):
         super().__init__()
         self.proj = nn.Conv2d(3, VIT, PATCH, PATCH)
@@ -89,6 +95,7 @@ class PatchEmbed(nn.Module):
 
 
 class Vit(nn.Module):
+
     def __init__(self):
         super().__init__()
         grid = SIDE // PATCH
@@ -111,6 +118,7 @@ class Vit(nn.Module):
 
 # ---- Q-Formers
 
+
 class Named(nn.Module):
     """A holder of sub-modules, for the long names of BERT."""
 
@@ -121,6 +129,7 @@ class Named(nn.Module):
 
 
 class Attention(nn.Module):
+
     def __init__(self, encoder):
         super().__init__()
         self.self = Named(query=nn.Linear(WIDTH, WIDTH), key=nn.Linear(encoder, WIDTH), value=nn.Linear(encoder, WIDTH))
@@ -128,12 +137,14 @@ class Attention(nn.Module):
 
     def forward(self, x, rows):
         """-> (x after the attention to rows, its weights [n,heads,Q,rows])"""
-        q, k, v = (heads_of(layer(y), HEADS) for layer, y in ((self.self.query, x), (self.self.key, rows), (self.self.value, rows)))
+        q, k, v = (heads_of(layer(y), HEADS)
+                   for layer, y in ((self.self.query, x), (self.self.key, rows), (self.self.value, rows)))
         weights = (q @ k.transpose(-1, -2) / math.sqrt(WIDTH // HEADS)).softmax(-1)
         return self.output.LayerNorm(self.output.dense(merged(weights @ v)) + x), weights
 
 
 class Layer(nn.Module):
+
     def __init__(self, encoder):
         super().__init__()
         self.attention = Attention(WIDTH)
@@ -170,7 +181,9 @@ class QFormer(nn.Module):
 
 # ---- ImageBind-style sound tower
 
+
 class AudioAttention(nn.Module):
+
     def __init__(self):
         super().__init__()
         self.in_proj_weight = nn.Parameter(torch.empty(3 * AUDIO, AUDIO))
@@ -186,6 +199,7 @@ class AudioAttention(nn.Module):
 
 
 class AudioBlock(nn.Module):
+
     def __init__(self):
         super().__init__()
         self.norm_1, self.norm_2 = nn.LayerNorm(AUDIO, eps=1e-6), nn.LayerNorm(AUDIO, eps=1e-6)
@@ -197,11 +211,13 @@ class AudioBlock(nn.Module):
 
 
 class Pick(nn.Module):
+
     def forward(self, x):
         return x[:, 0]
 
 
 class AudioTower(nn.Module):
+
     def __init__(self):
         super().__init__()
         stem = Named(proj=nn.Conv2d(1, AUDIO, STEM, STRIDE, bias=False), norm_layer=nn.LayerNorm(AUDIO, eps=1e-5))
@@ -231,7 +247,9 @@ class AudioTower(nn.Module):
 
 # ---- LLaMA
 
+
 class RmsNorm(nn.Module):
+
     def __init__(self, width):
         super().__init__()
         self.weight = nn.Parameter(torch.ones(width))
@@ -241,11 +259,13 @@ class RmsNorm(nn.Module):
 
 
 class LlamaAttention(nn.Module):
+
     def __init__(self):
         super().__init__()
         self.q_proj, self.k_proj, self.v_proj, self.o_proj = (nn.Linear(LLM, LLM, bias=False) for _ in range(4))
 
     def forward(self, x, cos, sin, mask):
+
         def turned(y):
             a, b = y.chunk(2, -1)
             return y * cos + torch.cat([-b, a], -1) * sin
@@ -255,6 +275,7 @@ class LlamaAttention(nn.Module):
 
 
 class LlamaMlp(nn.Module):
+
     def __init__(self):
         super().__init__()
         self.gate_proj, self.up_proj = nn.Linear(LLM, LLM_HIDDEN, bias=False), nn.Linear(LLM, LLM_HIDDEN, bias=False)
@@ -265,6 +286,7 @@ class LlamaMlp(nn.Module):
 
 
 class LlamaLayer(nn.Module):
+
     def __init__(self):
         super().__init__()
         self.self_attn, self.mlp = LlamaAttention(), LlamaMlp()
@@ -276,6 +298,7 @@ class LlamaLayer(nn.Module):
 
 
 class Llama(nn.Module):
+
     def __init__(self, vocabulary):
         super().__init__()
         layers = nn.ModuleList([LlamaLayer() for _ in range(LLM_BLOCKS)])
@@ -286,7 +309,7 @@ class Llama(nn.Module):
     def forward(self, rows, positions, mask):
         """rows [B,T,128], positions [B,T], mask [B,1,T,T] (true: may be seen) -> rows [B,T,128] before lm_head"""
         head = LLM // LLM_HEADS
-        step = 10000.0 ** (-torch.arange(0, head, 2) / head)
+        step = 10000.0**(-torch.arange(0, head, 2) / head)
         angle = positions[..., None] * step
         angle = torch.cat([angle, angle], -1)[:, None]
         cos, sin = angle.cos(), angle.sin()

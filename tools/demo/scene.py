@@ -3,9 +3,10 @@ scene.py - what happens in a clip of the demo's world, as numbers: objects, back
 
   random generator -> Scene(objects, background, size) -> Scene.at(u) -> drawn objects at the fraction u of the clip
 
-Lengths are in units of the short side of the picture; u runs from 0 to 1 over the clip. The model sees the eight samples u = i/8, so every
-event has a sample f at which it has happened for the first time. Two objects never have the same colour.
-Trap:  what is asked must be visible in the eight samples: moves are long, blinking changes at least three times, events are at samples 2 to 6.
+Lengths are in units of the short side of the picture; u runs from 0 to 1 over the clip. The model sees the eight samples u =
+i/8, so every event has a sample f at which it has happened for the first time. Two objects never have the same colour.
+Trap:  what is asked must be visible in the eight samples: moves are long, blinking changes at least three times, events are at
+       samples 2 to 6.
 """
 import colorsys
 import math
@@ -13,20 +14,23 @@ import math
 COLOURS = ("red", "green", "blue", "yellow", "orange", "purple", "white", "black")
 SHAPES = ("circle", "square", "triangle", "star")
 MOTIONS = ("still", "left", "right", "up", "down", "growing", "shrinking", "blinking", "appearing", "leaving")
-BACKGROUNDS = COLOURS + ("grey",)
-SIZES = ("small", "large", "medium")     # medium is never asked about
+BACKGROUNDS = COLOURS + ("grey", )
+SIZES = ("small", "large", "medium")  # medium is never asked about
 SAMPLES = 8
 SMALL, LARGE = (0.085, 0.125), (0.175, 0.26)
 
 # hue in degrees, saturation, value
 RANGES = {
-    "red": ((-7, 7), (0.75, 1.0), (0.6, 1.0)), "green": ((95, 150), (0.5, 1.0), (0.4, 1.0)), "blue": ((206, 246), (0.6, 1.0), (0.5, 1.0)),
-    "yellow": ((52, 63), (0.65, 1.0), (0.85, 1.0)), "orange": ((22, 40), (0.8, 1.0), (0.88, 1.0)),
-    "purple": ((268, 303), (0.5, 1.0), (0.4, 0.85)), "white": ((0, 360), (0.0, 0.05), (0.92, 1.0)), "black": ((0, 360), (0.0, 0.3), (0.0, 0.1)),
+    "red": ((-7, 7), (0.75, 1.0), (0.6, 1.0)), "green": ((95, 150), (0.5, 1.0), (0.4, 1.0)),
+    "blue": ((206, 246), (0.6, 1.0), (0.5, 1.0)), "yellow": ((52, 63), (0.65, 1.0), (0.85, 1.0)),
+    "orange": ((22, 40), (0.8, 1.0), (0.88, 1.0)), "purple": ((268, 303), (0.5, 1.0), (0.4, 0.85)),
+    "white": ((0, 360), (0.0, 0.05), (0.92, 1.0)), "black": ((0, 360), (0.0, 0.3), (0.0, 0.1)),
     "grey": ((0, 360), (0.0, 0.06), (0.35, 0.68)),
 }
-PURE = {"red": (255, 0, 0), "green": (0, 128, 0), "blue": (0, 0, 255), "yellow": (255, 255, 0), "orange": (255, 165, 0), "purple": (128, 0, 128),
-        "white": (255, 255, 255), "black": (0, 0, 0), "grey": (128, 128, 128)}
+PURE = {
+    "red": (255, 0, 0), "green": (0, 128, 0), "blue": (0, 0, 255), "yellow": (255, 255, 0), "orange": (255, 165, 0),
+    "purple": (128, 0, 128), "white": (255, 255, 255), "black": (0, 0, 0), "grey": (128, 128, 128)
+}
 
 
 def shade(r, name):
@@ -42,9 +46,9 @@ class Thing:
 
     def __init__(self, colour, shape):
         self.colour, self.shape, self.motion, self.event = colour, shape, "still", None
-        self.start, self.end = None, None       # (x, y, radius) at u = 0 and u = 1
-        self.visible = [True] * SAMPLES         # at the samples
-        self.turns = ()                         # fractions u where the visibility changes
+        self.start, self.end = None, None  # (x, y, radius) at u = 0 and u = 1
+        self.visible = [True] * SAMPLES  # at the samples
+        self.turns = ()  # fractions u where the visibility changes
         self.first_visible = True
 
     @property
@@ -61,13 +65,14 @@ class Thing:
 
 
 class Scene:
+
     def __init__(self, width, height):
         self.width, self.height = width, height
         short = min(width, height)
         self.x_max, self.y_max = width / short, height / short
         self.things, self.background, self.background_rgb, self.texture, self.foreign = [], "grey", (128, 128, 128), None, None
         self.noise, self.drift = 0.0, 0.0
-        self.drawn = {}       # backgrounds kept by draw.py, by (height, width)
+        self.drawn = {}  # backgrounds kept by draw.py, by (height, width)
 
     def at(self, u):
         return [(thing, thing.at(u)) for thing in self.things]
@@ -129,7 +134,7 @@ def choose_times(r, thing):
     motion = thing.motion
     if motion in ("appearing", "leaving"):
         thing.event = r.randrange(2, 7)
-        thing.turns = ((thing.event - r.uniform(0.1, 0.9)) / SAMPLES,)
+        thing.turns = ((thing.event - r.uniform(0.1, 0.9)) / SAMPLES, )
         thing.first_visible = motion == "leaving"
     elif motion == "blinking":
         while True:
@@ -159,8 +164,8 @@ def clear_of(thing, others):
 
 def choose_size(r):
     """Width and height of a picture, from thumbnails to full HD, portrait too."""
-    width, height = r.choice(((160, 120), (320, 240), (640, 480), (320, 180), (640, 360), (854, 480), (1280, 720), (1920, 1080), (400, 400),
-                              (480, 320), (176, 144), (720, 576)))
+    width, height = r.choice(((160, 120), (320, 240), (640, 480), (320, 180), (640, 360), (854, 480), (1280, 720), (1920, 1080),
+                              (400, 400), (480, 320), (176, 144), (720, 576)))
     return (height, width) if r.random() < 0.25 else (width, height)
 
 
@@ -170,7 +175,8 @@ def choose_background(r, scene, used):
     scene.background = r.choice(plain) if plain and r.random() < 0.45 else r.choice(free)
     scene.background_rgb = shade(r, scene.background)
     kind = r.random()
-    scene.texture = None if kind < 0.5 else (r.choice(("gradient", "stripes", "cloud", "grain")), r.uniform(3, 14), r.randrange(1 << 30))
+    scene.texture = None if kind < 0.5 else (r.choice(
+        ("gradient", "stripes", "cloud", "grain")), r.uniform(3, 14), r.randrange(1 << 30))
     scene.noise = 0.0 if r.random() < 0.4 else r.uniform(0.5, 6.0)
     scene.drift = 0.0 if r.random() < 0.5 else r.uniform(-0.08, 0.08)
 

@@ -2,11 +2,13 @@
 talk.py - training of the decoder: questions about clips, several to one clip in one sequence.
 
   stage "talk":   Facts imagined without any picture -> a codebook row per query -> LLaMA -> answers
-  batch():        sequences [prefix | question 1 | question 2 | ...]; a question sees the prefix and itself, positions go on from the prefix
+  batch():        sequences [prefix | question 1 | question 2 | ...]; a question sees the prefix and itself, positions go on
+  from the prefix
 
-The codebook is a learned table: the row of a query is the sum of one vector per attribute (facts.py). It is trained with the decoder, so
-that reading is learnt from endless examples while the towers still learn to see; the two small Q-Formers then learn to write these rows
-(eyes and ears meet the decoder there), and the decoder ends its training on their real output (answer.py).
+The codebook is a learned table: the row of a query is the sum of one vector per attribute (facts.py). It is trained with the
+decoder, so that reading is learnt from endless examples while the towers still learn to see; the two small Q-Formers then
+learn to write these rows (eyes and ears meet the decoder there), and the decoder ends its training on their real output
+(answer.py).
 """
 import random
 import time
@@ -22,13 +24,16 @@ from facts import AUDIO_GROUPS, VIDEO_GROUPS
 from model import AUDIO_QUERIES, LLM, VIDEO_QUERIES, Llama
 from words import Words
 
-WEIGHTS = {"describe": 10, "colour": 14, "shape": 9, "size": 9, "motion": 14, "count": 4, "exist": 10, "background": 3, "first": 6, "last": 6,
-           "hear": 6, "beeps": 4, "sound": 3, "pitch": 3, "while": 10, "both": 3}
-VIDEO, AUDIO = -100, -200    # stand for row i of the towers: VIDEO - i, AUDIO - i
-SILENT = 0.18                # share of clips shown without sound
+WEIGHTS = {
+    "describe": 10, "colour": 14, "shape": 9, "size": 9, "motion": 14, "count": 4, "exist": 10, "background": 3, "first": 6,
+    "last": 6, "hear": 6, "beeps": 4, "sound": 3, "pitch": 3, "while": 10, "both": 3
+}
+VIDEO, AUDIO = -100, -200  # stand for row i of the towers: VIDEO - i, AUDIO - i
+SILENT = 0.18  # share of clips shown without sound
 
 
 class Codebook(nn.Module):
+
     def __init__(self):
         super().__init__()
         self.slots = nn.Parameter(0.5 * torch.randn(VIDEO_QUERIES + AUDIO_QUERIES, LLM))
@@ -106,7 +111,8 @@ def collate(sequences):
 
     ids, positions, blocks, targets = padded(0, 0), padded(1, 0), padded(2, -1), padded(3, -1)
     order = torch.arange(length)
-    mask = (order[None, :, None] >= order[None, None, :]) & ((blocks[:, None, :] == 0) | (blocks[:, None, :] == blocks[:, :, None]))
+    mask = (order[None, :, None] >= order[None, None, :]) & ((blocks[:, None, :] == 0) |
+                                                             (blocks[:, None, :] == blocks[:, :, None]))
     return ids, positions, mask[:, None], targets, [s[4] for s in sequences]
 
 
@@ -162,14 +168,19 @@ def run(options):
     torch.manual_seed(2)
     words = Words(options.work)
     codebook, llama = Codebook(), Llama(words.size)
-    stage = Stage(options.work, "talk", {"codebook": codebook, "llama": llama}, 1.3e-3, options.steps or 5600, tail=options.tail)
+    stage = Stage(options.work,
+                  "talk", {"codebook": codebook, "llama": llama},
+                  1.3e-3,
+                  options.steps or 5600,
+                  tail=options.tail)
     r = random.Random(int(time.time()) if stage.now else 5)
     curves = Curves()
     for step in stage:
         known = [world_facts.imagined(r) for _ in range(options.batch or 16)]
         batch = collate([sequence(r, words, f, 4) for f in known])
         video = codebook.video(torch.stack([torch.from_numpy(world_facts.video_labels(f)) for f in known]))
-        audio = codebook.audio(torch.stack([torch.from_numpy(world_facts.audio_labels(f.sound or (0, 0, 0, None, None))) for f in known]))
+        audio = codebook.audio(
+            torch.stack([torch.from_numpy(world_facts.audio_labels(f.sound or (0, 0, 0, None, None))) for f in known]))
         loss, score = answer_loss(llama, batch, noisy(video, 0.3), noisy(audio, 0.3))
         curves.add(score)
         stage.step(loss)

@@ -1,7 +1,8 @@
 """
 tones.py - soundtracks of the demo's world.
 
-  random generator, duration -> Track(samples at 16 kHz, kind, pitch, onsets, parts) -> facts (kind, pitch, number, first, last eighth)
+  random generator, duration -> Track(samples at 16 kHz, kind, pitch, onsets, parts) -> facts (kind, pitch, number, first, last
+      eighth)
 
 Everything that is asked about lies in what the eight two-second windows of the engine hear: up to 2 + 7/8 (d - 2) seconds.
 Trap:  people's beeps begin at t = 0 exactly and are cut off hard, on digital silence: such clips are a good share here.
@@ -86,13 +87,15 @@ def beep_times(r, limit):
         if r.random() < 0.15 and start + span < limit:
             start = float(int(2 * start)) / 2
         wobble = 0.25 * (period - length - 0.1) if r.random() < 0.2 else 0.0
-        return [(max(0.0, start + i * period + (r.uniform(-wobble, wobble) if 0 < i < number - 1 else 0)), length) for i in range(number)]
+        return [(max(0.0, start + i * period + (r.uniform(-wobble, wobble) if 0 < i < number - 1 else 0)), length)
+                for i in range(number)]
     return [(0.0, min(0.2, limit))]
 
 
 def beeps(r, samples, limit):
     pitch, f = frequency(r)
-    timbre, hard, level = r.choice(("sine", "sine", "sine", "square", "triangle", "rich")), r.random() < 0.55, r.uniform(0.06, 0.9)
+    timbre, hard, level = r.choice(
+        ("sine", "sine", "sine", "square", "triangle", "rich")), r.random() < 0.55, r.uniform(0.06, 0.9)
     parts = []
     for begin, length in beep_times(r, limit):
         t = np.arange(int(length * RATE)) / RATE
@@ -106,7 +109,9 @@ def tone(r, samples, limit):
     duration = samples.size / RATE
     begin, end = (0.0, duration) if r.random() < 0.6 else (r.uniform(0, 0.15 * duration), duration * r.uniform(0.85, 1))
     t = np.arange(int((end - begin) * RATE)) / RATE
-    put(samples, begin, r.uniform(0.06, 0.8) * edges(r, wave(r, f * t, r.choice(("sine", "sine", "triangle", "rich"))), r.random() < 0.6))
+    put(samples, begin,
+        r.uniform(0.06, 0.8) * edges(r, wave(r, f * t, r.choice(("sine", "sine", "triangle", "rich"))),
+                                     r.random() < 0.6))
     return "tone", pitch, [(begin, end)]
 
 
@@ -119,15 +124,18 @@ def sweep(r, samples, limit):
     a, b = (low, high) if kind == "rising" else (high, low)
     t = np.arange(int(length * RATE)) / RATE
     u = t / length
-    f = a + (b - a) * u if r.random() < 0.5 else a * (b / a) ** u
-    put(samples, begin, r.uniform(0.06, 0.8) * edges(r, wave(r, np.cumsum(f) / RATE, r.choice(("sine", "sine", "triangle"))), r.random() < 0.5))
+    f = a + (b - a) * u if r.random() < 0.5 else a * (b / a)**u
+    put(samples, begin,
+        r.uniform(0.06, 0.8) * edges(r, wave(r,
+                                             np.cumsum(f) / RATE, r.choice(("sine", "sine", "triangle"))),
+                                     r.random() < 0.5))
     return kind, 0, [(begin, begin + length)]
 
 
 def coloured(rng, n, slope):
     """Noise with a spectrum of f^-slope, peak about 1."""
     spectrum = np.fft.rfft(rng.standard_normal(n))
-    spectrum /= np.maximum(np.arange(spectrum.size), 20 * n / RATE) ** slope
+    spectrum /= np.maximum(np.arange(spectrum.size), 20 * n / RATE)**slope
     x = np.fft.irfft(spectrum, n)
     return x / (3 * x.std() + 1e-9)
 
@@ -160,12 +168,14 @@ def unknown(r, samples, rng):
     n, t = samples.size, np.arange(samples.size) / RATE
     kind = r.choice(("tune", "chords", "speech", "speech", "rumble"))
     if kind in ("tune", "chords"):
-        step, at, roots = r.uniform(0.12, 0.5), 0.0, [220 * 2 ** (k / 12) for k in (0, 2, 3, 5, 7, 8, 10, 12, 14, 15)]
+        step, at, roots = r.uniform(0.12, 0.5), 0.0, [220 * 2**(k / 12) for k in (0, 2, 3, 5, 7, 8, 10, 12, 14, 15)]
         while at * RATE < n:
             length = step * r.choice((1, 1, 2))
             u = np.arange(int(length * RATE)) / RATE
             for _ in range(3 if kind == "chords" else r.choice((1, 2))):
-                put(samples, at, 0.3 * wave(r, r.choice(roots) * r.choice((0.5, 1, 2)) * u, "rich") * np.exp(-u * r.uniform(0.5, 5)))
+                put(samples, at, 0.3 * wave(r,
+                                            r.choice(roots) * r.choice(
+                                                (0.5, 1, 2)) * u, "rich") * np.exp(-u * r.uniform(0.5, 5)))
             at += length
         samples += 0.1 * coloured(rng, n, 0.5) * (np.sin(2 * np.pi * t / step / 2) > 0.8)
     elif kind == "speech":
@@ -175,15 +185,19 @@ def unknown(r, samples, rng):
             u = np.arange(int(length * RATE)) / RATE
             if r.random() < 0.75:
                 f0 = r.uniform(90, 240)
-                pulse = np.sum([np.sin(2 * np.pi * f0 * (1 + 0.1 * np.sin(3 * u)) * u * k) *
-                                (math.exp(-((f0 * k - r.uniform(300, 900)) / 250) ** 2) + 0.6 * math.exp(-((f0 * k - r.uniform(1000, 2500)) / 400) ** 2) + 0.05)
-                                for k in range(1, 18)], 0)
+                pulse = np.sum([
+                    np.sin(2 * np.pi * f0 * (1 + 0.1 * np.sin(3 * u)) * u * k) *
+                    (math.exp(-((f0 * k - r.uniform(300, 900)) / 250)**2) + 0.6 * math.exp(-(
+                        (f0 * k - r.uniform(1000, 2500)) / 400)**2) + 0.05) for k in range(1, 18)
+                ], 0)
                 put(samples, at, 0.25 * pulse * np.sin(np.pi * u / length))
             elif r.random() < 0.6:
-                put(samples, at, 0.12 * coloured(rng, max(u.size, 64), 0) * np.sin(np.pi * np.arange(max(u.size, 64)) / max(u.size, 64)))
+                put(samples, at,
+                    0.12 * coloured(rng, max(u.size, 64), 0) * np.sin(np.pi * np.arange(max(u.size, 64)) / max(u.size, 64)))
             at += length * r.uniform(0.8, 1.6)
     else:
-        samples += 0.5 * coloured(rng, n, 1) * (0.6 + 0.4 * np.sin(2 * np.pi * t * r.uniform(0.3, 3))) + 0.1 * np.sin(2 * np.pi * r.choice((50, 60, 100)) * t)
+        samples += 0.5 * coloured(rng, n, 1) * (0.6 + 0.4 * np.sin(2 * np.pi * t * r.uniform(0.3, 3))) + 0.1 * np.sin(
+            2 * np.pi * r.choice((50, 60, 100)) * t)
         samples += 0.1 * coloured(rng, n, 0) * (np.sin(2 * np.pi * t * r.uniform(2, 9)) > 0.5)
     samples *= r.uniform(0.3, 1.0)
     return "unknown", 0, []
@@ -192,7 +206,8 @@ def unknown(r, samples, rng):
 def choose_track(r, duration, kind=None):
     rng = np.random.default_rng(r.randrange(1 << 40))
     samples, limit = np.zeros(int(round(duration * RATE))), heard_until(duration)
-    kind = kind or r.choice(("silence", "beeps", "beeps", "beeps", "beeps", "tone", "sweep", "sweep", "noise", "clicks", "unknown"))
+    kind = kind or r.choice(
+        ("silence", "beeps", "beeps", "beeps", "beeps", "tone", "sweep", "sweep", "noise", "clicks", "unknown"))
     if kind == "silence":
         made = "silence", 0, []
     elif kind in ("beeps", "tone", "sweep"):
@@ -202,8 +217,9 @@ def choose_track(r, duration, kind=None):
     else:
         made = {"noise": noise, "clicks": clicks}[kind](r, samples, limit, rng)
     if r.random() < 0.5:
-        samples += math.exp(r.uniform(math.log(0.0002), math.log(0.006))) * 3 * coloured(rng, samples.size, r.choice((0, 0.5, 1)))
-    if r.random() < 0.12:   # as if it had been sampled at a lower rate
+        samples += math.exp(r.uniform(math.log(0.0002), math.log(0.006))) * 3 * coloured(rng, samples.size, r.choice(
+            (0, 0.5, 1)))
+    if r.random() < 0.12:  # as if it had been sampled at a lower rate
         spectrum = np.fft.rfft(samples)
         spectrum[int(spectrum.size * r.choice((4000, 5512, 5512, 6000)) / 8000):] = 0
         samples = np.fft.irfft(spectrum, samples.size)

@@ -6,8 +6,9 @@ world.py - clips of the demo's world as mp4 files.
 
   seed -> Scene + Track -> frames -> H.264, samples -> AAC (or no sound stream) -> FILE.mp4, Facts
 
-Sizes 160x120 to 1920x1080, portrait too, 10 to 60 frames a second, 2 to 8 seconds. Large pictures are drawn at half or a third of their size
-and scaled up, and more than 15 frames a second repeat drawn ones: sixty full pictures a second would take minutes a clip.
+Sizes 160x120 to 1920x1080, portrait too, 10 to 60 frames a second, 2 to 8 seconds. Large pictures are drawn at half or a third
+of their size and scaled up, and more than 15 frames a second repeat drawn ones: sixty full pictures a second would take
+minutes a clip.
 Trap:  the engine samples frame floor(i V / 8) of V; what has happened by then decides the facts, so they are settled for V.
 """
 import os
@@ -57,7 +58,7 @@ class Clip:
         self.duration = r.choice((2, 3, 4, 5, 6, 8)) if r.random() < 0.5 else r.uniform(2, 8)
         self.n_frames = max(16, round(self.rate * self.duration))
         self.duration = self.n_frames / self.rate
-        self.step = max(1, self.rate // DRAWN_RATE)     # every so many frames one is drawn
+        self.step = max(1, self.rate // DRAWN_RATE)  # every so many frames one is drawn
         while True:
             self.scene = world.choose_scene(r, 0) if r.random() < 0.03 else world.choose_scene(r)
             if settle(self.scene, [k // self.step * self.step / self.n_frames for k in sampled(self.n_frames)]):
@@ -80,16 +81,27 @@ class Clip:
         pictures = self.pictures()
         width, height, first = next(pictures)
         with tempfile.TemporaryDirectory() as folder:
-            command = ["ffmpeg", "-v", "error", "-y", "-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{width}x{height}", "-r", str(self.rate), "-i", "-"]
+            command = [
+                "ffmpeg", "-v", "error", "-y", "-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{width}x{height}", "-r",
+                str(self.rate), "-i", "-"
+            ]
             sound = ["-an"]
             if self.track:
                 wav = os.path.join(folder, "a.wav")
                 write_wav(wav, self.track.samples)
                 command += ["-i", wav]
-                sound = ["-c:a", "aac", "-ar", str(r.choice((8000, 16000, 22050, 44100, 44100, 48000, 48000))), "-ac", str(r.choice((1, 2))),
-                         "-b:a", r.choice(("48k", "64k", "96k", "128k"))]
-            command += ["-vf", f"scale={self.scene.width}:{self.scene.height}", "-c:v", "libx264", "-preset", r.choice(("ultrafast", "veryfast")),
-                        "-crf", str(r.choice((18, 23, 23, 28, 30))), "-pix_fmt", "yuv420p", "-threads", "1", *sound, "-movflags", "+faststart", path]
+                sound = [
+                    "-c:a", "aac", "-ar",
+                    str(r.choice((8000, 16000, 22050, 44100, 44100, 48000, 48000))), "-ac",
+                    str(r.choice((1, 2))), "-b:a",
+                    r.choice(("48k", "64k", "96k", "128k"))
+                ]
+            command += [
+                "-vf", f"scale={self.scene.width}:{self.scene.height}", "-c:v", "libx264", "-preset",
+                r.choice(("ultrafast", "veryfast")), "-crf",
+                str(r.choice((18, 23, 23, 28, 30))), "-pix_fmt", "yuv420p", "-threads", "1", *sound, "-movflags", "+faststart",
+                path
+            ]
             coder = subprocess.Popen(command, stdin=subprocess.PIPE)
             coder.stdin.write(first)
             for _, _, picture in pictures:
