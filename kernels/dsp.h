@@ -125,5 +125,6 @@ static inline int vr_dsp_dtype(vr_dtype t)
 VR_DSP_DECLARE(c);
 VR_DSP_DECLARE(avx2);
 VR_DSP_DECLARE(avx512);
+vr_dsp_gram_fn vr_gram_bf16_avx512bf16;
 
 #endif

@@ -32,6 +32,12 @@ static uint64_t read_xcr0(void)
     return (uint64_t)high << 32 | low;
 }
 
+static bool made_by_amd(void)
+{
+    uint32_t a, b, c, d;
+    return __get_cpuid(0, &a, &b, &c, &d) && b == 0x68747541 && d == 0x69746e65 && c == 0x444d4163; /* AuthenticAMD */
+}
+
 static unsigned ask(void)
 {
     uint32_t a, b, c, d;
@@ -47,6 +53,7 @@ static unsigned ask(void)
     if (has(c, 11)) flags |= VR_CPU_AVX512_VNNI;
     if ((xcr0 & 0x60000) == 0x60000 && has(d, 22) && has(d, 24) && has(d, 25)) flags |= VR_CPU_AMX;
     if (__get_cpuid_count(7, 1, &a, &b, &c, &d) && has(a, 5)) flags |= VR_CPU_AVX512_BF16;
+    if (flags & VR_CPU_AVX512_BF16 && made_by_amd()) flags |= VR_CPU_FAST_BF16;
     return flags;
 }
 #else
@@ -74,6 +81,7 @@ const char *vr_cpu_features(void)
         const char *text;
     } lines[] = { /* the richest first */
                   { VR_CPU_AMX, "c avx2 avx512 (vnni, bf16, amx present, not used)" },
+                  { VR_CPU_FAST_BF16, "c avx2 avx512 (bf16 used for Gram matrices)" },
                   { VR_CPU_AVX512_BF16, "c avx2 avx512 (bf16 present, not used)" },
                   { VR_CPU_AVX512, "c avx2 avx512" },
                   { VR_CPU_AVX2, "c avx2" }

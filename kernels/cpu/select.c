@@ -64,6 +64,7 @@ static void fill(vr_dsp *d, int i)
     if (i < 2) return;
     FILL(d, avx512);
     d->tile_rows = 6, d->tile_cols = 64, d->k_block = 512;
+    if (vr_cpu_flags() & VR_CPU_FAST_BF16) d->gram[VR_DSP_BF16] = vr_gram_bf16_avx512bf16;
 #else
     (void)i;
 #endif

@@ -8,8 +8,6 @@
  * memory, not for each other. A chain of rows (previous frame) costs the same: the row just loaded is the next anchor.
  * Ref:   kernels/ref/prune_c.c; bench/LOG.md.
  */
-#include <math.h>
-
 #include "kernels/dsp.h"
 #include "kernels/x86/pair_body.h"
 
@@ -19,9 +17,11 @@
 #define AT_ONCE 4
 #endif
 
-static float quotient(float ab, float aa, float bb)
+/* Neither sqrt nor fmax of the library: they are calls, or may be one, and the memory waits. NaN gives 1e-8, as with fmax. */
+VR_INLINE double norm(float square)
 {
-    return (float)((double)ab / (fmax(sqrt((double)aa), 1e-8) * fmax(sqrt((double)bb), 1e-8)));
+    const __m128d x = _mm_set_sd((double)square);
+    return _mm_cvtsd_f64(_mm_max_sd(_mm_sqrt_sd(x, x), _mm_set_sd(1e-8)));
 }
 
 /* R and chain are constants where this is called. */
@@ -56,12 +56,12 @@ VR_INLINE void cosine_rows(pair_fn pair, load_fn load, float *s, int64_t s_row, 
             if (chain) x = y;
         }
     }
-    float square = vf_sum(aa);
+    double a_norm = norm(vf_sum(aa));
     VR_UNROLL
     for (int r = 0; r < R; r++) {
-        const float b_square = vf_sum(bb[r]);
-        s[r * s_row] = quotient(vf_sum(ab[r]), square, b_square);
-        if (chain) square = b_square;
+        const double b_norm = norm(vf_sum(bb[r]));
+        s[r * s_row] = (float)((double)vf_sum(ab[r]) / (a_norm * b_norm));
+        if (chain) a_norm = b_norm;
     }
 }
 

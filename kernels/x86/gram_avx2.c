@@ -5,6 +5,10 @@
 #include "kernels/x86/vec_avx2.h"
 
 #include "kernels/x86/gram_body.h"
+
+DEFINE_GRAM(f32, 1, float)
+DEFINE_GRAM(f16, 2, uint16_t)
+DEFINE_GRAM(bf16, 2, uint16_t)
 #else
 typedef int vr_no_gram_avx2; /* an object without a declaration is not C */
 #endif

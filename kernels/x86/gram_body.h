@@ -1,95 +1,146 @@
 /*
  * gram_body.h - Gram matrices of up to 16 long rows, for the vectors of a vec_*.h included before.
  *
- *   rows [n] x 256 columns -> widen -> block [256 / VF][16][VF], 16 KB -> tiles -> sums [16][16] vectors -> g
+ *   rows [n] x 1 KB (avx2: 512 bytes) -> block [16 vectors][16 rows], 16 KB -> tiles of 4 x 4 products -> sums [16][16] vectors -> g
  *
- * The block is copied even from f32: rows lie a multiple of 4 KB apart, where 16 of them share the few places of the first-level cache.
- * Tiles of 4 x 4 products (avx2: 4 x 2, of 16 registers). Sums of a block stay in registers; their totals wait in the cache as vectors,
- * so lanes are added once a call, and squares, all of one sign, are rounded by blocks.
+ * The block is a copy because rows lie a multiple of 4 KB apart, where 16 of them share the few places of the first-level cache; it holds
+ * numbers as they are stored, which are widened on the way into a product. The block after the next is asked for during the
+ * products of this one: a block takes longer than the processor looks ahead. Sums of a block stay in registers; their totals wait in the cache as
+ * vectors, so lanes are added once a call, and squares, all of one sign, are rounded by blocks. avx2: tiles of 4 x 2, of 16 registers.
  * Traffic: the rows once. Work: n (n + 1) / 2 products a column; rows that do not exist count as zeros up to a multiple of 4.
  * Ref:   kernels/ref/prune_c.c; bench/LOG.md.
  */
+#include <string.h>
+
 #include "kernels/dsp.h"
 #include "kernels/x86/load_body.h"
 
 #define ROWS    VR_DSP_GRAM
 #define HEIGHT  4
 #define WIDTH   (VF == 16 ? 4 : 2)
-#define COLUMNS 256
+#define VECTORS 16 /* of a row in a block */
+#define BYTES   (VF * 4)
+#define AHEAD   (VF == 16 ? 2 : 1) /* rows of the block after the next that a tile asks for */
 
 typedef struct gram_work {
-    float block[COLUMNS * ROWS];
-    float sums[ROWS * ROWS * VF];
+    _Alignas(64) unsigned char block[VECTORS * ROWS * BYTES];
+    _Alignas(64) float sums[ROWS * ROWS * VF];
+    const unsigned char *ahead[ROWS]; /* two blocks ahead; for rows that do not exist something near */
 } gram_work;
 
-VR_INLINE void fill_block(load_fn load, float *block, const void *const *rows, int n, int n_used, int64_t first, int columns)
+/* Part h of the numbers of one stored vector, as f32. */
+typedef vf part_fn(const unsigned char *vector, int h);
+typedef vf product_fn(vf x, vf y, vf sum);
+
+VR_INLINE vf part_f32(const unsigned char *vector, int h)
 {
+    (void)h;
+    return vf_load((const float *)(const void *)vector);
+}
+
+VR_INLINE vf part_f16(const unsigned char *vector, int h)
+{
+    return vf_load_f16((const uint16_t *)(const void *)vector + h * VF);
+}
+
+/* Even numbers, odd numbers. */
+VR_INLINE vf part_bf16(const unsigned char *vector, int h)
+{
+#if VF == 16
+    const __m512i both = _mm512_loadu_si512(vector);
+    return _mm512_castsi512_ps(h == 0 ? _mm512_slli_epi32(both, 16) : _mm512_and_si512(both, _mm512_set1_epi32(-65536)));
+#else
+    const __m256i both = _mm256_loadu_si256((const __m256i *)(const void *)vector);
+    return _mm256_castsi256_ps(h == 0 ? _mm256_slli_epi32(both, 16) : _mm256_and_si256(both, _mm256_set1_epi32(-65536)));
+#endif
+}
+
+VR_INLINE void fill_block(gram_work *w, const void *const *rows, int n, int n_used, size_t first, size_t n_bytes)
+{
+    const size_t whole = n_bytes / BYTES, rest = n_bytes % BYTES;
     for (int r = 0; r < n_used; r++) {
-        for (int d = 0; d < columns; d += VF) {
-            const int part = columns - d < VF ? columns - d : VF;
-            vf_store(block + (d / VF * ROWS + r) * VF, r < n ? load(rows[r], first + d, part) : vf_zero());
+        const unsigned char *x = (const unsigned char *)rows[r < n ? r : 0] + first;
+        unsigned char *y = w->block + r * BYTES;
+        if (r >= n) {
+            for (int v = 0; v < VECTORS; v++) memset(y + v * ROWS * BYTES, 0, BYTES);
+            continue;
         }
+        w->ahead[r] = x + 2 * n_bytes;
+        for (size_t v = 0; v < whole; v++) vf_store((float *)(void *)(y + v * ROWS * BYTES), vf_load((const float *)(const void *)(x + v * BYTES)));
+        if (rest == 0) continue;
+        memcpy(y + whole * ROWS * BYTES, x + whole * BYTES, rest);
+        memset(y + whole * ROWS * BYTES + rest, 0, BYTES - rest);
     }
 }
 
-/* Rows i.. against rows j..; skew: j - i, HEIGHT where it is more, a constant where this is called. Products below the diagonal of g
- * are left out. */
-VR_INLINE void gram_tile(float *sums, const float *block, int i, int j, int vectors, int skew)
+/* Rows i.. against rows j..; skew: j - i, HEIGHT where it is more. skew and parts are constants where this is called. Products below the
+ * diagonal of g are left out. tile: number of the tile, 10 or 20 in all, which between them ask for 16 rows of the block after the next. */
+VR_INLINE void gram_tile(part_fn part, product_fn product, int parts, gram_work *w, int i, int j, int vectors, int skew,
+                         int tile)
 {
     vf sum[HEIGHT][WIDTH];
     VR_UNROLL
     for (int k = 0; k < HEIGHT * WIDTH; k++) sum[k / WIDTH][k % WIDTH] = vf_zero();
-    for (int v = 0; v < vectors; v++, block += ROWS * VF) {
-        vf x[HEIGHT];
+    const unsigned char *block = w->block;
+    const unsigned char *const ahead = w->ahead[tile * AHEAD % ROWS], *const second = w->ahead[(tile * AHEAD + 1) % ROWS];
+    for (int v = 0; v < vectors; v++, block += ROWS * BYTES) {
+        _mm_prefetch((const char *)ahead + v * BYTES, _MM_HINT_T1);
+        if (AHEAD == 2) _mm_prefetch((const char *)second + v * BYTES, _MM_HINT_T1);
         VR_UNROLL
-        for (int r = 0; r < HEIGHT; r++) x[r] = vf_load(block + (i + r) * VF);
-        VR_UNROLL
-        for (int c = 0; c < WIDTH; c++) {
-            const vf y = vf_load(block + (j + c) * VF);
+        for (int h = 0; h < parts; h++) {
+            vf x[HEIGHT];
             VR_UNROLL
-            for (int r = 0; r < HEIGHT; r++) {
-                if (r <= skew + c) sum[r][c] = vf_fma(x[r], y, sum[r][c]);
+            for (int r = 0; r < HEIGHT; r++) x[r] = part(block + (i + r) * BYTES, h);
+            VR_UNROLL
+            for (int c = 0; c < WIDTH; c++) {
+                const vf y = part(block + (j + c) * BYTES, h);
+                VR_UNROLL
+                for (int r = 0; r < HEIGHT; r++) {
+                    if (r <= skew + c) sum[r][c] = product(x[r], y, sum[r][c]);
+                }
             }
         }
     }
     VR_UNROLL
     for (int k = 0; k < HEIGHT * WIDTH; k++) {
         const int r = k / WIDTH, c = k % WIDTH;
-        float *const total = sums + ((i + r) * ROWS + j + c) * VF;
+        float *const total = w->sums + ((i + r) * ROWS + j + c) * VF;
         if (r <= skew + c) vf_store(total, vf_add(vf_load(total), sum[r][c]));
     }
 }
 
-static void gram_block(gram_work *w, int n_used, int vectors)
+VR_INLINE void gram_block(part_fn part, product_fn product, int parts, gram_work *w, int n_used, int vectors)
 {
+    int tile = 0;
     for (int i = 0; i < n_used; i += HEIGHT) {
-        gram_tile(w->sums, w->block, i, i, vectors, 0);
-        if (WIDTH < HEIGHT) gram_tile(w->sums, w->block, i, i + WIDTH, vectors, WIDTH);
-        for (int j = i + HEIGHT; j < n_used; j += WIDTH) gram_tile(w->sums, w->block, i, j, vectors, HEIGHT);
+        gram_tile(part, product, parts, w, i, i, vectors, 0, tile++);
+        if (WIDTH < HEIGHT) gram_tile(part, product, parts, w, i, i + WIDTH, vectors, WIDTH, tile++);
+        for (int j = i + HEIGHT; j < n_used; j += WIDTH)
+            gram_tile(part, product, parts, w, i, j, vectors, HEIGHT, tile++);
     }
 }
 
-VR_INLINE void gram(load_fn load, double *g, const void *const *rows, int n, int64_t first, int columns)
+/* parts: vectors of f32 in a stored vector; size: bytes of a number. */
+VR_INLINE void gram(part_fn part, product_fn product, int parts, size_t size, double *g, const void *const *rows, int n, int64_t first,
+                    int columns)
 {
     gram_work w;
     const int n_used = (n + HEIGHT - 1) / HEIGHT * HEIGHT;
+    const size_t end = (size_t)columns * size, step = VECTORS * BYTES;
+    for (int i = 0; i < ROWS; i++) w.ahead[i] = w.block;
     for (int i = 0; i < n_used * ROWS * VF; i += VF) vf_store(w.sums + i, vf_zero());
-    for (int d = 0; d < columns; d += COLUMNS) {
-        const int part = columns - d < COLUMNS ? columns - d : COLUMNS;
-        fill_block(load, w.block, rows, n, n_used, first + d, part);
-        gram_block(&w, n_used, (part + VF - 1) / VF);
+    for (size_t at = 0; at < end; at += step) {
+        const size_t n_bytes = end - at < step ? end - at : step;
+        fill_block(&w, rows, n, n_used, (size_t)first * size + at, n_bytes);
+        gram_block(part, product, parts, &w, n_used, (int)((n_bytes + BYTES - 1) / BYTES));
     }
     for (int i = 0; i < n; i++) {
         for (int j = i; j < n; j++) g[i * ROWS + j] = (double)vf_sum(vf_load(w.sums + (i * ROWS + j) * VF));
     }
 }
 
-#define DEFINE_GRAM(dtype)                                                                                                     \
+#define DEFINE_GRAM(dtype, parts, type)                                                                                        \
     void VR_LEVEL(vr_gram_##dtype)(double *g, const void *const *rows, int n, int64_t first, int columns)                      \
     {                                                                                                                          \
-        gram(load_##dtype, g, rows, n, first, columns);                                                                        \
+        gram(part_##dtype, vf_fma, parts, sizeof(type), g, rows, n, first, columns);                                           \
     }
-
-DEFINE_GRAM(f32)
-DEFINE_GRAM(f16)
-DEFINE_GRAM(bf16)
