@@ -2,15 +2,15 @@
 """
 make_case.py - random cases like the golden ones, for parity.py and check_case.py.
 
-    make_case.py [--seed N] [--count N] OUT        cases of random sizes, one folder each
+    make_case.py [--system NAME] [--seed N] [--count N] [--goal GOAL] OUT   cases of random sizes, one folder each
     make_case.py --set check OUT                   the fixed small set of `make check`
     make_case.py --video FILE [--seed N] OUT       random weights, this clip (copied) instead of a made one
 
   seed -> sizes, clip, template, question -> weights in the released files (case_weights.py) + clip (case_media.py)
-       -> references (case_reference.py) -> case.json, stages/*.npy, checkpoint.tar.xz, input.*
+       -> references (SYSTEM_case.py) -> case.json, stages/*.npy, checkpoint.tar.xz, input.*
 
-Seeds are printed and stand in case.json: the same seed makes the same case. The tokenizer is that of
-tests/golden/video-llama-v. Decoder seeds are tried until the two largest logits of every step are apart by GAP, so that
+Seeds are printed and stand in case.json: the same seed makes the same case. The tokenizers are those
+of tests/golden/video-llama-v and tests/fixtures/parity. Decoder seeds are tried until the two largest logits of every step are apart by GAP, so that
 rounding cannot change an answer.
 
 Ref:   format: case.json of the golden cases; limits of stages: theirs.
@@ -29,12 +29,16 @@ import numpy as np
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 import case_media
 import case_plans
-import case_reference
 import case_weights
 import checkpoint
+import longvu_make
+import longvu_plans
 import text_reference
+import video_llama_case
 
-GOLDEN = pathlib.Path(__file__).resolve().parents[1] / "golden/video-llama-v/checkpoint.tar.xz"
+TESTS = pathlib.Path(__file__).resolve().parents[1]
+GOLDEN = TESTS / "golden/video-llama-v/checkpoint.tar.xz"
+BPE = {"qwen": TESTS / "fixtures/parity/qwen2", "llama": TESTS / "fixtures/parity/llama3"}
 TOKENIZER_FILES = ("tokenizer.model", "tokenizer_config.json")
 PAD_FILES = ("special_tokens_map.json", "added_tokens.json")  # of Vicuna v0: one more row, [PAD]
 GAP = 0.01
@@ -48,6 +52,7 @@ LIMITS = {
     "audio_qformer.embed": 2e-6,
 }
 LIMIT = 2e-5
+FEW_ROWS = ("vision.", "audio.block", "input.pixels.", "project.aux", "sampler.layer", "project.video", "prompt.embeds", "decoder.")
 
 
 def tokenizer_files(template):
@@ -64,7 +69,7 @@ def stage_entries(case_dir, stages):
     for name, x in stages.items():
         x = x.astype(np.int32 if x.dtype.kind == "i" else np.float32)
         base = name.split(".", 1)[1] if name.startswith("turn") else name
-        rows = [0, x.shape[0] - 1] if x.shape[0] > 2 and base.startswith(("vision.", "audio.block")) else None
+        rows = [0, x.shape[0] - 1] if x.shape[0] > 2 and base.startswith(FEW_ROWS) else None
         entry = {
             "name": name,
             "file": f"stages/{name}.npy",
@@ -101,7 +106,7 @@ def find_decoder(plan, case, state, encoded, llm):
             case_weights.write_llama(llm, seed, size, files, plan["layout"], eos)
             full, _, _ = checkpoint.load(llm)
             try:
-                stages, turns = case_reference.converse(state | full, llm, case, encoded)
+                stages, turns = video_llama_case.converse(state | full, llm, case, encoded)
             except ValueError:
                 turns = [{"text": None}]
             if not good_answers(turns) or plan["eos_step"] is None or eos != 2:
@@ -113,36 +118,60 @@ def find_decoder(plan, case, state, encoded, llm):
     raise SystemExit(f"make_case.py: seed {plan['seed']}: no clear answer in {ATTEMPTS} decoders")
 
 
-def describe(plan):
-    size, clip = plan["size"], plan["clip"]
+def source_of(plan):
+    clip = plan["clip"]
     if plan.get("video"):
-        source = plan["video"]
-    else:
-        source = f"{clip['width']}x{clip['height']} {clip['pixels']}, {clip['frames']} frames, "
-        source += (
-            f"{clip['samples']} samples at {clip['sample_rate']} Hz, {clip['channels']} channels"
-            if clip.get("samples")
-            else "no sound"
-        )
-    return (
+        return plan["video"]
+    picture = f"{clip['width']}x{clip['height']} {clip['pixels']}, {clip['frames']} frames at {clip['rate']} a second, "
+    if not clip.get("samples"):
+        return picture + "no sound"
+    return picture + f"{clip['samples']} samples at {clip['sample_rate']} Hz, {clip['channels']} channels"
+
+
+def make_video_llama(plan, case_dir, case, folder):
+    """Fills case and the checkpoint folder -> (stages, turns)"""
+    size, llama2 = plan["size"], plan["template"] == "llama_v2"
+    names = (
+        {"vl": "VL_LLaMA_2_7B_Finetuned.pth", "al": "AL_LLaMA_2_7B_Finetuned.pth"}
+        if llama2
+        else {"vl": "finetune-vicuna7b-v2.pth", "al": "finetune_vicuna7b_audiobranch.pth"}
+    )
+    case["template"] = plan["template"]
+    case["about"] = (
         f"made by make_case.py: ViT {size['vit_width']}x{size['vit_depth']} patch {size['patch']}, "
         f"Q-Former {size['qformer_width']}x{size['qformer_depth']}, LLaMA {size['llama_width']}x{size['llama_depth']} "
         f"heads {size['llama_heads']}/{size['llama_kv_heads']}, "
-        f"{'with' if size['audio'] else 'without'} audio branch; {source}; {plan['template']}, weights {plan['layout']}"
+        f"{'with' if size['audio'] else 'without'} audio branch; {source_of(plan)}; {plan['template']}, weights {plan['layout']}"
     )
+    case_weights.write_encoders(folder, plan["seed"], size, names, plan["share"])
+    state, bert, _ = checkpoint.load(folder)
+    encoded = video_llama_case.encode(state, bert, case_dir, case)
+    llm = folder / ("llama-2-7b-chat-hf" if llama2 else "vicuna-7b")
+    stages, turns = find_decoder(plan, case, state, encoded, llm)
+    case["visual_rows"] = [rows.shape[1] for rows in encoded.rows]
+    return stages, turns
+
+
+def make_longvu(plan, case_dir, case, folder):
+    """Fills case and the checkpoint folder -> (stages, turns)"""
+    size, stages, turns = longvu_make.find(plan, case_dir, case, folder, BPE[plan["size"]["family"]], ATTEMPTS)
+    plan["size"] = size
+    case["about"] = (
+        f"made by make_case.py for {plan['goal']}: SigLIP {size['siglip_width']}x{size['siglip_depth']}, "
+        f"DINOv2 {size['dino_width']}x{size['dino_depth']}, sampler {size['sampler_width']}x{size['sampler_depth']}, "
+        f"{size['family']} {size['width']}x{size['depth']} heads {size['heads']}/{size['kv_heads']}; {source_of(plan)}; "
+        f"length {size['length']}, regime {stages.get('compress.regime', 'of a picture or of turns')}"
+    )
+    return stages, turns
+
+
+MAKERS = {"video-llama": make_video_llama, "longvu": make_longvu}
 
 
 def make(plan, out):
     plan = dict(plan, size=dict(plan["size"]))
     case_dir = out / plan["name"]
     case_dir.mkdir(parents=True)
-    llama2 = plan["template"] == "llama_v2"
-    names = (
-        {"vl": "VL_LLaMA_2_7B_Finetuned.pth", "al": "AL_LLaMA_2_7B_Finetuned.pth"}
-        if llama2
-        else {"vl": "finetune-vicuna7b-v2.pth", "al": "finetune_vicuna7b_audiobranch.pth"}
-    )
-    image = plan["clip"]["frames"] == 0
     if plan.get("video"):
         video = "input" + plan["video"].suffix
         shutil.copyfile(plan["video"], case_dir / video)
@@ -150,44 +179,42 @@ def make(plan, out):
     else:
         video = case_media.write_clip(case_dir, plan["seed"], plan["clip"])
     case = {
-        "system": "video-llama",
+        "system": plan.get("system", "video-llama"),
         "case": plan["name"],
         "seed": plan["seed"],
         "original": "tests/parity references (float64)",
-        "about": describe(plan),
-        "plan": {key: value for key, value in plan.items() if key != "size"},
-        "sizes": plan["size"],
         "video": video,
         "prompt": plan["prompt"],
-        "arguments": ["--temp", "0", "-n", str(plan["n"])] + (["--image"] if image else []),
-        "template": plan["template"],
+        "arguments": ["--temp", "0", "-n", str(plan["n"])] + (["--image"] if plan["clip"]["frames"] == 0 else []),
     }
     with tempfile.TemporaryDirectory() as tmp:
         folder = pathlib.Path(tmp) / "checkpoint"
         folder.mkdir()
-        case_weights.write_encoders(folder, plan["seed"], plan["size"], names, plan["share"])
-        state, bert, _ = checkpoint.load(folder)
-        encoded = case_reference.encode(state, bert, case_dir, case)
-        stages, turns = find_decoder(
-            plan, case, state, encoded, folder / ("llama-2-7b-chat-hf" if llama2 else "vicuna-7b")
-        )
+        stages, turns = MAKERS[case["system"]](plan, case_dir, case, folder)
         with tarfile.open(case_dir / "checkpoint.tar.xz", "w:xz", preset=0) as tar:
             tar.add(folder, "checkpoint")
     one = not isinstance(plan["prompt"], list)
     case |= {
+        "plan": {key: value for key, value in plan.items() if key != "size"},
+        "sizes": plan["size"],
         "rendered_prompt": turns[0]["prompt"],
         "prompt_ids": turns[0]["pieces"],
-        "visual_rows": [rows.shape[1] for rows in encoded.rows],
         "answer_ids": turns[0]["answer"] if one else [turn["answer"] for turn in turns],
-        "answer": turns[0]["text"] if one else [turn["text"] for turn in turns],
+        "answer": (turns[0]["text"] or "") if one else [turn["text"] or "" for turn in turns],
         "smallest_gap": round(min(min(turn["gaps"]) for turn in turns), 4),
         "stages": stage_entries(case_dir, stages),
     }
+    if turns[0]["text"] is None:
+        del case["answer"]
     (case_dir / "case.json").write_text(json.dumps(case, indent=1) + "\n")
     print(
         f"{plan['name']}: seed {plan['seed']}, {len(stages)} stages, smallest gap {case['smallest_gap']}, "
-        f"answer {case['answer']!r}"
+        f"answer {case.get('answer')!r}; {case['about']}"
     )
+
+
+def random_plan(system, seed, goal):
+    return longvu_plans.random_plan(seed, goal) if system == "longvu" else case_plans.random_plan(seed)
 
 
 def main():
@@ -199,11 +226,16 @@ def main():
         help="of the first case (default: random)",
     )
     p.add_argument("--count", type=int, default=1, help="number of cases (default: 1)")
+    p.add_argument("--system", choices=MAKERS, default="video-llama", help="default: %(default)s")
+    p.add_argument("--goal", choices=longvu_plans.GOALS, help="of LongVU cases (default: random)")
     p.add_argument("--set", choices=["check"], help="a fixed set instead of random cases")
     p.add_argument("--video", type=pathlib.Path, help="a clip instead of a made one")
     p.add_argument("out", type=pathlib.Path, help="folder for the case folders")
     args = p.parse_args()
-    plans = case_plans.check_plans() if args.set else [case_plans.random_plan(args.seed + i) for i in range(args.count)]
+    if args.set:
+        plans = case_plans.check_plans() + longvu_plans.check_plans()
+    else:
+        plans = [random_plan(args.system, args.seed + i, args.goal) for i in range(args.count)]
     for plan in plans:
         if args.video:
             plan = case_plans.with_video(plan, args.video)

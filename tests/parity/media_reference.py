@@ -46,30 +46,23 @@ def frame_indices(total, wanted=8):
     return np.array([i * total // n for i in range(n)], np.int32)
 
 
+def scaled_frames(path, indices, width, height):
+    """RGB frames [T,height,width,3] of the indices."""
+    scale = f"scale={width}:{height}:flags=bilinear"
+    command = ["ffmpeg", "-v", "error", "-i", str(path), "-map", "0:v:0", "-vf", scale, "-fps_mode", "passthrough"]
+    raw = run(command + ["-pix_fmt", "rgb24", "-f", "rawvideo", "-"])
+    return np.frombuffer(raw, np.uint8).reshape(-1, height, width, 3)[indices]
+
+
 def frames(path, indices, side):
     """RGB frames [T,side,side,3] of the indices, squashed as decord does."""
-    scale = f"scale={side}:{side}:flags=bilinear"
-    raw = run(
-        [
-            "ffmpeg",
-            "-v",
-            "error",
-            "-i",
-            str(path),
-            "-map",
-            "0:v:0",
-            "-vf",
-            scale,
-            "-fps_mode",
-            "passthrough",
-            "-pix_fmt",
-            "rgb24",
-            "-f",
-            "rawvideo",
-            "-",
-        ]
-    )
-    return np.frombuffer(raw, np.uint8).reshape(-1, side, side, 3)[indices]
+    return scaled_frames(path, indices, side, side)
+
+
+def native_frames(path, indices):
+    """RGB frames of the indices at the size of the picture."""
+    info = json.loads(run(["ffprobe", "-v", "error", "-select_streams", "v:0", "-show_streams", "-of", "json", str(path)]))
+    return scaled_frames(path, indices, info["streams"][0]["width"], info["streams"][0]["height"])
 
 
 def picture(path):

@@ -2,7 +2,7 @@
 """
 reference_test.py - the reference against recorded runs of the original code.
 
-    reference_test.py [-v] [CASE...]     default: tests/golden/video-llama-*, and those of $VIDRUN_SHARED/golden (../shared)
+    reference_test.py [-v] [CASE...]     default: tests/golden, and those of $VIDRUN_SHARED/golden (../shared)
 
   case -> unpack checkpoint -> decode input -> text, sound and network references -> every stage within its rtol, ids equal
 
@@ -29,8 +29,9 @@ def default_cases():
     shared = pathlib.Path(os.environ.get("VIDRUN_SHARED", ROOT / "../shared")) / "golden"
     if not shared.is_dir():
         print(f"SKIP: no recorded cases in {shared}")
-    found = sorted((ROOT / "tests/golden").glob("video-llama-*")) + sorted(shared.glob("video-llama-*"))
-    return [f for f in found if "video" in json.loads((f / "case.json").read_text())]
+    found = sorted((ROOT / "tests/golden").glob("*")) + sorted(shared.glob("*"))
+    cases = [(f, json.loads((f / "case.json").read_text())) for f in found if (f / "case.json").exists()]
+    return [f for f, case in cases if "video" in case and case["system"] in case_reference.SYSTEMS]
 
 
 def check_text(name, case, turn):
