@@ -53,7 +53,6 @@ $(BUILD)/kernels/x86/%_avx2.o:   ISA := -mavx2 -mfma -mf16c
 $(BUILD)/kernels/x86/%_avx512.o: ISA := -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx2 -mfma -mf16c
 $(BUILD)/kernels/x86/%_avx512bf16.o: ISA := -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512bf16 -mavx2 -mfma -mf16c
 $(BUILD)/kernels/ladder/%.o:     ISA := -mavx2 -mfma -mf16c
-$(BUILD)/kernels/x86/%_avx512bf16.o: ISA := -mavx512bf16 -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx2 -mfma -mf16c
 $(BUILD)/kernels/ref/%.o:        ISA := -ffp-contract=off
 
 $(BUILD)/%.o: %.c Makefile

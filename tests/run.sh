@@ -13,3 +13,5 @@ section "inspector, command line"
 "$PYTHON" -m unittest discover -s tests/e2e -p '*_test.py' -t tests/e2e
 section "parity: recorded cases of the original, and random ones against an independent reference"
 tests/parity/check.sh
+section "the answers of weights/demo.bin"
+tests/demo.sh

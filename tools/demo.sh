@@ -1,17 +1,11 @@
 #!/bin/sh
-# demo.sh - a question about a clip, with a tiny model made from the recorded case in tests/golden. Called by `make demo`.
-# Environment: BUILD (folder of the programs), PYTHON.
+# demo.sh - two questions about each of three clips, answered by weights/demo.bin. Called by `make demo`; BUILD: folder of the programs.
 set -eu
 cd "$(dirname "$0")/.."
-case_dir=tests/golden/video-llama-v
-weights=$BUILD/demo.bin
-if [ ! -f "$weights" ]; then
-    work=$(mktemp -d)
-    trap 'rm -rf "$work"' EXIT
-    "$PYTHON" -m tarfile -e "$case_dir/checkpoint.tar.xz" "$work" >/dev/null
-    "$PYTHON" tools/convert/convert.py "$work/checkpoint" -o "$weights" --type f16
-fi
-question="What is happening in the video?"
-echo "\$ vidrun demo.bin $case_dir/input.mkv \"$question\""
-"$BUILD/vidrun" -s 1 -n 24 "$weights" "$case_dir/input.mkv" "$question"
-echo "(The weights are random: the whole path runs, the words mean nothing. See README.md for real weights.)"
+tab=$(printf '\t')
+for clip in $(cut -f 1 weights/clips/questions.tsv | awk '!seen[$0]++' | head -n 3); do
+    grep "^$clip$tab" weights/clips/questions.tsv | head -n 2 | while IFS="$tab" read -r _ question expected; do
+        printf '\n$ vidrun demo weights/clips/%s "%s"\n' "$clip" "$question"
+        "$BUILD/vidrun" --temp 0 demo "weights/clips/$clip" "$question" </dev/null
+    done
+done
