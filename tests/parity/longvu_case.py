@@ -1,7 +1,7 @@
 """
 longvu_case.py - a whole run of a LongVU case by the references.
 
-  checkpoint (decoder's folder, two towers' folders) + input -> encode: pixels, DINOv2 of every sampled frame
+  checkpoint (folders of decoder and towers) + input -> encode: pixels, DINOv2 of every sampled frame
     -> converse: for every turn prompt, ids, budget, selection, SigLIP, sampler, rows, greedy answer -> stages, turns
 
 Ref:   spec 3, 4.2, 5; README of Vision-CAIR/LongVU.
@@ -26,6 +26,7 @@ from video_llama_case import eos_ids
 
 SYSTEM = "You are a helpful assistant."
 MARK = -200
+ENCODING = ("input.pixels.", "vision.", "compress.dino.", "project.aux.", "project.context", "sampler.")
 TOWERS = {  # side of the pixels, mean, std
     "siglip": (384, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
     "dino": (378, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
@@ -204,8 +205,9 @@ def converse(parts, case, encoded):
         if said is None and i + 1 < len(questions):
             raise ValueError(f"turn {i + 1}: the answer {answer} is not plain; later turns depend on it")
         messages.append(said)
-        prefix = f"turn{i + 1}." if len(questions) > 1 else ""
-        stages |= {prefix + name: x for name, x in filled.items()}
+        stages |= {f"turn{i + 1}.{name}" if len(questions) > 1 else name: x for name, x in filled.items()}
+    if len(questions) > 1:  # the engine encodes again only where a turn keeps other frames
+        stages = {name: x for name, x in stages.items() if not any(part in name for part in ENCODING)}
     return stages, turns
 
 

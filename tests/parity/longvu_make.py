@@ -65,7 +65,7 @@ def find_length(rng, plan, size, n_in, n_selected, n_text, pair):
         b = longvu_case.budget(longvu_case.numbers(longvu_weights.longvu_config(size | {"length": length})), n_text)
         n = n_in if n_in < b["cap"] else n_selected
         for goal, lengths in found.items():
-            if b["R"] >= grid and meets(goal, n_in, n, b, high, low):
+            if b["R"] >= grid and n <= max(n_in - plan.get("drops", 0), 0) and meets(goal, n_in, n, b, high, low):
                 lengths.append(length)
     lengths = next(lengths for lengths in found.values() if lengths)
     return int(lengths[rng.integers(len(lengths) if plan["goal"] != "cut" else 1 + len(lengths) // 3)])

@@ -1,10 +1,12 @@
 """
 longvu_plans.py - what made LongVU cases look like: random sizes, clips and goals, and the fixed small set of `make check`.
 
-  seed -> plan: name, seed, size, clip, prompt, n, goal
+  seed -> plan: name, seed, size, clip, prompt, n, goal, drops
 
   goal  the way through budget and regimes that the length of the context is chosen for: all (no selection), full, mix, mix-all
-        (every frame large), mix-none (no frame large), fits (rows = room), prune, cut (and forced removal), image
+        (every frame large), mix-none (no frame large), fits (rows = room), prune, prune-low (of small grids), cut (forced
+        removal), image
+  drops frames that the selection by similarity takes at least; default 0
 Trap:  a change of a fixed plan changes its weights: record it anew (parity.py --record).
 """
 
@@ -122,10 +124,10 @@ def check_plans():
     llama["penalty"] = None
     clip = {"source": "testsrc2", "width": 128, "height": 96, "rate": "3", "pixels": "bgr0", "frames": 52}
     plan = {"system": "longvu", "seed": 201, "size": size, "clip": clip, "prompt": case_plans.QUESTIONS[0], "n": 6}
-    short = clip | {"rate": "30000/1001", "frames": 260, "width": 64, "height": 64, "source": "mandelbrot"}
+    short = clip | {"rate": "30000/1001", "frames": 520, "width": 64, "height": 64, "source": "mandelbrot"}
     picture = clip | {"frames": 0, "pixels": "rgb24", "width": 113, "height": 64}
     return [
-        plan | {"name": "check-longvu-mix", "goal": "mix"},
-        plan | {"name": "check-longvu-cut", "seed": 202, "goal": "cut", "size": llama, "clip": short},
+        plan | {"name": "check-longvu-mix", "goal": "mix", "drops": 1},
+        plan | {"name": "check-longvu-cut", "seed": 202, "goal": "prune", "drops": 1, "size": llama, "clip": short},
         plan | {"name": "check-longvu-picture", "seed": 203, "goal": "image", "size": llama | {"scaling": None}, "clip": picture},
     ]
