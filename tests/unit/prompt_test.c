@@ -160,13 +160,14 @@ START_TEST(trimmed)
     p.video = "{video}\n";
     p.separator = "";
     p.trim = 1;
+    p.next = "<\n{text}|"; /* blanks of a template stay */
     subject s = subject_of(&p);
     const vr_turn turns[] = { { .question = question, .answer = answer }, { .question = second, .answer = answer } };
-    expect(&s, false, false, turns, 2, "<S>[V]\n Why?|A:Because.|<And {video} {text}?|A:Because.|");
+    expect(&s, false, false, turns, 2, "<S>[V]\n Why?|A:Because.|<\nAnd {video} {text}?|A:Because.|");
     const vr_turn nothing[] = { { .question = blanks } };
     expect(&s, false, false, nothing, 1, "<S>[V]|A:"); /* the rows stay, the line end behind them does not */
     const vr_turn twice[] = { { .question = question, .answer = answer }, { .question = blanks } };
-    expect(&s, false, false, twice, 2, "<S>[V]\n Why?|A:Because.|<|A:");
+    expect(&s, false, false, twice, 2, "<S>[V]\n Why?|A:Because.|<\n|A:");
     subject_free(&s);
     p.trim = 0;
     s = subject_of(&p);
