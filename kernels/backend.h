@@ -32,10 +32,10 @@ int vr_backend_open_cpu(vr_backend **out, const vr_cpu_options *options, vr_err 
 /* Operations that do nothing: the same code then counts its scratch memory (base/arena.h). read fills with zeros. */
 int vr_backend_open_plan(vr_backend **out, vr_err *e);
 
-void vr_backend_free(vr_backend *be);              /* NULL is legal */
+void vr_backend_free(vr_backend *be); /* NULL is legal */
 int vr_backend_sync(vr_backend *be, vr_err *e);
-const char *vr_cpu_level(const vr_backend *be);    /* "c", "avx2", "avx512", ...; "plan" for the plan */
-const char *vr_cpu_features(void);                 /* what this machine offers, one line for --version */
+const char *vr_cpu_level(const vr_backend *be); /* "c", "avx2", "avx512", ...; "plan" for the plan */
+const char *vr_cpu_features(void);              /* what this machine offers, one line for --version */
 
 /* What a forward pass is handed. Borrowed; one run per thread. */
 typedef struct vr_run {

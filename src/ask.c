@@ -4,10 +4,10 @@
  *   turns -> spans (prompt.c) -> rows: tokens and rows of the clip -> those not yet in the cache are read -> token by token
  *
  * Ref:  Video-LLaMA conversation_video.py:185-231 (answer), :329-343 (splicing).
- * Trap: the original re-reads the whole conversation every turn. So do we in effect: rows equal to those in the cache are kept, which
- *       changes nothing in f32; with a dump everything is read again, so that the stages are whole.
- *       When prompt and answer exceed the context the first rows are dropped as in the original, but never those of the clip: the
- *       original then answers about a clip it no longer sees.
+ * Trap: the original re-reads the whole conversation every turn. So do we in effect: rows equal to those in the cache are
+ *       kept, which changes nothing in f32; with a dump everything is read again, so that the stages are whole.
+ *       When prompt and answer exceed the context the first rows are dropped as in the original, but never those of the
+ *       clip: the original then answers about a clip it no longer sees.
  */
 #include "session.h"
 
@@ -84,7 +84,7 @@ static void ids_dump(const vr_session *s, const int32_t *rows, int n)
 {
     const vr_system *system = s->model->system;
     for (int i = 0; s->dump && i < n; i++) {
-        const bool is_clip = rows[i] < 0, follows = i > 0 && rows[i - 1] < 0;
+        const bool is_clip = rows[i]<0, follows = i> 0 && rows[i - 1] < 0;
         if (is_clip && follows && system->rows_mark_once) continue;
         const int32_t id = is_clip ? system->rows_mark : rows[i];
         vr_dump_i32(s->dump, "prompt.ids", &id, 1, (const int64_t[1]){ 1 });
@@ -178,7 +178,9 @@ static int clip_show(vr_session *s, const asked *a, vr_err *e)
 static int prompt_read(vr_session *s, const vr_generate *g, const int32_t *rows, int n, vr_answer *out, vr_err *e)
 {
     int same = 0;
-    const int most = s->dump ? 0 : n - 1 < s->cache.n_rows ? n - 1 : s->cache.n_rows; /* the last row must be read for its logits */
+    const int most = s->dump                   ? 0
+                     : n - 1 < s->cache.n_rows ? n - 1
+                                               : s->cache.n_rows; /* the last row must be read for its logits */
     while (same < most && rows[same] == s->cached[same]) same++;
     s->cache.n_rows = same;
     memcpy(s->cached + same, rows + same, (size_t)(n - same) * sizeof *rows);
@@ -251,8 +253,9 @@ static int turn_answer(vr_session *s, const vr_ask_options *options, vr_answer *
     if (rc == VR_OK) rc = rows_make(s, &a, e);
     if (rc == VR_OK) rc = rows_dropped(s, &a.rows, options->n_predict, &out->n_dropped_rows, e);
     if (rc == VR_OK && out->n_dropped_rows > 0)
-        vr_log_print(&s->model->hooks.log, VR_LOG_WARN, "the conversation exceeds the context: its first %d of %d tokens are dropped",
-                     out->n_dropped_rows, a.rows.count);
+        vr_log_print(&s->model->hooks.log, VR_LOG_WARN,
+                     "the conversation exceeds the context: its first %d of %d tokens are dropped", out->n_dropped_rows,
+                     a.rows.count);
     out->n_prompt_rows = a.rows.count - out->n_dropped_rows;
     if (rc == VR_OK) rc = prompt_read(s, &g, a.rows.data + out->n_dropped_rows, out->n_prompt_rows, out, e);
     asked_free(&a);

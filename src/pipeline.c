@@ -54,7 +54,8 @@ static int model_bind(vr_model *m, vr_err *e)
     VR_TRY(vr_tokenizer_open(&m->tokenizer, m->weights, e));
     const int pieces = vr_tokenizer_vocab(m->tokenizer), rows = vr_llama_config_get(m->llama)->vocab;
     if (pieces > rows)
-        return vr_fail(e, VR_ERR_WEIGHTS, "%s: %d tokens, but the table has %d rows", vr_weights_path(m->weights), pieces, rows);
+        return vr_fail(e, VR_ERR_WEIGHTS, "%s: %d tokens, but the table has %d rows", vr_weights_path(m->weights), pieces,
+                       rows);
     return recipe_read(m, e);
 }
 

@@ -3,9 +3,9 @@
  *
  *   vr_model_open(weights) -> vr_session_open(video) -> vr_session_ask(prompt) ... -> free
  *
- * A model is read-only after opening and may serve several sessions, one at a time (they share its threads). Nothing here prints or
- * exits: errors are values (base/err.h), everything a user may want to see comes through vr_hooks. Strings handed in are copied where
- * they are kept. The program (main.c, cli/) uses this header alone.
+ * A model is read-only after opening and may serve several sessions, one at a time (they share its threads). Nothing here
+ * prints or exits: errors are values (base/err.h), everything a user may want to see comes through vr_hooks. Strings handed
+ * in are copied where they are kept. The program (main.c, cli/) uses this header alone.
  */
 #ifndef VIDRUN_H
 #define VIDRUN_H
@@ -52,22 +52,22 @@ void vr_model_free(vr_model *model);
 
 /* What the file proposes: defaults of the published system. */
 typedef struct vr_recipe {
-    const char *system;    /* "video-llama"; borrowed */
-    const char *name;      /* general.name; borrowed */
-    const char *templates; /* names, separated by blanks; borrowed */
+    const char *system;        /* "video-llama"; borrowed */
+    const char *name;          /* general.name; borrowed */
+    const char *templates;     /* names, separated by blanks; borrowed */
     const char *template_name; /* the default one */
     const char *cpu_level;
-    bool hears;            /* has a sound branch */
+    bool hears; /* has a sound branch */
     int n_frames, n_frames_max;
     int n_predict;
-    int context;           /* rows of prompt and answer together */
-    vr_sampling sampling;  /* seed is 0 */
+    int context;          /* rows of prompt and answer together */
+    vr_sampling sampling; /* seed is 0 */
 } vr_recipe;
 
 void vr_model_recipe(const vr_model *model, vr_recipe *out);
 
 typedef struct vr_watch_options {
-    int n_frames;              /* 0: the recipe's */
+    int n_frames; /* 0: the recipe's */
     bool no_audio;
     bool image;                /* still picture: the first frame, the picture's prompt */
     const char *system_text;   /* NULL: the recipe's */
@@ -79,15 +79,15 @@ typedef struct vr_watch_options {
 
 /* What a run will do and need, known before anything is decoded. */
 typedef struct vr_plan {
-    int64_t n_frames_total; /* frames of the file */
-    int n_frames;           /* sampled */
-    const int64_t *frame_indices;  /* [n_frames], borrowed from the session */
-    const double *frame_seconds;   /* [n_frames], borrowed */
-    int frame_width, frame_height; /* after rotation */
-    int n_clips;            /* of sound; 0: silent, no sound branch, or told not to listen */
+    int64_t n_frames_total;         /* frames of the file */
+    int n_frames;                   /* sampled */
+    const int64_t *frame_indices;   /* [n_frames], borrowed from the session */
+    const double *frame_seconds;    /* [n_frames], borrowed */
+    int frame_width, frame_height;  /* after rotation */
+    int n_clips;                    /* of sound; 0: silent, no sound branch, or told not to listen */
     int n_video_rows, n_audio_rows; /* rows that the decoder reads */
-    int n_prompt_rows;      /* the whole first prompt for the given question; 0 when none was given */
-    int context;            /* rows of prompt and answer together */
+    int n_prompt_rows;              /* the whole first prompt for the given question; 0 when none was given */
+    int context;                    /* rows of prompt and answer together */
     size_t weights_bytes, scratch_bytes, cache_bytes, rows_bytes;
 } vr_plan;
 
@@ -107,11 +107,12 @@ typedef struct vr_step {
     const char *unit; /* of both; static */
 } vr_step;
 
-/* What became of a sampled frame. Its grid of tokens lies somewhere on the picture: in fractions of it, and it may reach beyond 0..1. */
+/* What became of a sampled frame. Its grid of tokens lies somewhere on the picture: in fractions of it, and it may reach
+ * beyond 0..1. */
 typedef struct vr_frame_fact {
-    bool kept;             /* some of the rows are its own, or made of it among others */
-    bool high;             /* on the finer one of two grids */
-    int n_tokens;          /* rows of its own, ends of lines included; 0: none */
+    bool kept;              /* some of the rows are its own, or made of it among others */
+    bool high;              /* on the finer one of two grids */
+    int n_tokens;           /* rows of its own, ends of lines included; 0: none */
     int n_lines, n_columns; /* of its grid; 0: none */
     float left, top, right, bottom;
     const uint8_t *tokens; /* [n_lines, n_columns] 1: kept; NULL: all are */
@@ -130,11 +131,11 @@ typedef struct vr_facts {
     const char *regime; /* "full", "mix", "prune", "picture"; NULL: the system knows one way only */
     int n_steps;
     vr_step steps[VR_FACT_STEPS];
-    int n_frames;       /* sampled */
-    const vr_frame_fact *frames; /* [n_frames] as in the plan; borrowed until the next question */
-    int n_kept, n_high; /* frames */
+    int n_frames;                      /* sampled */
+    const vr_frame_fact *frames;       /* [n_frames] as in the plan; borrowed until the next question */
+    int n_kept, n_high;                /* frames */
     int64_t n_tokens_before, n_tokens; /* that could have been, and rows of the clip in the prompt */
-    vr_sound_fact sound; /* borrowed */
+    vr_sound_fact sound;               /* borrowed */
 } vr_facts;
 
 /* After an answer. */
@@ -144,7 +145,7 @@ int vr_session_frames(vr_session *session, const int *positions, int n, int widt
 
 typedef struct vr_ask_options {
     vr_sampling sampling;
-    int n_predict;   /* >= 1 */
+    int n_predict; /* >= 1 */
     /* Text of the answer as it grows: whole UTF-8 characters, not NUL-terminated. Return false to stop the answer there. */
     bool (*text)(void *cookie, const char *text, size_t n_bytes);
     void *cookie;
@@ -157,7 +158,7 @@ typedef enum vr_stop {
 } vr_stop;
 
 typedef struct vr_answer {
-    const char *text; /* NUL-terminated, borrowed until the next call on the session */
+    const char *text;   /* NUL-terminated, borrowed until the next call on the session */
     const int32_t *ids; /* [n_ids], the stop tokens included; borrowed likewise */
     int n_ids;
     int n_prompt_rows, n_reused_rows, n_dropped_rows; /* reused: still in the cache from the turn before */

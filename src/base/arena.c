@@ -17,15 +17,15 @@
 #endif
 #ifdef ARENA_ASAN
 #include <sanitizer/asan_interface.h>
-#define POISON(p, n) ASAN_POISON_MEMORY_REGION(p, n)
+#define POISON(p, n)   ASAN_POISON_MEMORY_REGION(p, n)
 #define UNPOISON(p, n) ASAN_UNPOISON_MEMORY_REGION(p, n)
 #else
-#define POISON(p, n) ((void)(p), (void)(n))
+#define POISON(p, n)   ((void)(p), (void)(n))
 #define UNPOISON(p, n) ((void)(p), (void)(n))
 #endif
 
 #define ALIGNMENT 64
-#define GAP 64 /* bytes between blocks; poisoned under AddressSanitizer, otherwise it hides overruns of a neighbour */
+#define GAP       64 /* bytes between blocks; poisoned under AddressSanitizer, otherwise it hides overruns of a neighbour */
 
 static unsigned char plan_base[1]; /* planning hands out this address; it is never read or written */
 

@@ -32,10 +32,10 @@ typedef struct vr_err {
 int vr_fail(vr_err *e, int code, const char *format, ...) VR_PRINTF(3, 4);
 
 /* Forward an error. */
-#define VR_TRY(call)                                                                                                   \
-    do {                                                                                                               \
-        const int vr_try_code = (call);                                                                                \
-        if (vr_try_code != VR_OK) return vr_try_code;                                                                  \
+#define VR_TRY(call)                                                                                                           \
+    do {                                                                                                                       \
+        const int vr_try_code = (call);                                                                                        \
+        if (vr_try_code != VR_OK) return vr_try_code;                                                                          \
     } while (0)
 
 #endif

@@ -4,7 +4,8 @@
  *   features of 16 frames -> similarity of each with all (op frame_similarity) -> positions kept -> at most 400
  *
  * Ref:  LongVU cambrian_arch.py:646-785 (select_frame).
- * Trap: the middle frame is kept because the original sets its similarity to 0, so a threshold of 0 or less keeps nothing at all.
+ * Trap: the middle frame is kept because the original sets its similarity to 0, so a threshold of 0 or less keeps nothing at
+ *       all.
  */
 #include "compress/frame_select.h"
 

@@ -6,8 +6,8 @@
  *           x = norm(out(cross(x, encoded[n])) + x)       every cross_interval-th block
  *           x = norm(fc2(gelu(fc1(x))) + x)
  *
- * Serves BLIP-2's Q-Former (D=768, H=12, L=12, Q=32, cross-attention in even blocks, De=1408), Video-LLaMA's Video Q-Former (L=2, cross in
- * both, De=768) and Audio Q-Former (Q=8, De=1024).
+ * Serves BLIP-2's Q-Former (D=768, H=12, L=12, Q=32, cross-attention in even blocks, De=1408), Video-LLaMA's Video Q-Former
+ * (L=2, cross in both, De=768) and Audio Q-Former (Q=8, De=1024).
  * Ref:   Video-LLaMA Qformer.py:52-486, 678-966; video_llama.py:31-45; arXiv:2301.12597 section 3.
  * Trap:  post-norm, epsilon 1e-12; the feed-forward is the query's own (intermediate_query, output_query); all masks are ones.
  * Owner: weights are borrowed from vr_weights; activations live in the caller's scratch arena.
@@ -22,9 +22,9 @@
 #include "encode/block.h"
 
 typedef struct attention_weights {
-    vr_matrix q_w, k_w, v_w, out_w;         /* [D, D]; k and v [D, De] for cross-attention */
-    const float *q_b, *k_b, *v_b, *out_b;   /* [D] */
-    const float *norm_w, *norm_b;           /* [D] */
+    vr_matrix q_w, k_w, v_w, out_w;       /* [D, D]; k and v [D, De] for cross-attention */
+    const float *q_b, *k_b, *v_b, *out_b; /* [D] */
+    const float *norm_w, *norm_b;         /* [D] */
 } attention_weights;
 
 typedef struct qformer_block {

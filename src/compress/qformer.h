@@ -9,7 +9,8 @@
 
 typedef struct vr_qformer vr_qformer;
 
-/* Binds every tensor under `PREFIX.`: query, input_norm, blk.*; keys `PREFIX.*`. prefix: "qformer", "video_qformer", "audio_qformer". */
+/* Binds every tensor under `PREFIX.`: query, input_norm, blk.*; keys `PREFIX.*`. prefix: "qformer", "video_qformer",
+ * "audio_qformer". */
 int vr_qformer_open(vr_qformer **out, vr_weights *w, const char *prefix, vr_err *e);
 void vr_qformer_free(vr_qformer *qformer); /* NULL is legal */
 

@@ -3,7 +3,8 @@
  *
  *   mean of a frame's tokens . mean of the text's rows -> score -> k largest
  *
- * Ref:  LongVU cambrian_arch.py:1386-1453. By linearity the mean over all products of tokens and text rows is the product of the means.
+ * Ref:  LongVU cambrian_arch.py:1386-1453. By linearity the mean over all products of tokens and text rows is the product of
+ *       the means.
  */
 #include "compress/query_select.h"
 

@@ -6,7 +6,8 @@
 
 #include <stdbool.h>
 
-/* How many of n frames can be shown with `high` instead of `low` tokens within `room` tokens; 0: none, or all n at low do not fit. */
+/* How many of n frames can be shown with `high` instead of `low` tokens within `room` tokens; 0: none, or all n at low do
+ * not fit. */
 int vr_query_room(int room, int n, int high, int low);
 
 /* score[f] = frame_mean[f] . text_mean, [n, D] and [D]: the mean of all token products (LongVU cambrian_arch.py:1386-1453). */

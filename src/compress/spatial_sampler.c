@@ -1,14 +1,16 @@
 /*
  * spatial_sampler.c - LongVU's spatial vision aggregator (SVA), see spatial_sampler.h.
  *
- *   tower grids [N,24*24,W] -> windows [N*q*q, r*r, W] (+ position) -> norm -> k, v    query [N*q*q,W] | context -> in -> norm -> q
+ *   tower grids [N,24*24,W] -> windows [N*q*q, r*r, W] (+ position) -> norm -> k, v
+ *   query [N*q*q,W] | context -> in -> norm -> q
  *   layer:  h = in(q | context(c));  h = norm(h + out(attention(q(h), k, v)));  q += fc2(gelu(fc1(h)))
  *
  * Serves LongVU (W=1024, 16 heads, 3 layers, r=2; image stage r=1).
  * Ref:   LongVU vision_sampler.py:170-401, 519-566; cambrian_arch.py:501-595, 901-937; Cambrian-1 arXiv:2406.16860 section 3.2.
  * Trap:  the residual around the MLP is the layer's input, not h. No linear has a bias; every norm has epsilon 1e-5.
- *        A window on the border of the picture hides half of its tokens (an odd border, r=2). All towers hide the same places, so instead of
- *        masking, hidden rows are replaced by copies of the seen ones: every seen key then counts twice, and softmax is unchanged.
+ *        A window on the border of the picture hides half of its tokens (an odd border, r=2). All towers hide the same
+ *        places, so instead of masking, hidden rows are replaced by copies of the seen ones: every seen key then counts
+ *        twice, and softmax is unchanged.
  * Owner: weights are borrowed from vr_weights; activations live in the caller's scratch arena.
  */
 #include "compress/spatial_sampler.h"
@@ -21,18 +23,18 @@
 #define TOWERS VR_SAMPLER_TOWERS
 
 typedef struct tower_weights {
-    const float *position;                              /* [r*r, W] or NULL  sampler.blk.%d.TOWER.position */
+    const float *position;                                  /* [r*r, W] or NULL  sampler.blk.%d.TOWER.position */
     const float *k_norm_w, *k_norm_b, *v_norm_w, *v_norm_b; /* [W] */
-    vr_matrix k_w, v_w;                                 /* [W, W] */
+    vr_matrix k_w, v_w;                                     /* [W, W] */
 } tower_weights;
 
 typedef struct sampler_block {
-    vr_matrix context_w, in_w;                /* [W, W], [W, 2W]  .context, .in */
-    const float *q_norm_w, *q_norm_b;         /* [W] */
-    vr_matrix q_w, out_w;                     /* [W, W] */
+    vr_matrix context_w, in_w;        /* [W, W], [W, 2W]  .context, .in */
+    const float *q_norm_w, *q_norm_b; /* [W] */
+    vr_matrix q_w, out_w;             /* [W, W] */
     tower_weights towers[TOWERS];
-    const float *norm_w, *norm_b;             /* [W] */
-    vr_matrix fc1_w, fc2_w;                   /* [W, W] */
+    const float *norm_w, *norm_b; /* [W] */
+    vr_matrix fc1_w, fc2_w;       /* [W, W] */
 } sampler_block;
 
 struct vr_spatial_sampler {
@@ -78,8 +80,8 @@ static int sampler_bind(vr_spatial_sampler *s, vr_weights *w, const char *const 
     VR_TRY(vr_weights_int(w, &s->n_heads, 1, VR_MAX_HEADS, e, "sampler.head_count"));
     VR_TRY(vr_weights_float(w, &s->epsilon, e, "sampler.norm_epsilon"));
     if (s->width % s->n_heads != 0 || s->width / s->n_heads > VR_MAX_HEAD_DIM)
-        return vr_fail(e, VR_ERR_WEIGHTS, "%s: sampler.head_count %d does not fit sampler.embedding_length %d", vr_weights_path(w),
-                       s->n_heads, s->width);
+        return vr_fail(e, VR_ERR_WEIGHTS, "%s: sampler.head_count %d does not fit sampler.embedding_length %d",
+                       vr_weights_path(w), s->n_heads, s->width);
     VR_TRY(vr_weights_vector(w, &s->query, s->width, e, "sampler.query"));
     for (int l = 0; l < s->n_blocks; l++) VR_TRY(block_bind(s, w, l, towers, e));
     return VR_OK;
@@ -179,14 +181,13 @@ void vr_spatial_sampler_dump_mask(const vr_spatial_sampler *s, vr_run *run, cons
 static void windows_make(const vr_spatial_sampler *s, vr_run *run, const float *grid, int N, float *windows, int32_t *ids)
 {
     const int places = s->query_side * s->query_side, n = s->ratio * s->ratio, tokens = s->tower_side * s->tower_side;
-    for (int i = 0; !run->be->plan && i < N * tokens; i++)
-        ids[i] = i / tokens * tokens + token_of(s, i / n % places, i % n);
+    for (int i = 0; !run->be->plan && i < N * tokens; i++) ids[i] = i / tokens * tokens + token_of(s, i / n % places, i % n);
     run->be->ops->gather_rows(run->be, windows, grid, ids, N * tokens, s->width);
 }
 
 /* Keys and values of one tower, into every second group of r*r rows of k and v [N*q*q, 2*r*r, W]. */
-static void keys_make(const vr_spatial_sampler *s, const tower_weights *t, vr_run *run, const float *windows, const int32_t *hidden,
-                      int N, float *k, float *v)
+static void keys_make(const vr_spatial_sampler *s, const tower_weights *t, vr_run *run, const float *windows,
+                      const int32_t *hidden, int N, float *k, float *v)
 {
     const vr_ops *op = run->be->ops;
     vr_backend *be = run->be;
@@ -228,11 +229,13 @@ static void layer_forward(const vr_spatial_sampler *s, const sampler_block *b, v
     float *spare = vr_arena_floats(run->scratch, floats), *c = vr_arena_floats(run->scratch, (size_t)N * (size_t)W);
 
     for (int i = 0; i < TOWERS; i++)
-        keys_make(s, &b->towers[i], run, windows[i], hidden, N, k + (size_t)(i * n) * (size_t)W, v + (size_t)(i * n) * (size_t)W);
+        keys_make(s, &b->towers[i], run, windows[i], hidden, N, k + (size_t)(i * n) * (size_t)W,
+                  v + (size_t)(i * n) * (size_t)W);
     op->linear(be, c, context, &b->context_w, NULL, VR_ACT_NONE, NULL, N);
     op->copy_rows(be, both, 2 * W, q, W, places, W);
     for (int f = 0; f < N; f++)
-        op->copy_rows(be, both + (size_t)f * (size_t)per_frame * (size_t)(2 * W) + W, 2 * W, c + (size_t)f * (size_t)W, 0, per_frame, W);
+        op->copy_rows(be, both + (size_t)f * (size_t)per_frame * (size_t)(2 * W) + W, 2 * W, c + (size_t)f * (size_t)W, 0,
+                      per_frame, W);
     op->linear(be, h, both, &b->in_w, NULL, VR_ACT_NONE, NULL, places);
     op->layer_norm(be, spare, h, b->q_norm_w, b->q_norm_b, places, W, s->epsilon);
     op->linear(be, both, spare, &b->q_w, NULL, VR_ACT_NONE, NULL, places);
@@ -255,8 +258,8 @@ static void layer_forward(const vr_spatial_sampler *s, const sampler_block *b, v
     vr_arena_release(run->scratch, mark);
 }
 
-void vr_spatial_sampler_forward(const vr_spatial_sampler *s, vr_run *run, const float *const features[TOWERS], const float *context,
-                                const vr_crop *open, int N, float *out)
+void vr_spatial_sampler_forward(const vr_spatial_sampler *s, vr_run *run, const float *const features[TOWERS],
+                                const float *context, const vr_crop *open, int N, float *out)
 {
     const int W = s->width, tokens = s->tower_side * s->tower_side, per_frame = s->query_side * s->query_side;
     const size_t mark = vr_arena_mark(run->scratch), rows = (size_t)N * (size_t)tokens;

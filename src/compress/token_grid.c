@@ -4,8 +4,9 @@
  *   grid [side, side] -> lines and columns of the crop, a newline behind each line -> [count, D]
  *
  * Ref:  LongVU cambrian_arch.py:386-443 (unmask_attention_mask, unpad_image).
- * Trap: a video hands in (height, width) where the code reads (width, height): of a landscape video the left and right columns are cut and
- *       the padding lines stay. The checkpoints were trained so; a picture hands in (width, height) and is cut right.
+ * Trap: a video hands in (height, width) where the code reads (width, height): of a landscape video the left and right
+ *       columns are cut and the padding lines stay. The checkpoints were trained so; a picture hands in (width, height) and
+ *       is cut right.
  */
 #include "compress/token_grid.h"
 

@@ -1,7 +1,8 @@
 /*
  * token_prune.c - see token_prune.h.
  *
- *   chunks of kept tokens, total > room:  every chunk loses its last ceil((total - room) / n_chunks) tokens -> first `room` of all
+ *   chunks of kept tokens, total > room:  every chunk loses its last ceil((total - room) / n_chunks) tokens -> first `room`
+ *   of all
  *
  * Ref:  LongVU cambrian_arch.py:1454-1510.
  * Trap: the removal may take more than needed and may reach into the first frame of a chunk; then the whole is cut once more.

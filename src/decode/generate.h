@@ -22,8 +22,8 @@ typedef struct vr_generate {
     void *cookie;
 } vr_generate;
 
-/* Read rows[first..n) (rows before are in the cache already, first = cache->n_rows < n); logits [V] on the host of the last one.
- * Stages: prompt.embeds, decoder.*, decoder.logits. */
+/* Read rows[first..n) (rows before are in the cache already, first = cache->n_rows < n); logits [V] on the host of the last
+ * one. Stages: prompt.embeds, decoder.*, decoder.logits. */
 int vr_generate_read(const vr_generate *g, const int32_t *rows, int n, float *logits, vr_err *e);
 
 /* Add one answered token; logits [V] of the next. */

@@ -19,18 +19,18 @@
 #include "base/limits.h"
 
 typedef struct llama_layer {
-    const float *attn_norm, *ffn_norm;      /* [Dl]                blk.%d.attn_norm, .ffn_norm */
-    vr_matrix q_w, k_w, v_w, o_w;           /* [H*E, Dl], [Hk*E, Dl], [Hk*E, Dl], [Dl, H*E]  .attn_{q,k,v,output} */
-    const float *q_b, *k_b, *v_b;           /* [H*E], [Hk*E], [Hk*E] or NULL                 .attn_{q,k,v} */
-    vr_matrix gate_w, up_w, down_w;         /* [F, Dl], [F, Dl], [Dl, F]                     .ffn_{gate,up,down} */
+    const float *attn_norm, *ffn_norm; /* [Dl]                blk.%d.attn_norm, .ffn_norm */
+    vr_matrix q_w, k_w, v_w, o_w;      /* [H*E, Dl], [Hk*E, Dl], [Hk*E, Dl], [Dl, H*E]  .attn_{q,k,v,output} */
+    const float *q_b, *k_b, *v_b;      /* [H*E], [Hk*E], [Hk*E] or NULL                 .attn_{q,k,v} */
+    vr_matrix gate_w, up_w, down_w;    /* [F, Dl], [F, Dl], [Dl, F]                     .ffn_{gate,up,down} */
 } llama_layer;
 
 struct vr_llama {
     vr_llama_config config;
-    vr_matrix embedding, output;  /* [V, Dl]  token_embd, output; the same where there is no output */
-    const float *output_norm;     /* [Dl] */
-    float *cosine, *sine;         /* [context, E/2] owned */
-    llama_layer layers[];         /* [n_layers] */
+    vr_matrix embedding, output; /* [V, Dl]  token_embd, output; the same where there is no output */
+    const float *output_norm;    /* [Dl] */
+    float *cosine, *sine;        /* [context, E/2] owned */
+    llama_layer layers[];        /* [n_layers] */
 };
 
 /* whether the file has a tensor of this name, for those that a decoder may lack */
@@ -94,8 +94,7 @@ static int tensors_bind(vr_llama *llama, vr_weights *w, vr_err *e)
     VR_TRY(vr_weights_matrix(w, &llama->embedding, c->vocab, c->width, e, "token_embd.weight"));
     VR_TRY(vr_weights_vector(w, &llama->output_norm, c->width, e, "output_norm.weight"));
     llama->output = llama->embedding;
-    if (has_tensor(w, "output.weight"))
-        VR_TRY(vr_weights_matrix(w, &llama->output, c->vocab, c->width, e, "output.weight"));
+    if (has_tensor(w, "output.weight")) VR_TRY(vr_weights_matrix(w, &llama->output, c->vocab, c->width, e, "output.weight"));
     const bool biased = has_tensor(w, "blk.0.attn_q.bias");
     for (int l = 0; l < c->n_layers; l++) VR_TRY(layer_bind(&llama->layers[l], w, c, biased, l, e));
     return VR_OK;
@@ -149,7 +148,8 @@ void vr_llama_embed(const vr_llama *llama, vr_run *run, const int32_t *ids, int 
 }
 
 /* x += o(attention); the T new rows are at positions first.. of the cache */
-static void attend(const vr_llama *llama, const llama_layer *layer, vr_run *run, const vr_kvcache *cache, int l, float *x, int T)
+static void attend(const vr_llama *llama, const llama_layer *layer, vr_run *run, const vr_kvcache *cache, int l, float *x,
+                   int T)
 {
     const vr_llama_config *c = &llama->config;
     const vr_ops *op = run->be->ops;
@@ -224,7 +224,8 @@ void vr_llama_forward(const vr_llama *llama, vr_run *run, vr_kvcache *cache, flo
     }
     if (logits) {
         float *last = vr_arena_floats(run->scratch, (size_t)c->width);
-        run->be->ops->rms_norm(run->be, last, x + (size_t)(T - 1) * (size_t)c->width, llama->output_norm, 1, c->width, c->epsilon);
+        run->be->ops->rms_norm(run->be, last, x + (size_t)(T - 1) * (size_t)c->width, llama->output_norm, 1, c->width,
+                               c->epsilon);
         run->be->ops->linear(run->be, logits, last, &llama->output, NULL, VR_ACT_NONE, NULL, 1);
     }
     vr_arena_release(run->scratch, mark);

@@ -13,12 +13,12 @@ typedef struct vr_llama vr_llama;
 
 typedef struct vr_llama_config {
     int n_layers;
-    int width;              /* Dl */
+    int width; /* Dl */
     int n_heads, n_kv_heads;
-    int head_dim;           /* E = rope.head_dim */
-    int hidden;             /* F */
-    int vocab;              /* V */
-    int context;            /* rows that the position table serves: what the model was made for, and the recipe asks */
+    int head_dim; /* E = rope.head_dim */
+    int hidden;   /* F */
+    int vocab;    /* V */
+    int context;  /* rows that the position table serves: what the model was made for, and the recipe asks */
     float epsilon;
     vr_rope rope;
 } vr_llama_config;
@@ -34,8 +34,8 @@ void vr_llama_embed(const vr_llama *llama, vr_run *run, const int32_t *ids, int 
 /* Rows that one call of forward takes at most; longer prompts come in parts. */
 #define VR_LLAMA_ROWS 512
 
-/* x [T, Dl], T <= VR_LLAMA_ROWS: the rows at positions cache->n_rows..; overwritten. Their keys and values are added to the cache,
- * which has room for them. logits [V] of the last row, or NULL where more rows follow.
+/* x [T, Dl], T <= VR_LLAMA_ROWS: the rows at positions cache->n_rows..; overwritten. Their keys and values are added to the
+ * cache, which has room for them. logits [V] of the last row, or NULL where more rows follow.
  * Stages: decoder.layer.00.., decoder.norm (with a dump, all rows are normed). */
 void vr_llama_forward(const vr_llama *llama, vr_run *run, vr_kvcache *cache, float *x, int T, float *logits);
 

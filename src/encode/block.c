@@ -32,10 +32,9 @@ int vr_activation_read(vr_activation *out, const vr_weights *w, const char *pref
     static const struct {
         const char *name;
         vr_activation activation;
-    } known[] = { { "gelu", VR_ACT_GELU },
-                  { "gelu_tanh", VR_ACT_GELU_TANH },
-                  { "gelu_quick", VR_ACT_GELU_QUICK },
-                  { "silu", VR_ACT_SILU } };
+    } known[] = {
+        { "gelu", VR_ACT_GELU }, { "gelu_tanh", VR_ACT_GELU_TANH }, { "gelu_quick", VR_ACT_GELU_QUICK }, { "silu", VR_ACT_SILU }
+    };
     vr_string name;
     VR_TRY(vr_weights_string(w, &name, e, "%s.activation", prefix));
     for (size_t i = 0; i < sizeof known / sizeof known[0]; i++) {
@@ -67,7 +66,8 @@ int vr_block_bind(vr_block *block, vr_weights *w, const vr_block_config *config,
     if (config->gated) {
         block->fc1_w.rows = F;
         block->gate_w = block->fc1_w;
-        block->gate_w.data = (const unsigned char *)block->fc1_w.data + (size_t)F * (size_t)D * vr_dtype_bytes(block->fc1_w.dtype);
+        block->gate_w.data =
+            (const unsigned char *)block->fc1_w.data + (size_t)F * (size_t)D * vr_dtype_bytes(block->fc1_w.dtype);
     }
     if (config->layer_scale) {
         VR_TRY(vr_weights_vector(w, &block->scale1, D, e, "%s.blk.%d.scale1", prefix, index));
@@ -81,8 +81,8 @@ int vr_block_bind(vr_block *block, vr_weights *w, const vr_block_config *config,
 }
 
 /* x += scale * (rows W^T + b) */
-static void add_linear(vr_run *run, float *x, const float *rows, const vr_matrix *w, const float *b, const float *scale, float *spare,
-                       int n_rows)
+static void add_linear(vr_run *run, float *x, const float *rows, const vr_matrix *w, const float *b, const float *scale,
+                       float *spare, int n_rows)
 {
     const vr_ops *op = run->be->ops;
     op->linear(run->be, scale ? spare : x, rows, w, b, VR_ACT_NONE, scale ? NULL : x, n_rows);
@@ -90,7 +90,8 @@ static void add_linear(vr_run *run, float *x, const float *rows, const vr_matrix
 }
 
 /* wide = act(fc1), or act(a) * b of its halves */
-static void hidden_make(const vr_block *block, const vr_block_config *config, vr_run *run, float *wide, const float *normed, int rows)
+static void hidden_make(const vr_block *block, const vr_block_config *config, vr_run *run, float *wide, const float *normed,
+                        int rows)
 {
     const vr_ops *op = run->be->ops;
     const size_t n = (size_t)rows * (size_t)config->hidden;

@@ -11,9 +11,9 @@
 #include "kernels/backend.h"
 
 typedef struct vr_block_config {
-    int width;        /* D */
-    int n_heads;      /* H; E = D/H */
-    int hidden;       /* F */
+    int width;   /* D */
+    int n_heads; /* H; E = D/H */
+    int hidden;  /* F */
     float epsilon;
     vr_activation activation;
     bool extra_key;   /* one more learned key and value row after the last token: extra_k, extra_v */

@@ -22,13 +22,13 @@ struct vr_imagebind {
     int n_patches; /* P */
     vr_block_config config;
     float stem_epsilon, output_scale;
-    vr_matrix patch_w;              /* [D, side*side]  imagebind.patch, no bias */
-    const float *stem_w, *stem_b;   /* [D]             imagebind.stem_norm */
-    const float *class_row;         /* [D]             imagebind.class */
-    const float *position;          /* [P+1, D]        imagebind.position */
-    const float *norm_w, *norm_b;   /* [D]             imagebind.output_norm */
-    vr_matrix head_w;               /* [E, D]          imagebind.head, no bias */
-    vr_block blocks[];              /* [n_blocks] */
+    vr_matrix patch_w;            /* [D, side*side]  imagebind.patch, no bias */
+    const float *stem_w, *stem_b; /* [D]             imagebind.stem_norm */
+    const float *class_row;       /* [D]             imagebind.class */
+    const float *position;        /* [P+1, D]        imagebind.position */
+    const float *norm_w, *norm_b; /* [D]             imagebind.output_norm */
+    vr_matrix head_w;             /* [E, D]          imagebind.head, no bias */
+    vr_block blocks[];            /* [n_blocks] */
 };
 
 static int config_read(vr_imagebind *t, const vr_weights *w, vr_err *e)
@@ -44,7 +44,8 @@ static int config_read(vr_imagebind *t, const vr_weights *w, vr_err *e)
     if (t->mel_bins < t->patch_size || t->mel_frames < t->patch_size)
         return vr_fail(e, VR_ERR_WEIGHTS, "%s: imagebind.patch_size %d does not fit clips of %d x %d", vr_weights_path(w),
                        t->patch_size, t->mel_bins, t->mel_frames);
-    const int rows = (t->mel_bins - t->patch_size) / t->patch_stride + 1, cols = (t->mel_frames - t->patch_size) / t->patch_stride + 1;
+    const int rows = (t->mel_bins - t->patch_size) / t->patch_stride + 1,
+              cols = (t->mel_frames - t->patch_size) / t->patch_stride + 1;
     if (rows > VR_MAX_GRID_SIDE || cols > VR_MAX_GRID_SIDE)
         return vr_fail(e, VR_ERR_WEIGHTS, "%s: imagebind.patch_stride %d gives %d x %d patches, at most %d a side are taken",
                        vr_weights_path(w), t->patch_stride, rows, cols, VR_MAX_GRID_SIDE);
@@ -112,8 +113,8 @@ static void embed(const vr_imagebind *t, vr_run *run, const float *mel, int N, f
     vr_run_dump(run, rows, 3, (const int64_t[3]){ N, P, D }, "audio.stem");
     op->copy_rows(be, x, (int64_t)(P + 1) * D, t->class_row, 0, N, D);
     for (int n = 0; n < N; n++)
-        op->copy_rows(be, x + ((size_t)n * (size_t)(P + 1) + 1) * (size_t)D, D, rows + (size_t)n * (size_t)P * (size_t)D, D,
-                      P, D);
+        op->copy_rows(be, x + ((size_t)n * (size_t)(P + 1) + 1) * (size_t)D, D, rows + (size_t)n * (size_t)P * (size_t)D, D, P,
+                      D);
     op->add_rows(be, x, x, t->position, N * (P + 1), D, 1, P + 1);
     vr_arena_release(run->scratch, mark);
 }

@@ -3,10 +3,10 @@
  *
  *   pixels [N,3,S,S] -> patches [N,P,3pp] -> linear [N,P,D] -> (class row first) + position -> L blocks -> (output norm)
  *
- * Serves EVA-CLIP-g (S=224, p=14, D=1408, H=16, L=39, F=6144) followed by BLIP-2's ln_vision; SigLIP so400m (S=384, D=1152, H=16, L=27,
- * F=4304: no class row, no output norm); DINOv2-giant (S=378, D=1536, H=24, L=40, F=4096: layer scale, SwiGLU).
- * Ref:   Video-LLaMA eva_vit.py:246-351 (forward_features), :415-442 (sizes); blip2.py:62-71 (ln_vision); LongVU siglip_encoder.py:9-78,
- *        dino_encoder.py:9-131; transformers modeling_siglip.py, modeling_dinov2.py.
+ * Serves EVA-CLIP-g (S=224, p=14, D=1408, H=16, L=39, F=6144) followed by BLIP-2's ln_vision; SigLIP so400m (S=384, D=1152,
+ * H=16, L=27, F=4304: no class row, no output norm); DINOv2-giant (S=378, D=1536, H=24, L=40, F=4096: layer scale, SwiGLU).
+ * Ref:   Video-LLaMA eva_vit.py:246-351 (forward_features), :415-442 (sizes); blip2.py:62-71 (ln_vision); LongVU
+ *        siglip_encoder.py:9-78, dino_encoder.py:9-131; transformers modeling_siglip.py, modeling_dinov2.py.
  * Trap:  block norms use epsilon 1e-6, ln_vision 1e-5, and the tower's own final norm does not exist.
  *        EVA adds a bias to q and v, none to k: the weight file holds the three with zeros for k.
  *        SigLIP's 384 pixels are 27 patches and 6 pixels that nobody sees.

@@ -40,8 +40,8 @@ void vr_pixels_normalise(float *out, const uint8_t *rgb, int width, int height, 
 /* PIL's bicubic resize of RGB24 [in_height,in_width,3] to [height,width,3]. */
 int vr_resize_pil_bicubic(uint8_t *out, int width, int height, const uint8_t *in, int in_width, int in_height, vr_err *e);
 
-/* out [side,side,3]: rgb [height,width,3] in the middle of a square of colour pad, side = the longer one; the odd line is below or right
- * (LongVU mm_datautils.py:252-297, expand2square). */
+/* out [side,side,3]: rgb [height,width,3] in the middle of a square of colour pad, side = the longer one; the odd line is
+ * below or right (LongVU mm_datautils.py:252-297, expand2square). */
 void vr_pad_square(uint8_t *out, const uint8_t *rgb, int width, int height, const uint8_t pad[3]);
 
 #endif

@@ -1,8 +1,8 @@
 /*
  * project.c - see project.h.
  *
- * Ref: Video-LLaMA video_llama.py:186-198 (llama_proj), 226-250 (audio_llama_proj); LongVU cambrian_arch.py:72-82, 882-897 (mm_projector,
- *      mm_projector_aux_*).
+ * Ref: Video-LLaMA video_llama.py:186-198 (llama_proj), 226-250 (audio_llama_proj); LongVU cambrian_arch.py:72-82, 882-897
+ *      (mm_projector, mm_projector_aux_*).
  */
 #include "project/project.h"
 
@@ -19,7 +19,8 @@ void vr_project_forward(const vr_project *project, vr_run *run, const float *x, 
     vr_run_dump(run, out, 3, (const int64_t[3]){ 1, T, project->w.rows }, "%s", stage);
 }
 
-int vr_project_mlp_bind(vr_project_mlp *mlp, vr_weights *w, const char *prefix, int in_width, int out_width, float epsilon, vr_err *e)
+int vr_project_mlp_bind(vr_project_mlp *mlp, vr_weights *w, const char *prefix, int in_width, int out_width, float epsilon,
+                        vr_err *e)
 {
     *mlp = (vr_project_mlp){ .epsilon = epsilon };
     VR_TRY(vr_weights_matrix(w, &mlp->fc1_w, out_width, in_width, e, "%s.fc1.weight", prefix));

@@ -8,8 +8,8 @@
 #include "kernels/backend.h"
 
 typedef struct vr_project {
-    vr_matrix w;     /* [Dl, D]  PREFIX.weight, borrowed */
-    const float *b;  /* [Dl]     PREFIX.bias */
+    vr_matrix w;    /* [Dl, D]  PREFIX.weight, borrowed */
+    const float *b; /* [Dl]     PREFIX.bias */
 } vr_project;
 
 int vr_project_bind(vr_project *project, vr_weights *w, const char *prefix, int in_width, int out_width, vr_err *e);
@@ -26,7 +26,8 @@ typedef struct vr_project_mlp {
 } vr_project_mlp;
 
 /* epsilon: of the norm; 0 binds none. The hidden width is the output's. */
-int vr_project_mlp_bind(vr_project_mlp *mlp, vr_weights *w, const char *prefix, int in_width, int out_width, float epsilon, vr_err *e);
+int vr_project_mlp_bind(vr_project_mlp *mlp, vr_weights *w, const char *prefix, int in_width, int out_width, float epsilon,
+                        vr_err *e);
 /* x [T, D] -> out [T, Dl] */
 void vr_project_mlp_forward(const vr_project_mlp *mlp, vr_run *run, const float *x, int T, float *out);
 

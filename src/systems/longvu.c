@@ -66,12 +66,9 @@ static int parts_open(vr_longvu *s, vr_weights *w, vr_err *e)
 {
     static const char *const towers[VR_SAMPLER_TOWERS] = { "siglip", "dino" };
     const vr_vit_parts siglip = { .prefix = "siglip", .stage = "vision.siglip" };
-    const vr_vit_parts dino = { .prefix = "dino",
-                                .stage = "vision.dino",
-                                .class_row = true,
-                                .output_norm = true,
-                                .layer_scale = true,
-                                .gated = true };
+    const vr_vit_parts dino = {
+        .prefix = "dino", .stage = "vision.dino", .class_row = true, .output_norm = true, .layer_scale = true, .gated = true
+    };
     VR_TRY(numbers_read(s, w, e));
     VR_TRY(vr_llama_open(&s->llama, w, e));
     VR_TRY(tower_open(&s->siglip, w, &siglip, e));
@@ -124,8 +121,8 @@ static int system_plan(const void *state, const vr_source *source, const vr_watc
         n = (info.n_frames + step - 1) / step;
     }
     if (n > VR_MAX_FRAMES)
-        return vr_fail(e, VR_ERR_LIMIT, "%s: %lld frames would be looked at, at most %d are taken (--frames)", vr_source_path(source),
-                       (long long)n, VR_MAX_FRAMES);
+        return vr_fail(e, VR_ERR_LIMIT, "%s: %lld frames would be looked at, at most %d are taken (--frames)",
+                       vr_source_path(source), (long long)n, VR_MAX_FRAMES);
     VR_TRY(vr_view_take(view, (int)n, e));
     if (options->n_frames || view->image)
         view->n_frames = vr_frames_uniform(view->frame_indices, info.n_frames, (int)n);
@@ -163,7 +160,8 @@ static int system_budget(const void *state, const vr_view *view, const vr_questi
     const vr_longvu_budget b = vr_longvu_budget_of(s, question);
     const int64_t grid = (int64_t)s->query_side * (s->query_side + 1), most = grid * vr_longvu_frames_most(s, view->n_frames);
     if (b.R < grid)
-        return vr_fail(e, VR_ERR_LIMIT, "the question leaves room for %d of %d tokens; one frame needs %d, so %d tokens of text would fit",
+        return vr_fail(e, VR_ERR_LIMIT,
+                       "the question leaves room for %d of %d tokens; one frame needs %d, so %d tokens of text would fit",
                        b.R > 0 ? b.R : 0, s->max_length, (int)grid, s->max_length - s->reserve - (int)grid);
     *n_video_rows = most < b.R ? (int)most : b.R;
     return VR_OK;
@@ -204,8 +202,8 @@ static int system_watch(const void *state, vr_run *run, vr_source *source, vr_vi
     return VR_OK;
 }
 
-static int system_show(const void *state, vr_run *run, vr_source *source, vr_view *view, const vr_question *question, bool *changed,
-                       const vr_hooks *hooks, vr_err *e)
+static int system_show(const void *state, vr_run *run, vr_source *source, vr_view *view, const vr_question *question,
+                       bool *changed, const vr_hooks *hooks, vr_err *e)
 {
     const vr_longvu *s = state;
     vr_longvu_features *f = view->features;
@@ -214,7 +212,8 @@ static int system_show(const void *state, vr_run *run, vr_source *source, vr_vie
     int most;
     *changed = true;
     if (!run->be->plan) VR_TRY(system_budget(s, view, question, &most, e));
-    if (!f->looked || (f->selected != select && !run->be->plan)) VR_TRY(vr_longvu_look(s, run, source, view, select, f, hooks, e));
+    if (!f->looked || (f->selected != select && !run->be->plan))
+        VR_TRY(vr_longvu_look(s, run, source, view, select, f, hooks, e));
     return vr_longvu_show(s, run, view, f, &b, question, e);
 }
 

@@ -1,6 +1,6 @@
 /*
- * longvu.h - LongVU from the inside: longvu.c (parts, plan), longvu_look.c (clip -> grid of each kept frame), longvu_show.c (grids and
- * question -> rows), longvu_facts.c (what is told of it).
+ * longvu.h - LongVU from the inside: longvu.c (parts, plan), longvu_look.c (clip -> grid of each kept frame), longvu_show.c
+ * (grids and question -> rows), longvu_facts.c (what is told of it).
  */
 #ifndef VR_LONGVU_H
 #define VR_LONGVU_H
@@ -37,15 +37,15 @@ typedef struct vr_longvu_features {
     int width, height;     /* of the picture, after rotation */
     int pair_a, pair_b;    /* what the crop takes for width and height (compress/token_grid.c) */
     int n_in, n, n_max;
-    int32_t *kept;         /* [n_in] owned: positions of the kept frames among those sampled; the first n are set */
-    float *grids;          /* [n_max, q*q, W] backend memory */
-    size_t places;         /* q*q */
-    uint8_t *tokens;       /* [n_max, places] owned: what the facts tell of each kept frame's tokens */
+    int32_t *kept;   /* [n_in] owned: positions of the kept frames among those sampled; the first n are set */
+    float *grids;    /* [n_max, q*q, W] backend memory */
+    size_t places;   /* q*q */
+    uint8_t *tokens; /* [n_max, places] owned: what the facts tell of each kept frame's tokens */
 } vr_longvu_features;
 
 /* Tokens of prompt and budget of one question (spec 4.2). */
 typedef struct vr_longvu_budget {
-    int L, B, R;          /* ids with the mark of the clip; for cap and regime; room for rows of the clip */
+    int L, B, R; /* ids with the mark of the clip; for cap and regime; room for rows of the clip */
     int cap, n_full, n_low;
 } vr_longvu_budget;
 
@@ -57,8 +57,8 @@ int vr_longvu_look(const vr_longvu *s, vr_run *run, vr_source *source, const vr_
 int vr_longvu_show(const vr_longvu *s, vr_run *run, vr_view *view, vr_longvu_features *f, const vr_longvu_budget *b,
                    const vr_question *question, vr_err *e);
 
-/* Facts, in this order: the frames kept; the grid of kept frame i (a later one replaces it); which tokens of all kept frames are left: n
- * ids, frame * tokens + token. */
+/* Facts, in this order: the frames kept; the grid of kept frame i (a later one replaces it); which tokens of all kept frames
+ * are left: n ids, frame * tokens + token. */
 void vr_longvu_tell_frames(vr_view *view, const vr_longvu_features *f);
 void vr_longvu_tell_grid(vr_view *view, const vr_longvu_features *f, int i, int side, const vr_crop *crop, bool high);
 void vr_longvu_tell_tokens(vr_view *view, vr_longvu_features *f, const int32_t *ids, int n, int tokens);

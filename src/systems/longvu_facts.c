@@ -3,8 +3,9 @@
  *
  *   kept frames -> grid of each (high or low), where it lies on the picture -> tokens left of it
  *
- * Trap: a grid covers the padded square and is cut as compress/token_grid.c says: of a landscape video it leaves out the left and the right
- *       of the picture and reaches into the padding above and below. So it is told, in fractions of the picture.
+ * Trap: a grid covers the padded square and is cut as compress/token_grid.c says: of a landscape video it leaves out the
+ *       left and the right of the picture and reaches into the padding above and below. So it is told, in fractions of the
+ *       picture.
  */
 #include "systems/longvu.h"
 

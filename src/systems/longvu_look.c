@@ -4,8 +4,8 @@
  *   16 frames: pad, resize -> DINOv2 -> 24x24 rows -> similarity -> frames kept
  *              of those:      SigLIP -> 24x24 rows ; both -> aux projections -> sampler -> grid [q*q, W]
  *
- * Memory holds 16 frames, never the clip. Where more than 400 frames might be kept, the first pass only chooses and the second looks at the
- * chosen ones again: at most 400 frames are then seen twice by DINOv2.
+ * Memory holds 16 frames, never the clip. Where more than 400 frames might be kept, the first pass only chooses and the
+ * second looks at the chosen ones again: at most 400 frames are then seen twice by DINOv2.
  * Ref:  LongVU cambrian_arch.py:646-937, mm_datautils.py:252-297.
  */
 #include "systems/longvu.h"
@@ -15,7 +15,7 @@
 #include "media/frames.h"
 
 #define WINDOW VR_FRAME_WINDOW
-#define PASS 2 /* frames that go through a tower together: 730 rows each are enough for every core */
+#define PASS   2 /* frames that go through a tower together: 730 rows each are enough for every core */
 
 /* One pass over some of the sampled frames. */
 typedef struct pass {
@@ -27,10 +27,10 @@ typedef struct pass {
     bool select, make; /* choose frames by similarity; make grids of those kept */
     vr_dump *dump;     /* of the stages before the choice: not in a second pass */
     double decoding, dino, siglip, sampler;
-    uint8_t *rgb, *square;       /* [height,width,3], [side,side,3] */
-    uint8_t *pictures;           /* [WINDOW] pictures of SigLIP, [S,S,3] in picture_bytes each */
+    uint8_t *rgb, *square; /* [height,width,3], [side,side,3] */
+    uint8_t *pictures;     /* [WINDOW] pictures of SigLIP, [S,S,3] in picture_bytes each */
     size_t picture_bytes;
-    float *planes;               /* [3,S,S] */
+    float *planes;                    /* [3,S,S] */
     float *pixels, *rows, *dino_rows; /* [PASS,3,S,S], [PASS,tokens,D], [WINDOW, 24*24, D] */
 } pass;
 
@@ -133,7 +133,8 @@ static int grids_make(pass *p, const int *at, int n, int done, vr_err *e)
     const vr_longvu *s = p->s;
     const vr_ops *op = p->run->be->ops;
     vr_run *run = p->run;
-    const int tokens = s->tower_side * s->tower_side, W = vr_spatial_sampler_width(s->sampler), q = s->query_side * s->query_side;
+    const int tokens = s->tower_side * s->tower_side, W = vr_spatial_sampler_width(s->sampler),
+              q = s->query_side * s->query_side;
     const size_t mark = vr_arena_mark(run->scratch), dino_floats = (size_t)tokens * (size_t)vr_vit_width(s->dino.vit);
     float *siglip_rows = vr_arena_floats(run->scratch, (size_t)n * (size_t)tokens * (size_t)vr_vit_width(s->siglip.vit));
     float *aux[VR_SAMPLER_TOWERS], *context = vr_arena_floats(run->scratch, (size_t)n * (size_t)W);
@@ -146,7 +147,8 @@ static int grids_make(pass *p, const int *at, int n, int done, vr_err *e)
     const double seen = vr_clock();
     vr_project_mlp_forward(&s->siglip.aux, run, siglip_rows, n * tokens, aux[0]);
     for (int i = 0; i < n; i++)
-        vr_project_mlp_forward(&s->dino.aux, run, p->dino_rows + (size_t)at[i] * dino_floats, tokens, aux[1] + (size_t)(i * tokens) * (size_t)W);
+        vr_project_mlp_forward(&s->dino.aux, run, p->dino_rows + (size_t)at[i] * dino_floats, tokens,
+                               aux[1] + (size_t)(i * tokens) * (size_t)W);
     op->mean_rows(run->be, context, aux[0], n, tokens, W);
     vr_run_dump(run, aux[0], 3, (const int64_t[3]){ n, tokens, W }, "project.aux.siglip");
     vr_run_dump(run, aux[1], 3, (const int64_t[3]){ n, tokens, W }, "project.aux.dino");
@@ -154,7 +156,8 @@ static int grids_make(pass *p, const int *at, int n, int done, vr_err *e)
     const vr_crop open = vr_crop_open(s->tower_side, p->f->pair_a, p->f->pair_b);
     if (done == 0) vr_spatial_sampler_dump_mask(s->sampler, run, &open);
     const float *const features[VR_SAMPLER_TOWERS] = { aux[0], aux[1] };
-    vr_spatial_sampler_forward(s->sampler, run, features, context, &open, n, p->f->grids + (size_t)done * (size_t)q * (size_t)W);
+    vr_spatial_sampler_forward(s->sampler, run, features, context, &open, n,
+                               p->f->grids + (size_t)done * (size_t)q * (size_t)W);
     vr_arena_release(run->scratch, mark);
     VR_TRY(vr_backend_sync(run->be, e));
     p->siglip += seen - start;
@@ -165,7 +168,8 @@ static int grids_make(pass *p, const int *at, int n, int done, vr_err *e)
 static void buffers_take(pass *p)
 {
     const vr_longvu *s = p->s;
-    const size_t w = (size_t)p->f->width, h = (size_t)p->f->height, side = larger(w, h), tokens = (size_t)s->tower_side * (size_t)s->tower_side;
+    const size_t w = (size_t)p->f->width, h = (size_t)p->f->height, side = larger(w, h),
+                 tokens = (size_t)s->tower_side * (size_t)s->tower_side;
     const size_t pixels = larger(pixel_count(&s->dino), pixel_count(&s->siglip));
     vr_arena *host = p->run->host, *scratch = p->run->scratch;
     p->rgb = vr_arena_alloc(host, 3 * w * h, 1);
@@ -205,7 +209,8 @@ static int pass_run(pass *p, vr_source *source, const int64_t *indices, int n, i
     const size_t mark = vr_arena_mark(p->run->scratch);
     buffers_take(p);
     if (!p->run->be->plan)
-        VR_TRY(vr_frames_open(&p->frames, source, indices, n, p->f->width, p->f->height, VR_RESIZE_SWS_BILINEAR, &p->hooks->log, e));
+        VR_TRY(vr_frames_open(&p->frames, source, indices, n, p->f->width, p->f->height, VR_RESIZE_SWS_BILINEAR, &p->hooks->log,
+                              e));
     const int rc = windows_run(p, n, kept, n_kept, e);
     vr_frames_free(p->frames);
     p->frames = NULL;
@@ -238,9 +243,12 @@ int vr_longvu_look(const vr_longvu *s, vr_run *run, vr_source *source, const vr_
                    const vr_hooks *hooks, vr_err *e)
 {
     const bool twice = select && f->n_in > VR_FRAME_MOST;
-    pass p = { .s = s, .run = run, .hooks = hooks, .f = f, .select = select, .make = !twice || run->be->plan, .dump = run->dump };
+    pass p = {
+        .s = s, .run = run, .hooks = hooks, .f = f, .select = select, .make = !twice || run->be->plan, .dump = run->dump
+    };
     VR_TRY(pass_run(&p, source, view->frame_indices, f->n_in, f->kept, &f->n, e));
-    if (f->n == 0) return vr_fail(e, VR_ERR_WEIGHTS, "no frame is kept with longvu.dino_threshold %g", (double)s->dino_threshold);
+    if (f->n == 0)
+        return vr_fail(e, VR_ERR_WEIGHTS, "no frame is kept with longvu.dino_threshold %g", (double)s->dino_threshold);
     if (twice) VR_TRY(kept_run(&p, source, view, e));
     f->selected = select;
     f->looked = true;

@@ -6,8 +6,8 @@
  *   many (STC):           12x12 grids, and within 8 frames only the tokens that differ from the first of them
  *   all of them: cut to the picture, a newline behind every line; what is still too long goes through STC
  *
- * Rows are made eight frames at a time, so that memory holds the rows that are kept and no more. STC therefore projects twice: once to
- * decide, once to write.
+ * Rows are made eight frames at a time, so that memory holds the rows that are kept and no more. STC therefore projects
+ * twice: once to decide, once to write.
  * Ref:  LongVU cambrian_arch.py:939-1510.
  * Trap: the regime depends on the number of frames alone, not on their real number of tokens.
  */
@@ -49,7 +49,8 @@ static void buffers_take(show *w)
     w->ids = vr_arena_alloc(w->run->host, most, sizeof *w->ids);
 }
 
-/* Frames first .. first + n - 1 (n <= CHUNK) on one of the grids, cut, with newlines -> out [n * tokens, Dl]. dump: the uncut grids. */
+/* Frames first .. first + n - 1 (n <= CHUNK) on one of the grids, cut, with newlines -> out [n * tokens, Dl]. dump: the
+ * uncut grids. */
 static void chunk_make(show *w, bool is_low, int first, int n, float *out, vr_dump *dump)
 {
     const vr_longvu *s = w->s;
@@ -61,7 +62,8 @@ static void chunk_make(show *w, bool is_low, int first, int n, float *out, vr_du
     run.dump = dump;
     if (is_low) op->resize_grid(run.be, w->resized, side, grids, (int64_t)q * q * w->W, q, n, w->W);
     vr_project_mlp_forward(&s->project, &run, is_low ? w->resized : grids, rows, w->grid);
-    vr_run_dump(&run, w->grid, 3, (const int64_t[3]){ n, (int64_t)side * side, w->Dl }, is_low ? "project.video.low" : "project.video");
+    vr_run_dump(&run, w->grid, 3, (const int64_t[3]){ n, (int64_t)side * side, w->Dl },
+                is_low ? "project.video.low" : "project.video");
     op->copy_rows(run.be, w->grid + (size_t)rows * (size_t)w->Dl, w->Dl, s->newline, 0, 1, w->Dl);
     if (!run.be->plan) vr_crop_ids(crop, side, n, w->ids);
     op->gather_rows(run.be, out, w->grid, w->ids, n * vr_crop_count(crop), w->Dl);
@@ -235,8 +237,8 @@ static int prune_show(show *w, bool is_low, int room, float *rows)
 
 static void regime_dump(const show *w, const vr_longvu_budget *b, int before, int after)
 {
-    const int32_t numbers[14] = { w->f->n_in, w->n, b->L,   b->B,   b->R, b->cap, b->n_full,
-                                  b->n_low,   w->regime, w->high, w->low, before, w->k, after };
+    const int32_t numbers[14] = { w->f->n_in, w->n,      b->L,    b->B,   b->R,   b->cap, b->n_full,
+                                  b->n_low,   w->regime, w->high, w->low, before, w->k,   after };
     vr_dump_i32(vr_run_stages(w->run), "compress.regime", numbers, 1, (const int64_t[1]){ 14 });
 }
 
@@ -270,7 +272,8 @@ static void grids_tell(const show *w, bool is_low)
     const bool finer = !is_low && s->low_side > 0;
     vr_longvu_tell_frames(w->view, w->f);
     for (int i = 0; i < w->n; i++)
-        vr_longvu_tell_grid(w->view, w->f, i, is_low ? s->low_side : s->query_side, is_low ? &w->low_crop : &w->high_crop, finer);
+        vr_longvu_tell_grid(w->view, w->f, i, is_low ? s->low_side : s->query_side, is_low ? &w->low_crop : &w->high_crop,
+                            finer);
     w->view->facts.regime = w->view->image ? "picture" : regimes[w->regime];
     w->view->facts.n_tokens_before = (int64_t)w->n * w->high;
     if (is_low) vr_view_step(w->view, "grid", (int64_t)w->n * w->high, (int64_t)w->n * w->low, "tokens");
@@ -296,7 +299,8 @@ int vr_longvu_show(const vr_longvu *s, vr_run *run, vr_view *view, vr_longvu_fea
         grids_tell(&w, is_low);
         if (is_low && s->query_side > s->low_side) w.k = vr_query_room(b->R, w.n, w.high, w.low);
         if (is_low && run->dump)
-            for (int first = 0; first < w.n; first += CHUNK) chunk_make(&w, false, first, chunk_length(&w, first), w.rows, run->dump);
+            for (int first = 0; first < w.n; first += CHUNK)
+                chunk_make(&w, false, first, chunk_length(&w, first), w.rows, run->dump);
         if (w.k > 0)
             view->n_video_rows = mix_show(&w, question, view->rows);
         else if (b->R < before)

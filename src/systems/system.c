@@ -12,7 +12,8 @@ static const vr_system *const systems[] = { &vr_system_video_llama, &vr_system_l
 const vr_system *vr_system_find(vr_string name)
 {
     for (size_t i = 0; i < sizeof systems / sizeof systems[0]; i++)
-        if (strlen(systems[i]->name) == name.n_bytes && memcmp(systems[i]->name, name.data, name.n_bytes) == 0) return systems[i];
+        if (strlen(systems[i]->name) == name.n_bytes && memcmp(systems[i]->name, name.data, name.n_bytes) == 0)
+            return systems[i];
     return NULL;
 }
 

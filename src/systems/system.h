@@ -15,23 +15,23 @@
 
 /* The text around the clip's rows: what a system needs to know of a question before it makes the rows. */
 typedef struct vr_question {
-    int n_text;              /* tokens of text in the whole prompt, BOS included */
-    const int32_t *after;    /* [n_after] tokens after the last rows of the clip; borrowed */
+    int n_text;           /* tokens of text in the whole prompt, BOS included */
+    const int32_t *after; /* [n_after] tokens after the last rows of the clip; borrowed */
     int n_after;
 } vr_question;
 
-/* What of a clip is looked at, and what became of it. Arrays are owned (vr_view_free); rows belong to the session. The facts are told for
- * the last question: watch or show fills them, but not while planning. */
+/* What of a clip is looked at, and what became of it. Arrays are owned (vr_view_free); rows belong to the session. The facts
+ * are told for the last question: watch or show fills them, but not while planning. */
 typedef struct vr_view {
     bool image;
     int n_frames;
-    int64_t *frame_indices; /* [n_frames] ascending */
-    double *frame_seconds;  /* [n_frames] */
-    int n_clips;            /* of sound to be listened to; watch sets 0 where nothing could be heard */
+    int64_t *frame_indices;         /* [n_frames] ascending */
+    double *frame_seconds;          /* [n_frames] */
+    int n_clips;                    /* of sound to be listened to; watch sets 0 where nothing could be heard */
     int n_audio_rows, n_video_rows; /* after plan: the most that there may be */
-    float *rows;            /* [n_audio_rows + n_video_rows, Dl] in backend memory, audio rows first; room for those of plan */
-    void *features;         /* of the system, from watch to show; NULL where rows do not depend on the question */
-    vr_facts facts;         /* its pointers are set by vr_view_facts alone */
+    float *rows;    /* [n_audio_rows + n_video_rows, Dl] in backend memory, audio rows first; room for those of plan */
+    void *features; /* of the system, from watch to show; NULL where rows do not depend on the question */
+    vr_facts facts; /* its pointers are set by vr_view_facts alone */
     vr_frame_fact *frame_facts; /* [n_frames] */
     uint8_t *mel;               /* what facts.sound shows; NULL: none */
 } vr_view;
@@ -50,13 +50,14 @@ typedef struct vr_system {
     void (*recipe)(const void *state, vr_recipe *out); /* fills n_frames, n_frames_max and hears */
     /* Fills all of view but rows. */
     int (*plan)(const void *state, const vr_source *source, const vr_watch_options *options, vr_view *view, vr_err *e);
-    /* The most rows of video that a question leaves room for; VR_ERR_LIMIT where not even one frame fits. NULL: those of plan. */
+    /* The most rows of video that a question leaves room for; VR_ERR_LIMIT where not even one frame fits. NULL: those of
+     * plan. */
     int (*budget)(const void *state, const vr_view *view, const vr_question *question, int *n_video_rows, vr_err *e);
-    /* Fills view->rows, or view->features where there is a show; with a planning backend it takes the same scratch memory but reads
-     * no media. */
+    /* Fills view->rows, or view->features where there is a show; with a planning backend it takes the same scratch memory
+     * but reads no media. */
     int (*watch)(const void *state, vr_run *run, vr_source *source, vr_view *view, const vr_hooks *hooks, vr_err *e);
-    /* Fills view->rows and n_video_rows for a question; *changed: they differ from those of the question before. May watch the source
-     * again where the question demands other features. NULL: rows do not depend on the question. */
+    /* Fills view->rows and n_video_rows for a question; *changed: they differ from those of the question before. May watch
+     * the source again where the question demands other features. NULL: rows do not depend on the question. */
     int (*show)(const void *state, vr_run *run, vr_source *source, vr_view *view, const vr_question *question, bool *changed,
                 const vr_hooks *hooks, vr_err *e);
     void (*features_free)(void *features); /* NULL without show */

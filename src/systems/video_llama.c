@@ -155,7 +155,8 @@ static int system_plan(const void *state, const vr_source *source, const vr_watc
     return VR_OK;
 }
 
-/* Reads up to n frames from `frames`, normalised, to pixels (backend memory); *read: how many. host [S*S*3 bytes | 3*S*S floats]. */
+/* Reads up to n frames from `frames`, normalised, to pixels (backend memory); *read: how many. host [S*S*3 bytes | 3*S*S
+ * floats]. */
 static int pixels_read(const video_llama *s, vr_run *run, vr_frames *frames, int n, float *pixels, uint8_t *rgb, float *planes,
                        vr_err *e)
 {
@@ -192,7 +193,8 @@ static int frames_encode(const video_llama *s, vr_run *run, vr_frames *frames, i
         const double decoded = vr_clock();
         vr_vit_forward(s->vit, run, pixels, n, features);
         vr_run_dump(run, features, 3, (const int64_t[3]){ n, R, vr_vit_width(s->vit) }, "vision.out");
-        vr_qformer_forward(s->qformer, run, features, n, R, out + (size_t)first * frame_rows * (size_t)vr_qformer_width(s->qformer));
+        vr_qformer_forward(s->qformer, run, features, n, R,
+                           out + (size_t)first * frame_rows * (size_t)vr_qformer_width(s->qformer));
         VR_TRY(vr_backend_sync(run->be, e));
         decoding += decoded - start;
         encoding += vr_clock() - decoded;
@@ -228,8 +230,8 @@ static int see(const video_llama *s, vr_run *run, vr_source *source, const vr_vi
     return vr_backend_sync(run->be, e);
 }
 
-/* The mel of the clips as bytes, from the quietest value to the loudest; what pads a short clip counts as silence. Without memory nothing
- * is shown. */
+/* The mel of the clips as bytes, from the quietest value to the loudest; what pads a short clip counts as silence. Without
+ * memory nothing is shown. */
 static void tell_sound(const video_llama *s, vr_view *view, const float *mel)
 {
     const size_t n = (size_t)view->n_clips * (size_t)s->sound.mel_bins * (size_t)s->sound.mel_frames;
@@ -245,10 +247,12 @@ static void tell_sound(const video_llama *s, vr_view *view, const float *mel)
     const float scale = most > least ? 255 / (most - least) : 0;
     for (size_t i = 0; i < n; i++)
         if (mel[i] != padding) view->mel[i] = (uint8_t)((mel[i] - least) * scale);
-    view->facts.sound = (vr_sound_fact){ .n_clips = view->n_clips, .n_bins = s->sound.mel_bins, .n_columns = s->sound.mel_frames };
+    view->facts.sound =
+        (vr_sound_fact){ .n_clips = view->n_clips, .n_bins = s->sound.mel_bins, .n_columns = s->sound.mel_frames };
 }
 
-static int hear(const video_llama *s, vr_run *run, vr_source *source, vr_view *view, float *rows, const vr_hooks *hooks, vr_err *e)
+static int hear(const video_llama *s, vr_run *run, vr_source *source, vr_view *view, float *rows, const vr_hooks *hooks,
+                vr_err *e)
 {
     const int N = view->n_clips, bins = s->sound.mel_bins, columns = s->sound.mel_frames, Qa = view->n_audio_rows;
     const int E = vr_imagebind_output_width(s->imagebind);
@@ -287,7 +291,8 @@ static int hear(const video_llama *s, vr_run *run, vr_source *source, vr_view *v
 /* What is told of the clip; the frames share their rows. */
 static void tell(const video_llama *s, vr_view *view)
 {
-    const int64_t patches = (int64_t)view->n_frames * vr_vit_tokens(s->vit), rows = (int64_t)view->n_frames * vr_qformer_queries(s->qformer);
+    const int64_t patches = (int64_t)view->n_frames * vr_vit_tokens(s->vit),
+                  rows = (int64_t)view->n_frames * vr_qformer_queries(s->qformer);
     for (int i = 0; i < view->n_frames; i++) view->frame_facts[i].kept = true;
     view->facts.n_tokens_before = patches + view->n_clips;
     view->facts.n_tokens = view->n_video_rows + view->n_audio_rows;
