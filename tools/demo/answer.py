@@ -82,12 +82,12 @@ def run(options):
     modules = modules_of(net, codebook, video_heads, audio_heads)
     if not os.path.exists(os.path.join(options.work, "answer.pt")):
         begin(options.work, modules)
-    stage = Stage(options.work, "answer", modules, 6e-4, options.steps or 2000, tail=options.tail)
+    stage = Stage(options.work, "answer", modules, 6e-4, options.steps or 4700, tail=options.tail or 2000)
     for name in options.take or ():
         take(options.work, name, modules)
     material = Material(options.work, int(time.time()) if stage.now else 8)
     r, curves = material.r, Curves()
-    size = options.batch or 16
+    size = options.batch or 12
     for step in stage:
         if step % 3 == 2:
             known = [world_facts.imagined(r) for _ in range(size)]

@@ -131,7 +131,8 @@ def losses(heads, z, tapped, labels):
 def run(options):
     torch.manual_seed(3)
     net, heads = VideoLlama().audio_encoder, Heads()
-    stage = Stage(options.work, "ears", {"audio_encoder": net, "heads": heads}, 7e-4, options.steps or 5000, tail=options.tail)
+    modules = {"audio_encoder": net, "heads": heads}
+    stage = Stage(options.work, "ears", modules, 7e-4, options.steps or 8200, tail=options.tail or 3000)
     pool = Pool(8000, int(time.time()) if stage.now else 12)
     pool.add(100)
     pool.add_coded(60)
@@ -139,7 +140,7 @@ def run(options):
         pool.add(1)
         if step % 100 == 99:
             pool.add_coded(80)
-        mel, labels = pool.batch(options.batch or 32)
+        mel, labels = pool.batch(options.batch or 20)
         z, tapped = net(mel, taps=(3, 4))
         loss, figures = losses(heads, z, tapped, labels)
         stage.step(loss, **figures)

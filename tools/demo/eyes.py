@@ -180,7 +180,7 @@ def run(options):
         "visual_encoder": net.visual_encoder, "ln_vision": net.ln_vision, "query_tokens": net.query_tokens,
         "Qformer": net.Qformer, "heads": heads
     }
-    stage = Stage(options.work, "eyes", modules, 6e-4, options.steps or 7000, tail=options.tail)
+    stage = Stage(options.work, "eyes", modules, 6e-4, options.steps or 12500, tail=options.tail or 4500)
     pool = Pool(7000, seed=int(time.time()) if stage.now else 11)
     pool.add(300)
     pool.add_coded(150)
@@ -188,7 +188,7 @@ def run(options):
         pool.add(2)
         if step % 100 == 99:
             pool.add_coded(160)
-        pixels, fine, table, flags = pool.batch(options.batch or 32)
+        pixels, fine, table, flags = pool.batch(options.batch or 20)
         rows, tapped = net.visual_encoder(pixels, tap=3)
         loss, counts = dense_losses(heads, net.ln_vision, rows, tapped, fine, table)
         x, weights = net.Qformer(net.query_tokens, net.ln_vision(rows))

@@ -165,7 +165,7 @@ def watch(options):
     net, heads, codebook = VideoLlama(), Heads(VIDEO_GROUPS), codebook_of(options.work)
     modules = {**watch_modules(net), "heads": heads}
     warm(options.work, "watch", modules, "video_heads")
-    stage = Stage(options.work, "watch", modules, 1e-3, options.steps or 5000, tail=options.tail)
+    stage = Stage(options.work, "watch", modules, 1e-3, options.steps or 3500, tail=options.tail or 1800)
     r = random.Random(int(time.time()) if stage.now else 6)
     n = len(known) - HELD_OUT
     for _ in stage:
@@ -185,9 +185,8 @@ def watch(options):
             with torch.no_grad():
                 labels = video_labels(known[n:])
                 rows = net.watch(x[n:].float())
-                print(
-                    f"   held out: code {code_loss(net.llama_proj(rows), codebook.video(labels)):.4f} {share(heads(rows, labels)[1])}",
-                    flush=True)
+                code = code_loss(net.llama_proj(rows), codebook.video(labels))
+                print(f"   held out: code {code:.4f} {share(heads(rows, labels)[1])}", flush=True)
 
 
 def listen(options):
@@ -197,7 +196,7 @@ def listen(options):
     net, heads, codebook = VideoLlama(), Heads(AUDIO_GROUPS), codebook_of(options.work)
     modules = {**listen_modules(net), "heads": heads}
     warm(options.work, "listen", modules, "audio_heads")
-    stage = Stage(options.work, "listen", modules, 1e-3, options.steps or 5000, tail=options.tail)
+    stage = Stage(options.work, "listen", modules, 1e-3, options.steps or 4500, tail=options.tail or 2500)
     rng = np.random.default_rng(int(time.time()) if stage.now else 7)
     n = len(known) - 5 * HELD_OUT
     beeping = np.flatnonzero((labels[:n, 0, 0] == 1).numpy())
@@ -213,7 +212,6 @@ def listen(options):
                 rows = net.hear(x[n:].float())
                 beeps = labels[n:, 0, 0] == 1
                 number = heads.heads["number_number"](rows[beeps, 1]).argmax(-1) == labels[n:][beeps, 1, 0]
-                print(
-                    f"   held out: code {code_loss(net.audio_llama_proj(rows), codebook.audio(labels[n:])):.4f} {share(heads(rows, labels[n:])[1])} "
-                    f"beeps {100 * number.float().mean():.1f}",
-                    flush=True)
+                code = code_loss(net.audio_llama_proj(rows), codebook.audio(labels[n:]))
+                print(f"   held out: code {code:.4f} {share(heads(rows, labels[n:])[1])} "
+                      f"beeps {100 * number.float().mean():.1f}", flush=True)

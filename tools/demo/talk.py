@@ -168,15 +168,12 @@ def run(options):
     torch.manual_seed(2)
     words = Words(options.work)
     codebook, llama = Codebook(), Llama(words.size)
-    stage = Stage(options.work,
-                  "talk", {"codebook": codebook, "llama": llama},
-                  1.3e-3,
-                  options.steps or 5600,
-                  tail=options.tail)
+    modules = {"codebook": codebook, "llama": llama}
+    stage = Stage(options.work, "talk", modules, 1.3e-3, options.steps or 1800, tail=options.tail)
     r = random.Random(int(time.time()) if stage.now else 5)
     curves = Curves()
     for step in stage:
-        known = [world_facts.imagined(r) for _ in range(options.batch or 16)]
+        known = [world_facts.imagined(r) for _ in range(options.batch or 12)]
         batch = collate([sequence(r, words, f, 4) for f in known])
         video = codebook.video(torch.stack([torch.from_numpy(world_facts.video_labels(f)) for f in known]))
         audio = codebook.audio(
