@@ -14,14 +14,14 @@ import numpy as np
 from scene import BACKGROUNDS, COLOURS, MOTIONS, SHAPES, SIZES
 
 SOUNDS = ("silence", "beeps", "tone", "rising", "falling", "noise", "clicks", "unknown")
-PITCHES = ("none", "low", "high")
+PITCHES = 3  # none, low, high
 
 # attributes of every query: (name, number of classes), in the order of the columns of the labels
 OBJECT = (("status", 3), ("colour", 8), ("shape", 4), ("size", 3), ("motion", 10), ("event", 9))
 VIDEO_GROUPS = (("object", range(0, 8), OBJECT), ("background", (8, ), (("background", 9), )),
                 ("foreign", (9, ), (("foreign", 2), )), ("count", (10, ), (("count", 5), )), ("first", (11, ), OBJECT),
                 ("last", (12, ), OBJECT), ("shape", range(13, 17), OBJECT), ("only", (17, ), OBJECT))
-AUDIO_GROUPS = (("kind", (0, ), (("sound", 8), ("pitch", 3))), ("number", (1, ), (("number", 5), )),
+AUDIO_GROUPS = (("kind", (0, ), (("sound", 8), ("pitch", PITCHES))), ("number", (1, ), (("number", 5), )),
                 ("start", (2, ), (("eighth", 9), )), ("end", (3, ), (("eighth", 9), )))
 NONE, ONE, SEVERAL = 0, 1, 2
 

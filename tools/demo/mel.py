@@ -43,20 +43,8 @@ def starts(n):
     return [int(max(n / RATE - 2.0, 0.0) * i * RATE / CLIPS) for i in range(CLIPS)]
 
 
-def window(samples):
-    """At most 32000 samples -> [128,204]"""
-    out = np.zeros((BINS, COLUMNS), np.float32)
-    features = log_mel(samples[:CLIP])[:COLUMNS]
-    out[:, :len(features)] = features.T
-    return (out + 4.268) / 9.138
-
-
-def windows(samples):
-    return np.stack([window(samples[s:s + CLIP]) for s in starts(samples.size)])
-
-
 def windows_of(features, n):
-    """The same from the log-mel frames of a whole track of n samples; window starts are rounded to 10 ms."""
+    """The eight windows [8,128,204] from the log-mel frames of a whole track of n samples; starts are rounded to 10 ms."""
     out = np.zeros((CLIPS, BINS, COLUMNS), np.float32)
     for i, start in enumerate(starts(n)):
         part = features[round(start / SHIFT):][:1 + (CLIP - LENGTH) // SHIFT]

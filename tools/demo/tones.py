@@ -1,7 +1,7 @@
 """
 tones.py - soundtracks of the demo's world.
 
-  random generator, duration -> Track(samples at 16 kHz, kind, pitch, onsets, parts) -> facts (kind, pitch, number, first, last
+  random generator, duration -> Track(samples at 16 kHz, kind, pitch, parts) -> facts (kind, pitch, number, first, last
       eighth)
 
 Everything that is asked about lies in what the eight two-second windows of the engine hear: up to 2 + 7/8 (d - 2) seconds.
@@ -22,11 +22,10 @@ def heard_until(duration):
 
 
 class Track:
-    """parts: [(begin, end)] of what sounds, in seconds; onsets: their begins, as beeps or clicks are counted"""
+    """parts: [(begin, end)] of what sounds, in seconds"""
 
     def __init__(self, samples, kind, pitch=0, parts=()):
         self.samples, self.kind, self.pitch, self.parts = samples, kind, pitch, list(parts)
-        self.onsets = [a for a, _ in self.parts]
 
     def facts(self):
         duration = self.samples.size / RATE
@@ -37,7 +36,7 @@ class Track:
         return SOUNDS.index(self.kind), self.pitch, number, first, last
 
 
-def wave(r, phase, timbre):
+def wave(phase, timbre):
     """One of four timbres of a phase (cycles)."""
     angle = 2 * np.pi * phase
     if timbre == "sine":
@@ -99,7 +98,7 @@ def beeps(r, samples, limit):
     parts = []
     for begin, length in beep_times(r, limit):
         t = np.arange(int(length * RATE)) / RATE
-        put(samples, begin, level * edges(r, wave(r, f * t, timbre), hard))
+        put(samples, begin, level * edges(r, wave(f * t, timbre), hard))
         parts.append((begin, begin + length))
     return "beeps", pitch, parts
 
@@ -109,9 +108,8 @@ def tone(r, samples, limit):
     duration = samples.size / RATE
     begin, end = (0.0, duration) if r.random() < 0.6 else (r.uniform(0, 0.15 * duration), duration * r.uniform(0.85, 1))
     t = np.arange(int((end - begin) * RATE)) / RATE
-    put(samples, begin,
-        r.uniform(0.06, 0.8) * edges(r, wave(r, f * t, r.choice(("sine", "sine", "triangle", "rich"))),
-                                     r.random() < 0.6))
+    level, x = r.uniform(0.06, 0.8), wave(f * t, r.choice(("sine", "sine", "triangle", "rich")))
+    put(samples, begin, level * edges(r, x, r.random() < 0.6))
     return "tone", pitch, [(begin, end)]
 
 
@@ -125,10 +123,8 @@ def sweep(r, samples, limit):
     t = np.arange(int(length * RATE)) / RATE
     u = t / length
     f = a + (b - a) * u if r.random() < 0.5 else a * (b / a)**u
-    put(samples, begin,
-        r.uniform(0.06, 0.8) * edges(r, wave(r,
-                                             np.cumsum(f) / RATE, r.choice(("sine", "sine", "triangle"))),
-                                     r.random() < 0.5))
+    level, x = r.uniform(0.06, 0.8), wave(np.cumsum(f) / RATE, r.choice(("sine", "sine", "triangle")))
+    put(samples, begin, level * edges(r, x, r.random() < 0.5))
     return kind, 0, [(begin, begin + length)]
 
 
@@ -173,9 +169,8 @@ def unknown(r, samples, rng):
             length = step * r.choice((1, 1, 2))
             u = np.arange(int(length * RATE)) / RATE
             for _ in range(3 if kind == "chords" else r.choice((1, 2))):
-                put(samples, at, 0.3 * wave(r,
-                                            r.choice(roots) * r.choice(
-                                                (0.5, 1, 2)) * u, "rich") * np.exp(-u * r.uniform(0.5, 5)))
+                note = wave(r.choice(roots) * r.choice((0.5, 1, 2)) * u, "rich")
+                put(samples, at, 0.3 * note * np.exp(-u * r.uniform(0.5, 5)))
             at += length
         samples += 0.1 * coloured(rng, n, 0.5) * (np.sin(2 * np.pi * t / step / 2) > 0.8)
     elif kind == "speech":
@@ -192,12 +187,12 @@ def unknown(r, samples, rng):
                 ], 0)
                 put(samples, at, 0.25 * pulse * np.sin(np.pi * u / length))
             elif r.random() < 0.6:
-                put(samples, at,
-                    0.12 * coloured(rng, max(u.size, 64), 0) * np.sin(np.pi * np.arange(max(u.size, 64)) / max(u.size, 64)))
+                hiss = np.arange(max(u.size, 64))
+                put(samples, at, 0.12 * coloured(rng, hiss.size, 0) * np.sin(np.pi * hiss / hiss.size))
             at += length * r.uniform(0.8, 1.6)
     else:
-        samples += 0.5 * coloured(rng, n, 1) * (0.6 + 0.4 * np.sin(2 * np.pi * t * r.uniform(0.3, 3))) + 0.1 * np.sin(
-            2 * np.pi * r.choice((50, 60, 100)) * t)
+        samples += 0.5 * coloured(rng, n, 1) * (0.6 + 0.4 * np.sin(2 * np.pi * t * r.uniform(0.3, 3)))
+        samples += 0.1 * np.sin(2 * np.pi * r.choice((50, 60, 100)) * t)
         samples += 0.1 * coloured(rng, n, 0) * (np.sin(2 * np.pi * t * r.uniform(2, 9)) > 0.5)
     samples *= r.uniform(0.3, 1.0)
     return "unknown", 0, []

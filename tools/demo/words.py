@@ -94,6 +94,3 @@ class Words:
     def answer(self, text):
         """Ids of an answer as it is generated: behind "Assistant:", up to the stop"""
         return self.ids(text + STOP)
-
-    def text(self, ids):
-        return self.model.decode(ids).split("###")[0].strip()
