@@ -2,7 +2,7 @@
 bpe_reference.py - byte-level BPE of Qwen2 and Llama 3 in Python: the second opinion on src/text.
 
   text -> cut at added tokens -> normal form -> words of the expression -> bytes as letters -> merges by rank -> ids
-  ids -> letters -> bytes -> text, special tokens left out
+  ids -> letters -> bytes -> text, special tokens left out, blanks before marks too where the tokenizer cleans
 
 Ref:   tokenizer.json; spec LongVU 5.2; transformers models/gpt2 bytes_to_unicode.
 Trap:  ignore_merges: a whole word of the vocabulary is taken before any merge. White space is Unicode's, not Python's.
@@ -18,6 +18,7 @@ PRINTABLE = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
 REST = [b for b in range(256) if b not in PRINTABLE]
 LETTERS = {b: chr(b) for b in PRINTABLE} | {b: chr(256 + i) for i, b in enumerate(REST)}
 BYTES = {letter: b for b, letter in LETTERS.items()}
+CLEANED = (" .", " ?", " !", " ,", " ' ", " n't", " 'm", " 's", " 've", " 're")  # one after the other
 SPACE = r"\t-\r \x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
 
 
@@ -59,6 +60,8 @@ class Tokenizer:
         self.cut = re.compile("(" + "|".join(map(re.escape, sorted(self.added, key=len, reverse=True))) + ")")
         self.pieces = {i: piece for piece, i in self.vocab.items()} | {i: piece for piece, i in self.added.items()}
         self.length = len(self.pieces)
+        config = json.loads((folder / "tokenizer_config.json").read_text())
+        self.cleans = config.get("clean_up_tokenization_spaces", False)
 
     def word(self, word):
         letters = "".join(LETTERS[b] for b in word.encode())
@@ -92,6 +95,9 @@ class Tokenizer:
             piece = self.pieces[i]
             raw += piece.encode() if piece in self.added else bytes(BYTES[c] for c in piece)
         try:
-            return raw.decode()
+            text = raw.decode()
         except UnicodeDecodeError:
             return None
+        for marked in CLEANED if self.cleans else ():
+            text = text.replace(marked, marked.strip())
+        return text

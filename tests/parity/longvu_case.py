@@ -5,8 +5,8 @@ longvu_case.py - a whole run of a LongVU case by the references.
     -> converse: for every turn prompt, ids, budget, selection, SigLIP, sampler, rows, greedy answer -> stages, turns
 
 Ref:   spec 3, 4.2, 5; README of Vision-CAIR/LongVU.
-Trap:  a turn's text takes part in the budget, so that each turn may keep other frames. Qwen2's vocabulary ends with its tokenizer,
-       Llama's with its table. A Llama message is trimmed together with the mark of the clip in front of it.
+Trap:  a turn's text takes part in the budget, so that each turn may keep other frames. Qwen2's vocabulary ends
+       with its tokenizer, Llama's with its table. A Llama message is trimmed together with the mark of the clip in front of it.
 """
 
 import json
@@ -202,8 +202,8 @@ def converse(parts, case, encoded):
         said = tokenizer.text(answer)
         said = said if said is None else said.strip()
         turns.append({"prompt": prompt, "pieces": pieces, "answer": answer, "gaps": gaps, "text": said})
-        if said is None and i + 1 < len(questions):
-            raise ValueError(f"turn {i + 1}: the answer {answer} is not plain; later turns depend on it")
+        if not said and i + 1 < len(questions):
+            raise ValueError(f"turn {i + 1}: the answer {answer} is empty or not plain; later turns depend on it")
         messages.append(said)
         stages |= {f"turn{i + 1}.{name}" if len(questions) > 1 else name: x for name, x in filled.items()}
     if len(questions) > 1:  # the engine encodes again only where a turn keeps other frames

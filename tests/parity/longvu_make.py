@@ -4,7 +4,8 @@ longvu_make.py - one random LongVU case: weights, thresholds and a context lengt
   plan -> towers, clip -> features of the reference -> thresholds in a gap of the similarities -> length for the goal
        -> decoders until every choice is clear -> stages, turns
 
-Trap:  integer stages must not hang on the last bits: a threshold lies in a gap, and so do the frame chosen last and every answer.
+Trap:  integer stages must not hang on the last bits: a threshold lies in a gap, as do the frame chosen last and
+       every answer.
 """
 
 import numpy as np
