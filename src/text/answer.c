@@ -5,29 +5,7 @@
 
 #include <string.h>
 
-/* Blanks in the sense of Python's str.strip: code points of more than one byte are listed as UTF-8. */
-static const char *const wide_blanks[] = {
-    "\xc2\x85",     "\xc2\xa0",     "\xe1\x9a\x80", "\xe2\x80\x80", "\xe2\x80\x81", "\xe2\x80\x82", "\xe2\x80\x83",
-    "\xe2\x80\x84", "\xe2\x80\x85", "\xe2\x80\x86", "\xe2\x80\x87", "\xe2\x80\x88", "\xe2\x80\x89", "\xe2\x80\x8a",
-    "\xe2\x80\xa8", "\xe2\x80\xa9", "\xe2\x80\xaf", "\xe2\x81\x9f", "\xe3\x80\x80",
-};
-
-static bool is_narrow_blank(char c)
-{
-    return c == ' ' || (c >= '\t' && c <= '\r') || (c >= 0x1c && c <= 0x1f);
-}
-
-/* bytes of the blank at the beginning (or at the end) of data; 0: none */
-static size_t blank_bytes(const char *data, size_t n_bytes, bool at_end)
-{
-    if (n_bytes == 0) return 0;
-    if (is_narrow_blank(at_end ? data[n_bytes - 1] : data[0])) return 1;
-    for (size_t i = 0; i < sizeof wide_blanks / sizeof wide_blanks[0]; i++) {
-        const size_t n = strlen(wide_blanks[i]);
-        if (n <= n_bytes && memcmp(at_end ? data + n_bytes - n : data, wide_blanks[i], n) == 0) return n;
-    }
-    return 0;
-}
+#include "text/blank.h"
 
 static bool is_mark(char c)
 {
@@ -36,11 +14,11 @@ static bool is_mark(char c)
 
 static void strip(const char **data, size_t *n_bytes)
 {
-    for (size_t n; (n = blank_bytes(*data, *n_bytes, false)) > 0;) {
+    for (size_t n; (n = vr_blank_bytes(*data, *n_bytes, false)) > 0;) {
         *data += n;
         *n_bytes -= n;
     }
-    for (size_t n; (n = blank_bytes(*data, *n_bytes, true)) > 0;) *n_bytes -= n;
+    for (size_t n; (n = vr_blank_bytes(*data, *n_bytes, true)) > 0;) *n_bytes -= n;
 }
 
 /* offset of the first (or last) marker in data; n_bytes: none, as for an empty marker */
@@ -123,8 +101,8 @@ int vr_answer_push(vr_answer_text *answer, const char *data, size_t n_bytes, boo
     size_t end = find(raw, answer->n_clean, answer->cut, false);
     if (end == answer->n_clean && !last) end -= partial_bytes(raw, end, answer->cut);
     if (!answer->begun)
-        for (size_t n; (n = blank_bytes(raw + answer->n_shown, end - answer->n_shown, false)) > 0;) answer->n_shown += n;
-    for (size_t n; end > answer->n_shown && (n = blank_bytes(raw, end, true)) > 0;) end -= n;
+        for (size_t n; (n = vr_blank_bytes(raw + answer->n_shown, end - answer->n_shown, false)) > 0;) answer->n_shown += n;
+    for (size_t n; end > answer->n_shown && (n = vr_blank_bytes(raw, end, true)) > 0;) end -= n;
     *shown = raw + answer->n_shown;
     *n_shown = end > answer->n_shown ? end - answer->n_shown : 0;
     answer->n_shown += *n_shown;

@@ -192,11 +192,13 @@ static int merges_read(vr_bpe *bpe, const vr_weights *w, vr_err *e)
     bpe->merges = calloc((size_t)bpe->n_merges + 1, sizeof *bpe->merges);
     bpe->slots = malloc(bpe->n_slots * sizeof *bpe->slots);
     char *scratch = malloc(bpe->longest + 1);
-    int rc = VR_OK;
-    if (!bpe->merges || !bpe->slots || !scratch)
-        rc = vr_fail(e, VR_ERR_LIMIT, "not enough memory for %d merges", bpe->n_merges);
-    for (uint32_t i = 0; rc == VR_OK && i < bpe->n_slots; i++) bpe->slots[i] = -1;
-    if (rc == VR_OK) rc = merges_fill(bpe, w, scratch, e);
+    int rc = VR_ERR_LIMIT;
+    if (bpe->merges && bpe->slots && scratch) {
+        for (uint32_t i = 0; i < bpe->n_slots; i++) bpe->slots[i] = -1;
+        rc = merges_fill(bpe, w, scratch, e);
+    } else {
+        vr_fail(e, rc, "not enough memory for %d merges", bpe->n_merges);
+    }
     free(scratch);
     return rc;
 }
