@@ -42,9 +42,9 @@ static int run_norms(bench_run *run, vr_err *e)
 }
 
 static const family families[] = {
-    { "gemm", 5, 5, run_gemm, false },           { "gemv", 4, 4, run_gemv, false },       { "attention", 4, 4, run_attention, false },
-    { "norms", 3, 3, run_norms, false },         { "prune", 6, 12, bench_prune, false },  { "select", 2, 2, bench_select, true },
-    { "top-k", 2, 2, bench_top_k, false },       { "gather", 2, 2, bench_gather, false }, { "ladder", 1, 1, bench_ladder, false },
+    { "gemm", 5, 5, run_gemm, false },     { "gemv", 4, 4, run_gemv, false },       { "attention", 4, 4, run_attention, false },
+    { "norms", 3, 3, run_norms, false },   { "prune", 6, 12, bench_prune, false },  { "select", 2, 2, bench_select, true },
+    { "top-k", 2, 2, bench_top_k, false }, { "gather", 2, 2, bench_gather, false }, { "ladder", 1, 1, bench_ladder, false },
 };
 enum { N_FAMILIES = sizeof families / sizeof families[0] };
 
@@ -91,9 +91,12 @@ static int option(bench_run *run, wishes *w, int argc, char **argv, int i, vr_er
     if (strcmp(name, "--no-peers") == 0) return run->peers = false, 1;
     if (strcmp(name, "--processor") == 0) return w->processor = true, 1;
     if (strcmp(name, "--help") == 0) return w->help = true, 1;
-    if (strcmp(name, "--threads") == 0) return (value = number(argc, argv, i, VR_MAX_THREADS, e)) < 0 ? value : (run->n_threads = value, 2);
-    if (strcmp(name, "--rounds") == 0) return (value = number(argc, argv, i, BENCH_MAX_ROUNDS, e)) < 0 ? value : (run->rounds = value, 2);
-    if (strcmp(name, "--seconds") == 0) return (value = number(argc, argv, i, 86400, e)) < 0 ? value : (run->seconds = value, 2);
+    if (strcmp(name, "--threads") == 0)
+        return (value = number(argc, argv, i, VR_MAX_THREADS, e)) < 0 ? value : (run->n_threads = value, 2);
+    if (strcmp(name, "--rounds") == 0)
+        return (value = number(argc, argv, i, BENCH_MAX_ROUNDS, e)) < 0 ? value : (run->rounds = value, 2);
+    if (strcmp(name, "--seconds") == 0)
+        return (value = number(argc, argv, i, 86400, e)) < 0 ? value : (run->seconds = value, 2);
     if (strcmp(name, "--level") == 0 && i + 1 < argc) return run->level = argv[i + 1], 2;
     if (strcmp(name, "--peers") == 0 && i + 1 < argc) return run->script = argv[i + 1], 2;
     for (int f = 0; f < N_FAMILIES; f++) {
@@ -134,7 +137,8 @@ static int run_families(bench_run *run, const wishes *w, vr_err *e)
         if (run->peers) run->peer = peer_open(run->script, run->n_threads);
     }
     for (int f = 0; f < N_FAMILIES; f++) {
-        if (w->any ? w->family[f] : !families[f].by_name) run->groups_left += run->sweep ? families[f].n_swept : families[f].n_groups;
+        if (w->any ? w->family[f] : !families[f].by_name)
+            run->groups_left += run->sweep ? families[f].n_swept : families[f].n_groups;
     }
     for (int f = 0; rc == VR_OK && f < N_FAMILIES; f++) {
         if (w->any ? w->family[f] : !families[f].by_name) rc = families[f].run(run, e);

@@ -1,13 +1,13 @@
 /*
- * bench.h - one way of measuring for all kernels: ways of doing the same work take turns, and each is a ratio to a floor of the same
- * round.
+ * bench.h - one way of measuring for all kernels: ways of doing the same work take turns, and each is a ratio to a floor of the
+ * same round.
  *
  *   family -> group: floors, own ways, peers -> check against the oracle -> rounds (order rotated) -> lines: table, CSV or JSON
  *
- * Floor: the least that the work can cost on this machine in this moment (reading the input once; products at the rate of the FMA
- * units), measured as a way of its own. A round is clean if both FMA probes around it reach 0.85 of the best of the run and its two
- * read probes differ by less than 15 %; with 5 clean rounds and more only these count. With fewer all count, and the line says so:
- * such figures show the order of things, not more.
+ * Floor: the least that the work can cost on this machine in this moment (reading the input once; products at the rate of the
+ * FMA units), measured as a way of its own. A round is clean if both FMA probes around it reach 0.85 of the best of the run and
+ * its two read probes differ by less than 15 %; with 5 clean rounds and more only these count. With fewer all count, and the
+ * line says so: such figures show the order of things, not more.
  */
 #ifndef BENCH_H
 #define BENCH_H
@@ -28,11 +28,11 @@ typedef enum bench_format { BENCH_TABLE, BENCH_CSV, BENCH_JSON } bench_format;
 typedef struct bench_run {
     bench_format format;
     int n_threads, rounds;
-    double seconds;     /* for everything; the groups that are left share what is left */
-    bool sweep;         /* every level, one thread too */
+    double seconds; /* for everything; the groups that are left share what is left */
+    bool sweep;     /* every level, one thread too */
     bool peers;
-    const char *level;  /* NULL: the best of this machine and avx2 */
-    const char *script; /* of the peers */
+    const char *level;       /* NULL: the best of this machine and avx2 */
+    const char *script;      /* of the peers */
     double start, group_end; /* a group may begin rounds until then */
     int groups_left;
     vr_pool *pool;
@@ -49,10 +49,10 @@ typedef struct bench_way {
     char form[40], name[32]; /* index, copy, ...; of a peer its name and version */
     char level[16];
     int n_threads;
-    double bytes;         /* that must move */
-    double operations;    /* 0: none to speak of */
-    unsigned floors;      /* bit i: the time of way i is part of the floor */
-    int most_rounds;      /* 0: all */
+    double bytes;              /* that must move */
+    double operations;         /* 0: none to speak of */
+    unsigned floors;           /* bit i: the time of way i is part of the floor */
+    int most_rounds;           /* 0: all */
     double (*call)(void *arg); /* does the work once, returns seconds; negative: cannot */
     void *arg;
     int n;
@@ -83,11 +83,11 @@ double bench_seconds(void);
 void bench_clock_processor(void); /* count processor time from now on */
 int bench_probe_open(bench_run *run, vr_err *e);
 void bench_probe_close(void);
-double bench_probe_fma(const bench_run *run);  /* operations a second, a multiply-add counts two */
-double bench_probe_read(const bench_run *run); /* bytes a second */
-double bench_read(vr_pool *pool, const void *x, size_t n_bytes);        /* seconds to read x once */
-double bench_write(vr_pool *pool, void *x, size_t n_bytes);             /* seconds to write x once with streaming stores */
-void *bench_alloc(size_t n_bytes);                                      /* large pages where there are any; NULL without memory */
+double bench_probe_fma(const bench_run *run);                    /* operations a second, a multiply-add counts two */
+double bench_probe_read(const bench_run *run);                   /* bytes a second */
+double bench_read(vr_pool *pool, const void *x, size_t n_bytes); /* seconds to read x once */
+double bench_write(vr_pool *pool, void *x, size_t n_bytes);      /* seconds to write x once with streaming stores */
+void *bench_alloc(size_t n_bytes);                               /* large pages where there are any; NULL without memory */
 void bench_free(void *x, size_t n_bytes);
 
 /* lines.c */

@@ -57,7 +57,8 @@ static void fill_rows(uint16_t *x)
         const bool alike = anchor != row && bench_random(&seed) < 0.0f;
         for (int k = 0; k < D; k++) {
             const float noise = bench_random(&seed);
-            bench_store(x, VR_DTYPE_BF16, row * D + k, alike ? bench_load(x, VR_DTYPE_BF16, anchor * D + k) + 0.4f * noise : noise);
+            bench_store(x, VR_DTYPE_BF16, row * D + k,
+                        alike ? bench_load(x, VR_DTYPE_BF16, anchor * D + k) + 0.4f * noise : noise);
         }
     }
 }
@@ -71,13 +72,16 @@ static int check_way(ladder_way *w, const uint8_t *mask, vr_err *e)
         if (w->data->p.mask[i] != mask[i] || (mask[i] && w->data->p.indices[n++] != i))
             return vr_fail(e, VR_ERR_OTHER, "ladder %s: row %d differs", w->name, i);
     }
-    return n == w->data->n_kept ? VR_OK : vr_fail(e, VR_ERR_OTHER, "ladder %s: %d rows kept, not %d", w->name, w->data->n_kept, n);
+    return n == w->data->n_kept ? VR_OK
+                                : vr_fail(e, VR_ERR_OTHER, "ladder %s: %d rows kept, not %d", w->name, w->data->n_kept, n);
 }
 
 static int measure(ladder_data *d, const uint8_t *mask, vr_err *e)
 {
-    ladder_way ways[] = { { "1 papers", 1, vr_ladder_papers, d }, { "2 fused", 1, vr_ladder_fused, d },
-                          { "3 lanes", 1, vr_ladder_lanes, d },   { "4 places", 1, vr_ladder_places, d },
+    ladder_way ways[] = { { "1 papers", 1, vr_ladder_papers, d },
+                          { "2 fused", 1, vr_ladder_fused, d },
+                          { "3 lanes", 1, vr_ladder_lanes, d },
+                          { "4 places", 1, vr_ladder_places, d },
                           { "5 threads", d->run->n_threads, vr_ladder_threads, d },
                           { "6 vr_cpu_prune", d->run->n_threads, NULL, d } };
     bench_group g = { .bench = "ladder", .type = "bf16", .window = WINDOW };
@@ -105,10 +109,12 @@ int bench_ladder(bench_run *run, vr_err *e)
     uint16_t *x = bench_alloc(bytes);
     uint8_t *masks = malloc(2 * ROWS);
     d.p = (vr_prune){ .x = x, .dtype = VR_DTYPE_BF16, .n_frames = FRAMES, .N = N, .D = D, .window = WINDOW, .threshold = 0.7f };
-    d.p.similarity = malloc(ROWS * sizeof(float)), d.p.indices = malloc(ROWS * sizeof(int32_t)), d.p.mask = masks, d.p.n_kept = &d.n_kept;
+    d.p.similarity = malloc(ROWS * sizeof(float)), d.p.indices = malloc(ROWS * sizeof(int32_t)), d.p.mask = masks,
+    d.p.n_kept = &d.n_kept;
     d.scratch = malloc(vr_ladder_scratch(&d.p) * sizeof(float));
     int rc = vr_backend_open_cpu(&d.be, &(vr_cpu_options){ run->n_threads, VR_GEMM_OWN, "c" }, e);
-    if (rc == VR_OK && (!x || !masks || !d.p.similarity || !d.p.indices || !d.scratch)) rc = vr_fail(e, VR_ERR_LIMIT, "ladder: no memory");
+    if (rc == VR_OK && (!x || !masks || !d.p.similarity || !d.p.indices || !d.scratch))
+        rc = vr_fail(e, VR_ERR_LIMIT, "ladder: no memory");
     if (rc == VR_OK) {
         fill_rows(x);
         d.be->ops->prune(d.be, &d.p); /* level c is the oracle of the steps */

@@ -3,8 +3,8 @@
  *
  *   times of a way and of its floor in round r -> ratio of round r -> median, p10, p90 over the clean rounds
  *
- * ratio: time over floor.  peer: time of the peer over ours, both of the same round (median).  state: "clean" if only clean rounds
- * count, "disturbed" if there were fewer than 5 of them, so that all count.
+ * ratio: time over floor.  peer: time of the peer over ours, both of the same round (median).  state: "clean" if only clean
+ * rounds count, "disturbed" if there were fewer than 5 of them, so that all count.
  */
 #include <math.h>
 #include <stdio.h>
@@ -90,7 +90,8 @@ static double rate(const line *l)
 
 static void print_json(const line *l)
 {
-    printf("{\"bench\": \"%s\", \"form\": \"%s\", \"type\": \"%s\", \"shape\": \"%s\", \"window\": %d, \"level\": \"%s\", \"threads\": %d",
+    printf("{\"bench\": \"%s\", \"form\": \"%s\", \"type\": \"%s\", \"shape\": \"%s\", \"window\": %d, \"level\": \"%s\", "
+           "\"threads\": %d",
            l->g->bench, l->w->form, l->g->type, l->g->shape, l->g->window, l->w->level, l->w->n_threads);
     print_number("ratio", l->s.ratio);
     print_number("p10", l->s.p10);
@@ -109,22 +110,23 @@ static void print_json(const line *l)
 static void print_csv(bench_run *run, const line *l)
 {
     if (!run->header_printed) {
-        puts("bench,form,type,shape,window,level,threads,ratio,p10,p90,rounds,peer,peer_name,second_peer,second_peer_name,bytes,rate,ms,"
+        puts("bench,form,type,shape,window,level,threads,ratio,p10,p90,rounds,peer,peer_name,second_peer,second_peer_name,"
+             "bytes,rate,ms,"
              "floor_ms,state");
     }
-    printf("%s,%s,%s,%s,%d,%s,%d,%.4g,%.4g,%.4g,%d,%.4g,%s,%.4g,%s,%.0f,%.4g,%.4g,%.4g,%s\n", l->g->bench, l->w->form, l->g->type,
-           l->g->shape, l->g->window, l->w->level, l->w->n_threads, l->s.ratio, l->s.p10, l->s.p90, l->s.n, l->peer, l->peer_name, l->second,
-           l->second_name, l->w->bytes, rate(l), 1e3 * l->s.time, 1e3 * l->s.floor, l->state);
+    printf("%s,%s,%s,%s,%d,%s,%d,%.4g,%.4g,%.4g,%d,%.4g,%s,%.4g,%s,%.0f,%.4g,%.4g,%.4g,%s\n", l->g->bench, l->w->form,
+           l->g->type, l->g->shape, l->g->window, l->w->level, l->w->n_threads, l->s.ratio, l->s.p10, l->s.p90, l->s.n, l->peer,
+           l->peer_name, l->second, l->second_name, l->w->bytes, rate(l), 1e3 * l->s.time, 1e3 * l->s.floor, l->state);
 }
 
 static void print_row(bench_run *run, const line *l)
 {
     if (!run->header_printed) {
-        printf("%-9s %-24s %-5s %-18s %-7s %s %9s %9s %6s %13s %3s  %s\n", "bench", "form", "type", "shape", "level", "T", "ms", "GB|GF/s",
-               "floor", "p10..p90", "n", "times faster than");
+        printf("%-9s %-24s %-5s %-18s %-7s %s %9s %9s %6s %13s %3s  %s\n", "bench", "form", "type", "shape", "level", "T", "ms",
+               "GB|GF/s", "floor", "p10..p90", "n", "times faster than");
     }
-    printf("%-9s %-24s %-5s %-18s %-7s %d %9.3f %9.1f %6.2f %6.2f..%-5.2f %3d%s", l->g->bench, l->w->form, l->g->type, l->g->shape,
-           l->w->level, l->w->n_threads, 1e3 * l->s.time, rate(l), l->s.ratio, l->s.p10, l->s.p90, l->s.n,
+    printf("%-9s %-24s %-5s %-18s %-7s %d %9.3f %9.1f %6.2f %6.2f..%-5.2f %3d%s", l->g->bench, l->w->form, l->g->type,
+           l->g->shape, l->w->level, l->w->n_threads, 1e3 * l->s.time, rate(l), l->s.ratio, l->s.p10, l->s.p90, l->s.n,
            strcmp(l->state, "clean") == 0 ? " " : "~");
     if (!isnan(l->peer)) printf(" %s %.1f", l->peer_name, l->peer);
     if (!isnan(l->second)) printf("  %s %.1f", l->second_name, l->second);

@@ -111,7 +111,7 @@ void bench_probe_close(void)
     memory = NULL;
 }
 
-/* --- multiply-adds -------------------------------------------------------------------------------------------------------- */
+/* --- multiply-adds ------------------------------------------------------------------------------------------------------- */
 
 #if defined(__x86_64__)
 /* Ten chains: more than latency 4 times 2 units. They start apart, or the compiler would keep one of them. */
@@ -165,7 +165,7 @@ double bench_probe_fma(const bench_run *run)
     return n * (double)FMA_STEPS * 10.0 * 2.0 * lanes / (bench_seconds() - start);
 }
 
-/* --- reading and writing --------------------------------------------------------------------------------------------------- */
+/* --- reading and writing -------------------------------------------------------------------------------------------------- */
 
 typedef struct stream_job {
     const unsigned char *x;

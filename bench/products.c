@@ -1,7 +1,8 @@
 /*
  * products.c - families gemm, gemv, attention, norms: operations at the sizes of the models.
  *
- *   floor: bytes at the rate of the read probe, or operations at the rate of the FMA probe;  peer: OpenBLAS, for products of many rows
+ *   floor: bytes at the rate of the read probe, or operations at the rate of the FMA probe;  peer: OpenBLAS, for products of
+ *   many rows
  *
  * Trap:  weights must not fit the last cache where memory is measured: the products with one row read 64 MB and more.
  */
@@ -86,7 +87,8 @@ static bool make_data(product_data *d)
     if (c->kind == GEMM || c->kind == GEMV) n_x = T * K, n_y = T * N, n_w = K * N, n_bias = N;
     if (c->kind == ATTENTION) n_x = N * (T + 2 * K) * (size_t)(c->heads * c->E), n_y = N * T * (size_t)(c->heads * c->E);
     d->x = random_floats(n_x), d->y = random_floats(n_y), d->bias = random_floats(n_bias), d->w = malloc(n_w * sizeof *d->w);
-    for (size_t i = 0; d->w && i < n_w; i++) d->w[i] = (uint16_t)(0x2c00 + (i * 2654435761u >> 7 & 0x83ff)); /* f16, about 0.1 */
+    for (size_t i = 0; d->w && i < n_w; i++)
+        d->w[i] = (uint16_t)(0x2c00 + (i * 2654435761u >> 7 & 0x83ff)); /* f16, about 0.1 */
     return d->x && d->y && d->bias && d->w;
 }
 

@@ -5,7 +5,8 @@
  *   floors: read x once; for the copy form also: write the kept rows once with streaming stores
  *   check before timing: similarities, mask, list and rows of every way against sums in double
  *
- * Trap:  PyTorch in bf16 and f16 rounds after every step; no row of the data is near the threshold, so it must keep the same number.
+ * Trap:  PyTorch in bf16 and f16 rounds after every step; no row of the data is near the threshold, so it must keep the same
+ * number.
  */
 #include <math.h>
 #include <stdio.h>
@@ -188,10 +189,12 @@ static int check_way(prune_way *w, vr_err *e)
     for (int32_t i = 0; i < c->n_frames * c->N; i++) {
         const bool none = isnan(d->want[i]), keep = none || d->want[i] < (double)THRESHOLD;
         if (fabs((double)d->similarity[i] - (none ? 0.0 : d->want[i])) > 1e-5)
-            return vr_fail(e, VR_ERR_OTHER, "prune %s %s: similarity %d is %g, not %g", level, type, i, (double)d->similarity[i], d->want[i]);
+            return vr_fail(e, VR_ERR_OTHER, "prune %s %s: similarity %d is %g, not %g", level, type, i,
+                           (double)d->similarity[i], d->want[i]);
         if (d->mask[i] != keep) return vr_fail(e, VR_ERR_OTHER, "prune %s %s: mask %d is %d", level, type, i, d->mask[i]);
         if (!keep) continue;
-        if (n >= d->n_kept || d->indices[n] != i) return vr_fail(e, VR_ERR_OTHER, "prune %s %s: index %d is not %d", level, type, n, i);
+        if (n >= d->n_kept || d->indices[n] != i)
+            return vr_fail(e, VR_ERR_OTHER, "prune %s %s: index %d is not %d", level, type, n, i);
         const unsigned char *row = (const unsigned char *)d->rows + (size_t)n * d->row_bytes;
         if (w->copy && memcmp(row, (const unsigned char *)d->x + (size_t)i * d->row_bytes, d->row_bytes) != 0)
             return vr_fail(e, VR_ERR_OTHER, "prune %s %s: row %d of the copy differs", level, type, n);

@@ -1,5 +1,6 @@
 /*
- * select.c - family select: how like its window a frame is (LongVU frame selection), windows of 16 frames of 576 x 1536 features.
+ * select.c - family select: how like its window a frame is (LongVU frame selection), windows of 16 frames of 576 x 1536
+ * features.
  *
  *   x [n_frames, 884736] -> Gram matrix of every window (op gram) -> mean cosines
  *   oracle: s_f = x_f . (sum_k x_k / |x_k|) / (m |x_f|), in double, without a Gram matrix
@@ -13,8 +14,8 @@
 
 #include "bench/bench.h"
 
-#define WINDOW  16
-#define COLUMNS (576 * 1536)
+#define WINDOW   16
+#define COLUMNS  (576 * 1536)
 #define MAX_WAYS 4
 
 typedef struct select_data {
@@ -39,7 +40,8 @@ static void fill_tile(void *arg, int tile, int thread)
     uint64_t shared = UINT64_C(4101842887655102017), own = UINT64_C(2685821657736338717) + (uint64_t)tile;
     const float share = 0.1f * (float)(tile % 10);
     for (int k = 0; k < COLUMNS; k++)
-        bench_store(d->x, d->dtype, (int64_t)tile * COLUMNS + k, share * bench_random(&shared) + (1.0f - share) * bench_random(&own));
+        bench_store(d->x, d->dtype, (int64_t)tile * COLUMNS + k,
+                    share * bench_random(&shared) + (1.0f - share) * bench_random(&own));
 }
 
 static void oracle_tile(void *arg, int tile, int thread)
@@ -125,7 +127,8 @@ static int add_ways(select_data *d, bench_group *g, select_way *ways, int *n_way
         call_own(w);
         for (int f = 0; f < d->n_frames; f++) {
             if (!(fabs(d->similarity[f] - d->want[f]) < 1e-6))
-                return vr_fail(e, VR_ERR_OTHER, "select %s: frame %d is %.9g, not %.9g", levels[i], f, d->similarity[f], d->want[f]);
+                return vr_fail(e, VR_ERR_OTHER, "select %s: frame %d is %.9g, not %.9g", levels[i], f, d->similarity[f],
+                               d->want[f]);
         }
         bench_way *b = bench_add(g, BENCH_OWN, "select", call_own, w);
         b->bytes = (double)d->x_bytes, b->floors = 1, b->n_threads = d->run->n_threads;

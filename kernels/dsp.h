@@ -46,11 +46,11 @@ typedef void vr_dsp_widen_fn(float *y, const void *w, int n);
 
 /* Rows at one place of several frames, n <= VR_DSP_COSINE, b_r = b + r b_row elements:
  *   s[r s_row] = (a_r . b_r) / (max(|a_r|, 1e-8) max(|b_r|, 1e-8));  a_r = a; in a chain a_r = b_(r-1), and a for r = 0
- * Every row is read once; a row gives the same bits in every company. Sums of squares must fit f32. class REDUCE, sizes sum to 1 */
+ * Every row is read once; a row gives the same bits in every company. Sums of squares must fit f32. class REDUCE of 1 */
 typedef void vr_dsp_cosine_fn(float *s, int64_t s_row, const void *a, const void *b, int64_t b_row, int n, int D, bool chain);
 
-/* g[i VR_DSP_GRAM + j] = sum_d rows_i[first + d] rows_j[first + d], i <= j < n <= VR_DSP_GRAM, d < columns <= VR_DSP_GRAM_COLUMNS;
- * other numbers of g stay. Sums in f32, class REDUCE; their total over many calls is for the caller, hence double. */
+/* g[i VR_DSP_GRAM + j] = sum_d rows_i[first + d] rows_j[first + d], i <= j < n <= VR_DSP_GRAM, d < columns; other numbers of g
+ * stay; columns <= VR_DSP_GRAM_COLUMNS. Sums in f32, class REDUCE; their total over calls is for the caller, hence double. */
 typedef void vr_dsp_gram_fn(double *g, const void *const *rows, int n, int64_t first, int columns);
 
 typedef struct vr_dsp {

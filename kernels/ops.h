@@ -3,9 +3,9 @@
  *
  * Dimension letters (the whole project): N frames or clips, P patches, T tokens (rows), D width, H heads, Hk key/value heads,
  * E head width, F hidden width, Q queries, V vocabulary, K inner dimension of a product.
- * All activations are f32, rows contiguous unless a stride is given. Operations are ordered; they return nothing; the first error
- * is kept by the backend and returned by vr_backend_sync. Every count may be 0 (nothing happens). Unless a line says otherwise,
- * outputs do not overlap inputs. Accuracy classes: tests/check (REDUCE, ULP(n), EXACT).
+ * All activations are f32, rows contiguous unless a stride is given. Operations are ordered; they return nothing; the first
+ * error is kept by the backend and returned by vr_backend_sync. Every count may be 0 (nothing happens). Unless a line says
+ * otherwise, outputs do not overlap inputs. Accuracy classes: tests/check (REDUCE, ULP(n), EXACT).
  * Level c is the definition: kernels/ref, double accumulators.
  */
 #ifndef VR_OPS_H
@@ -58,12 +58,12 @@ typedef enum vr_prune_anchor {
 } vr_prune_anchor;
 
 /* Rows that say something new: similarity to an anchor fused with the decision to keep.
- *   windows of `window` frames, the last may be short; s[f,i] = (a . b) / (max(|a|, 1e-8) max(|b|, 1e-8)), a = anchor's row i, b = x[f,i]
- *   frames that are compared with no one are kept whole, similarity 0
- *   n_least 0: keep where s < threshold;  n_least > 0: keep the n_least least similar rows of every compared frame, all of a frame
- *   that has fewer, the lower row among equals;  a similarity of NaN drops its row in both
- *   Order of the list: frame, row. Sums of squares must fit f32. class REDUCE; decisions within 1e-5 of the threshold may fall either
- *   way between levels, never between numbers of threads */
+ *   windows of `window` frames, the last may be short;  frames that are compared with no one are kept whole, similarity 0
+ *   s[f,i] = (a . b) / (max(|a|, 1e-8) max(|b|, 1e-8)), a = anchor's row i, b = x[f,i]
+ *   n_least 0: keep where s < threshold;  n_least > 0: keep the n_least least similar rows of every compared frame, all of a
+ *   frame that has fewer, the lower row among equals;  a similarity of NaN drops its row in both
+ *   Order of the list: frame, row. Sums of squares must fit f32. class REDUCE; decisions within 1e-5 of the threshold may fall
+ *   either way between levels, never between numbers of threads */
 typedef struct vr_prune {
     const void *x; /* [n_frames, N, D] F32, F16 or BF16, contiguous */
     vr_dtype dtype;
@@ -99,8 +99,8 @@ typedef struct vr_ops {
     void (*attention)(vr_backend *be, const vr_attention *a);
 
     /* Turn H heads of E floats of every row in place by table row t: x(t,h,:), cosine and sine [T, E/2]. class REDUCE */
-    void (*rope)(vr_backend *be, float *x, int64_t row, const float *cosine, const float *sine, vr_rope_pairs pairs, int T, int H,
-                 int E);
+    void (*rope)(vr_backend *be, float *x, int64_t row, const float *cosine, const float *sine, vr_rope_pairs pairs, int T,
+                 int H, int E);
 
     /* y[t,:] = x[t,:] + b[(t / repeat) % n_b, :], b [n_b, D]; y may equal x. EXACT */
     void (*add_rows)(vr_backend *be, float *y, const float *x, const float *b, int T, int D, int repeat, int n_b);
@@ -114,23 +114,24 @@ typedef struct vr_ops {
     /* y[t,:] = x[ids[t],:]; every id is a row of x. EXACT */
     void (*gather_rows)(vr_backend *be, float *y, const float *x, const int32_t *ids, int T, int D);
 
-    /* Grids of rows, bilinear without alignment of corners or antialiasing (torch interpolate): x(n,r,c,:) is x[n*x_batch + (r*in_side + c)*D],
-     * y [N, side, side, D];  u = max((i + 1/2) in_side/side - 1/2, 0), f = floor(u), t = u - f: (1-t) row f + t row min(f+1, in_side-1).
-     * class REDUCE */
+    /* Grids of rows, bilinear without alignment of corners or antialiasing (torch interpolate): y [N, side, side, D],
+     * x(n,r,c,:) is x[n*x_batch + (r*in_side + c)*D];  u = max((i + 1/2) in_side/side - 1/2, 0), f = floor(u), t = u - f:
+     * (1-t) row f + t row min(f+1, in_side-1). class REDUCE */
     void (*resize_grid)(vr_backend *be, float *y, int side, const float *x, int64_t x_batch, int in_side, int N, int D);
 
     void (*prune)(vr_backend *be, const vr_prune *p);
 
-    /* similarity[f] = 1/m sum_k v_f . v_k, v = x / |x|, over the m frames k of the window of f (f itself too), x [n_frames, D] f32;
-     * windows of `window` <= 64 frames, the last may be short. class REDUCE (LongVU cambrian_arch.py:646-785, without the middle frame) */
+    /* similarity[f] = 1/m sum_k v_f . v_k, v = x / |x|, over the m frames k of the window of f (f itself too), x [n_frames, D]
+     * f32; windows of `window` <= 64 frames, the last may be short. class REDUCE (LongVU cambrian_arch.py:646-785, without the
+     * middle frame) */
     void (*frame_similarity)(vr_backend *be, float *similarity, const float *x, int n_frames, int64_t D, int window);
 
-    /* g[i,j] = x_i . x_j, x [T, D] F32, F16 or BF16, g [T, T] f64, both halves: distances, mean cosines, k-means. Sums of at most 16384
-     * products in f32, their total in f64; class REDUCE */
+    /* g[i,j] = x_i . x_j, x [T, D] F32, F16 or BF16, g [T, T] f64, both halves: distances, mean cosines, k-means. Sums of at
+     * most 16384 products in f32, their total in f64; class REDUCE */
     void (*gram)(vr_backend *be, double *g, const void *x, vr_dtype dtype, int T, int64_t D);
 
-    /* For each of T rows of n numbers: the places of the k largest (least: smallest), ascending, ids [T, min(k, n)]; the lower place among
-     * equals (-0 equals 0), NaN after every number. EXACT */
+    /* For each of T rows of n numbers: the places of the k largest (least: smallest), ascending, ids [T, min(k, n)]; the lower
+     * place among equals (-0 equals 0), NaN after every number. EXACT */
     void (*top_k)(vr_backend *be, int32_t *ids, const float *x, int T, int n, int k, bool least);
 
     /* y[t*y_row + d] = x[t*x_row + d], d < D; x_row 0 repeats one row. EXACT */
@@ -140,7 +141,8 @@ typedef struct vr_ops {
     void (*embed_rows)(vr_backend *be, float *y, const vr_matrix *w, const int32_t *ids, int T);
 
     /* Cut N images [C, height, width] into patches of side x side every stride pixels, without padding:
-     * y[n, py*cols + px, (c*side + i)*side + j] = x[n, c, py*stride + i, px*stride + j];  rows = (height-side)/stride + 1. EXACT */
+     * y[n, py*cols + px, (c*side + i)*side + j] = x[n, c, py*stride + i, px*stride + j];  rows = (height-side)/stride + 1.
+     * EXACT */
     void (*patches)(vr_backend *be, float *y, const float *x, int N, int C, int height, int width, int side, int stride);
 } vr_ops;
 

@@ -105,7 +105,8 @@ static void check_resize(vr_check *ck, int N, int in_side, int side, int D)
 void vr_check_grid(vr_check *ck)
 {
     static const int shapes[][3] = { { 1, 1, 1 }, { 3, 7, 33 }, { 2, 100, 65 }, { 1, 9, 9001 }, { 4, 1, 70 } };
-    static const int grids[][4] = { { 1, 27, 24, 5 }, { 2, 12, 8, 17 }, { 1, 1, 3, 2 }, { 3, 5, 5, 4 }, { 1, 7, 1, 3 }, { 1, 3, 16, 1 } };
+    static const int grids[][4] = { { 1, 27, 24, 5 }, { 2, 12, 8, 17 }, { 1, 1, 3, 2 },
+                                    { 3, 5, 5, 4 },   { 1, 7, 1, 3 },   { 1, 3, 16, 1 } };
     const size_t mark = vr_arena_mark(&ck->arena);
     for (size_t i = 0; i < sizeof shapes / sizeof shapes[0] && !vr_check_failed(ck); i++) {
         check_scale_mean(ck, shapes[i][0], shapes[i][1], shapes[i][2]);

@@ -1,9 +1,9 @@
 /*
- * check_prune.c - cosines, Gram matrices and row moves at level d against sums in double; prune, gram, frame_similarity, top_k against
- * plain loops, one thread against two.
+ * check_prune.c - cosines, Gram matrices and row moves at level d against sums in double; prune, gram, frame_similarity, top_k
+ * against plain loops, one thread against two.
  *
- *   rows with zeros, NaN, equal and opposite rows; windows that end short; decisions are compared with the similarities of the same
- *   run, so nothing near a threshold is left out
+ *   rows with zeros, NaN, equal and opposite rows; windows that end short; decisions are compared with the similarities of the
+ *   same run, so nothing near a threshold is left out
  */
 #include <math.h>
 #include <stdio.h>
@@ -48,8 +48,8 @@ static void check_cosine(vr_check *ck, vr_dtype dtype, int n, int D, bool chain)
     vr_check_guards(ck, what, s, (int64_t)(n - 1) * S_ROW + 1);
     for (int r = 0; r < n; r++) { /* the same bits alone */
         float alone;
-        ck->d->cosine[vr_dsp_dtype(dtype)](&alone, 1, x + (chain ? (size_t)r : 0) * row_bytes, x + (size_t)(r + 1) * row_bytes, row, 1, D,
-                                           chain);
+        ck->d->cosine[vr_dsp_dtype(dtype)](&alone, 1, x + (chain ? (size_t)r : 0) * row_bytes, x + (size_t)(r + 1) * row_bytes,
+                                           row, 1, D, chain);
         vr_check_equal(ck, what, &alone, &y[r], 1);
     }
 }
@@ -84,7 +84,8 @@ static void check_gather_kernel(vr_check *ck, int n, int row)
 {
     const char *what = "gather past the caches";
     enum { ROWS = 11 };
-    float *x = vr_check_floats(ck, ROWS * row), *y = vr_check_floats(ck, (int64_t)n * row), *want = vr_check_floats(ck, (int64_t)n * row);
+    float *x = vr_check_floats(ck, ROWS * row), *y = vr_check_floats(ck, (int64_t)n * row),
+          *want = vr_check_floats(ck, (int64_t)n * row);
     int32_t *ids = vr_arena_alloc(&ck->arena, (size_t)n, sizeof *ids);
     vr_check_fill(ck, x, ROWS * row, VR_FILL_NORMAL);
     for (int i = 0; i < n; i++) {
@@ -249,14 +250,17 @@ static void check_prune_sizes(vr_check *ck)
 {
     static const float thresholds[] = { 0.8f, 0.0f, 2.0f, -2.0f, 0.05f };
     for (int i = 0; i < (ck->thorough ? 700 : 60) && !vr_check_failed(ck); i++) {
-        prune_case c = { pick(ck, 17), pick(ck, 33), pick(ck, 100), pick(ck, 20), dtypes[i % 3], (vr_prune_anchor)(i / 3 % 3), 0.0f, 0 };
+        prune_case c = {
+            pick(ck, 17), pick(ck, 33), pick(ck, 100), pick(ck, 20), dtypes[i % 3], (vr_prune_anchor)(i / 3 % 3), 0.0f, 0
+        };
         c.threshold = thresholds[vr_check_random(ck) % 5];
         if (i % 4 == 0) c.n_least = pick(ck, c.N + 2);
         if (i % 7 == 0) c.window = 8, c.n_frames = 17; /* the last window is one frame */
         check_prune(ck, &c);
     }
     for (int i = 0; i < 3; i++) { /* several tiles a window, rows past the caches, short windows by the thousand */
-        check_prune(ck, &(prune_case){ ck->thorough ? 11 : 9, ck->thorough ? 156 : 6, 3584, 8, dtypes[i], VR_PRUNE_FIRST, 0.01f, 0 });
+        check_prune(
+            ck, &(prune_case){ ck->thorough ? 11 : 9, ck->thorough ? 156 : 6, 3584, 8, dtypes[i], VR_PRUNE_FIRST, 0.01f, 0 });
         check_prune(ck, &(prune_case){ 10, ck->thorough ? 30 : 5, 3584, 4, dtypes[i], (vr_prune_anchor)i, 0.0f, 9 });
         if (ck->thorough) check_prune(ck, &(prune_case){ 4097, 2, 3, 2, dtypes[i], (vr_prune_anchor)i, 0.5f, 0 });
     }
@@ -287,7 +291,8 @@ static void check_frames(vr_check *ck, int n_frames, int D, int window)
 {
     char what[128];
     snprintf(what, sizeof what, "frame_similarity %d x %d, window %d", n_frames, D, window);
-    float *x = vr_check_floats(ck, (int64_t)n_frames * D), *y = vr_check_floats(ck, n_frames), *z = vr_check_floats(ck, n_frames);
+    float *x = vr_check_floats(ck, (int64_t)n_frames * D), *y = vr_check_floats(ck, n_frames),
+          *z = vr_check_floats(ck, n_frames);
     double *want = vr_check_doubles(ck, n_frames), *limit = vr_check_doubles(ck, n_frames);
     vr_check_fill(ck, x, (int64_t)n_frames * D, VR_FILL_NORMAL);
     if (n_frames > 4) memset(x + 2 * D, 0, (size_t)D * sizeof *x); /* a frame of zeros: NaN for its window */

@@ -4,8 +4,8 @@
  *   x [T, D] -> groups of at most 16 rows x chunks of columns -> partial sums (dsp, one slot a chunk) -> g [T, T] in double
  *   T <= 16: one group.  T > 16: every pair of eights is a group
  *
- * x is read once for T <= 16. Chunks, not rows, are cut into tiles, so both threads work on one window; slots are added in order, so
- * the number of threads does not show in the result.
+ * x is read once for T <= 16. Chunks, not rows, are cut into tiles, so both threads work on one window; slots are added in
+ * order, so the number of threads does not show in the result.
  * Ref:   LongVU cambrian_arch.py:646-785 (select_frame).
  */
 #include <math.h>

@@ -130,8 +130,7 @@ static void resize_tile(void *arg, int tile, int thread)
         float *y = j->y + ((int64_t)tile * j->side + c) * D;
         const float *a = x + ((int64_t)top * j->in_side + left) * D, *b = x + ((int64_t)top * j->in_side + right) * D;
         const float *p = x + ((int64_t)bottom * j->in_side + left) * D, *q = x + ((int64_t)bottom * j->in_side + right) * D;
-        for (int d = 0; d < D; d++)
-            y[d] = (1 - v) * ((1 - h) * a[d] + h * b[d]) + v * ((1 - h) * p[d] + h * q[d]);
+        for (int d = 0; d < D; d++) y[d] = (1 - v) * ((1 - h) * a[d] + h * b[d]) + v * ((1 - h) * p[d] + h * q[d]);
     }
 }
 

@@ -7,9 +7,10 @@
  *   window     0      1      2      3      4              counted: 0 1 _ 3 _
  *   offset     0     +c0    +c1     ?      ?              next in the chain: 2; whoever counts it goes on with 2 and 3
  *
- * x is read once. Windows are written in their order, but nobody waits for it: a thread that counted a window takes from the chain
- * what it can and goes back to the tiles. So rows are copied soon after they were read, from the last cache, and with streaming
- * stores (16 MB and more). The last window for each thread is left to a second job that cuts it finer, so that no thread idles.
+ * x is read once. Windows are written in their order, but nobody waits for it: a thread that counted a window takes from the
+ * chain what it can and goes back to the tiles. So rows are copied soon after they were read, from the last cache, and with
+ * streaming stores (16 MB and more). The last window for each thread is left to a second job that cuts it finer, so that no
+ * thread idles.
  * Places, not frames, are cut into tiles: a tile holds all frames of its places, an anchor is loaded once for 7 of them.
  * Ref:   LongVU cambrian_arch.py:1454-1510; arXiv:2410.17434 section 3.3.
  * Trap:  a unit of work is one window or many short ones; only a unit of one window has more than one tile.
@@ -26,10 +27,10 @@
 typedef struct prune_job {
     const vr_prune *p;
     const vr_dsp *d;
-    int window;                /* frames; not more than there are */
-    int unit_frames, n_units;  /* a unit: whole windows */
-    int n_tiles, tile_places;  /* of a unit */
-    int n_inline;              /* units whose rows are copied by whoever comes by */
+    int window;               /* frames; not more than there are */
+    int unit_frames, n_units; /* a unit: whole windows */
+    int n_tiles, tile_places; /* of a unit */
+    int n_inline;             /* units whose rows are copied by whoever comes by */
     int64_t row_bytes;
     bool stream;
     _Atomic int tiles_left[MAX_UNITS];
@@ -59,8 +60,8 @@ static void window_cosines(const prune_job *j, int first, int m, int place_first
         const int n = vr_min_int(VR_DSP_COSINE, m - 1 - at), anchor = chain ? at : 0;
         for (int i = place_first; i < place_end; i++) {
             const int64_t row = (int64_t)(first + at + 1) * p->N + i;
-            j->d->cosine[vr_dsp_dtype(p->dtype)](p->similarity + row, p->N, row_at(j, (int64_t)(first + anchor) * p->N + i), row_at(j, row),
-                                                 frame, n, p->D, chain);
+            j->d->cosine[vr_dsp_dtype(p->dtype)](p->similarity + row, p->N, row_at(j, (int64_t)(first + anchor) * p->N + i),
+                                                 row_at(j, row), frame, n, p->D, chain);
         }
     }
 }

@@ -3,8 +3,8 @@
  *
  *   a.b, a.a, b.b in one loop -> quotient -> compare
  *
- * Bytes: every row once, anchors again for each frame: 2 S, from the cache or from memory. The sums are now what takes the time:
- * each waits for itself, four clocks an addition.
+ * Bytes: every row once, anchors again for each frame: 2 S, from the cache or from memory. The sums are now what takes the
+ * time: each waits for itself, four clocks an addition.
  */
 #include <math.h>
 

@@ -3,7 +3,8 @@
  *
  *   16 bf16 = 8 even + 8 odd f32: a shift and a mask of the same load
  *
- * Bytes: as before, 2 S: the anchor row comes again for every frame, a whole frame later, so from the second-level cache at best.
+ * Bytes: as before, 2 S: the anchor row comes again for every frame, a whole frame later, so from the second-level cache at
+ * best.
  */
 #include <math.h>
 
@@ -30,7 +31,9 @@ void vr_ladder_lanes(const vr_prune *p, vr_pool *pool, float *scratch)
                 }
             }
             const float s = vf_sum(vf_add(ab[0], ab[1]));
-            vr_ladder_decide(p, f, i, s / (fmaxf(sqrtf(vf_sum(vf_add(aa[0], aa[1]))), 1e-8f) * fmaxf(sqrtf(vf_sum(vf_add(bb[0], bb[1]))), 1e-8f)));
+            vr_ladder_decide(
+                p, f, i,
+                s / (fmaxf(sqrtf(vf_sum(vf_add(aa[0], aa[1]))), 1e-8f) * fmaxf(sqrtf(vf_sum(vf_add(bb[0], bb[1]))), 1e-8f)));
         }
     }
     vr_ladder_list(p);

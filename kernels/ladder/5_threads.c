@@ -3,8 +3,9 @@
  *
  *   tile: one window -> mask;  the list is written when all are done
  *
- * Bytes: S, on all threads. What kernels/cpu/prune.c adds: tiles of a part of a window, so that the last one does not keep a thread
- * waiting; the list and the copies of rows while the window is still in the cache; seven frames at once where there are registers.
+ * Bytes: S, on all threads. What kernels/cpu/prune.c adds: tiles of a part of a window, so that the last one does not keep a
+ * thread waiting; the list and the copies of rows while the window is still in the cache; seven frames at once where there are
+ * registers.
  */
 #include "kernels/ladder/places.h"
 

@@ -32,7 +32,8 @@ VR_INLINE void ladder_frames(const vr_prune *p, int anchor, int first, int n, in
     }
     const float a_norm = fmaxf(sqrtf(vf_sum(aa)), 1e-8f);
     VR_UNROLL
-    for (int r = 0; r < n; r++) vr_ladder_decide(p, first + r, i, vf_sum(ab[r]) / (a_norm * fmaxf(sqrtf(vf_sum(bb[r])), 1e-8f)));
+    for (int r = 0; r < n; r++)
+        vr_ladder_decide(p, first + r, i, vf_sum(ab[r]) / (a_norm * fmaxf(sqrtf(vf_sum(bb[r])), 1e-8f)));
 }
 
 /* Frames first + 1 .. end of a window at one place. */

@@ -41,12 +41,14 @@ static double norm(read_fn *read, const void *x, int64_t first, int D)
     return fmax(sqrt(product(read, x, first, x, first, D)), 1e-8);
 }
 
-static void cosine(read_fn *read, float *s, int64_t s_row, const void *a, const void *b, int64_t b_row, int n, int D, bool chain)
+static void cosine(read_fn *read, float *s, int64_t s_row, const void *a, const void *b, int64_t b_row, int n, int D,
+                   bool chain)
 {
     int64_t a_first = 0;
     for (int r = 0; r < n; r++) {
         const int64_t b_first = r * b_row;
-        s[r * s_row] = (float)(product(read, a, a_first, b, b_first, D) / (norm(read, a, a_first, D) * norm(read, b, b_first, D)));
+        s[r * s_row] =
+            (float)(product(read, a, a_first, b, b_first, D) / (norm(read, a, a_first, D) * norm(read, b, b_first, D)));
         if (chain) a = b, a_first = b_first;
     }
 }

@@ -3,9 +3,10 @@
  *
  *   a [D], b [R][D] -> a.b_r, b_r.b_r [R], a.a  in 2 R + 1 vectors of sums -> quotients s [R]
  *
- * One load of the anchor feeds R products: avx512 takes 7 rows at once (15 sums of 32 registers), avx2 4 (9 of 16), so there the
- * anchor of a window of 8 comes a second time, from the first-level cache. One chain a sum: with 3 chains and more the units wait for
- * memory, not for each other. A chain of rows (previous frame) costs the same: the row just loaded is the next anchor.
+ * One load of the anchor feeds R products: avx512 takes 7 rows at once (15 sums of 32 registers), avx2 4 (9 of 16), so there
+ * the anchor of a window of 8 comes a second time, from the first-level cache. One chain a sum: with 3 chains and more the
+ * units wait for memory, not for each other. A chain of rows (previous frame) costs the same: the row just loaded is the next
+ * anchor.
  * Ref:   kernels/ref/prune_c.c; bench/LOG.md.
  */
 #include "kernels/dsp.h"
@@ -25,8 +26,8 @@ VR_INLINE double norm(float square)
 }
 
 /* R and chain are constants where this is called. */
-VR_INLINE void cosine_rows(pair_fn pair, load_fn load, float *s, int64_t s_row, const void *a, const void *b, int64_t at, int64_t b_row,
-                           int R, int D, bool chain)
+VR_INLINE void cosine_rows(pair_fn pair, load_fn load, float *s, int64_t s_row, const void *a, const void *b, int64_t at,
+                           int64_t b_row, int R, int D, bool chain)
 {
     vf aa = vf_zero(), ab[AT_ONCE], bb[AT_ONCE];
     VR_UNROLL
@@ -71,8 +72,8 @@ VR_INLINE void cosine_rows(pair_fn pair, load_fn load, float *s, int64_t s_row, 
         break;
 
 /* chain is a constant where this is called. */
-VR_INLINE void cosine(pair_fn pair, load_fn load, float *s, int64_t s_row, const void *a, const void *b, int64_t at, int64_t b_row, int n,
-                      int D, bool chain)
+VR_INLINE void cosine(pair_fn pair, load_fn load, float *s, int64_t s_row, const void *a, const void *b, int64_t at,
+                      int64_t b_row, int n, int D, bool chain)
 {
     switch (n) {
         CASE(1)
@@ -92,21 +93,22 @@ VR_INLINE void cosine(pair_fn pair, load_fn load, float *s, int64_t s_row, const
 #undef CASE
 
 /* size: of an element in bytes. */
-VR_INLINE void cosine_any(pair_fn pair, load_fn load, size_t size, float *s, int64_t s_row, const void *a, const void *b, int64_t b_row,
-                          int n, int D, bool chain)
+VR_INLINE void cosine_any(pair_fn pair, load_fn load, size_t size, float *s, int64_t s_row, const void *a, const void *b,
+                          int64_t b_row, int n, int D, bool chain)
 {
     for (int r = 0; r < n; r += AT_ONCE) {
         const int R = n - r < AT_ONCE ? n - r : AT_ONCE;
         if (!chain)
             cosine(pair, load, s + r * s_row, s_row, a, b, r * b_row, b_row, R, D, false);
         else
-            cosine(pair, load, s + r * s_row, s_row, r == 0 ? a : (const char *)b + (r - 1) * b_row * (int64_t)size, b, r * b_row, b_row, R,
-                   D, true);
+            cosine(pair, load, s + r * s_row, s_row, r == 0 ? a : (const char *)b + (r - 1) * b_row * (int64_t)size, b,
+                   r * b_row, b_row, R, D, true);
     }
 }
 
 #define DEFINE_COSINE(dtype, type)                                                                                             \
-    void VR_LEVEL(vr_cosine_##dtype)(float *s, int64_t s_row, const void *a, const void *b, int64_t b_row, int n, int D, bool chain) \
+    void VR_LEVEL(vr_cosine_##dtype)(float *s, int64_t s_row, const void *a, const void *b, int64_t b_row, int n, int D,       \
+                                     bool chain)                                                                               \
     {                                                                                                                          \
         cosine_any(pair_##dtype, load_##dtype, sizeof(type), s, s_row, a, b, b_row, n, D, chain);                              \
     }

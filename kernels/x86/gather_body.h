@@ -31,6 +31,7 @@ VR_INLINE void stream_row(unsigned char *y, const unsigned char *x, size_t n)
 void VR_LEVEL(vr_gather)(void *y, const void *x, const int32_t *ids, int n, size_t row_bytes)
 {
     for (int i = 0; i < n; i++)
-        stream_row((unsigned char *)y + (size_t)i * row_bytes, (const unsigned char *)x + (size_t)ids[i] * row_bytes, row_bytes);
+        stream_row((unsigned char *)y + (size_t)i * row_bytes, (const unsigned char *)x + (size_t)ids[i] * row_bytes,
+                   row_bytes);
     _mm_sfence();
 }

@@ -1,12 +1,13 @@
 /*
  * gram_body.h - Gram matrices of up to 16 long rows, for the vectors of a vec_*.h included before.
  *
- *   rows [n] x 1 KB (avx2: 512 bytes) -> block [16 vectors][16 rows], 16 KB -> tiles of 4 x 4 products -> sums [16][16] vectors -> g
+ *   rows [n] x 1 KB (avx2: 512 bytes) -> block [16 vectors][16 rows], 16 KB -> tiles of products -> sums [16][16] vectors -> g
  *
- * The block is a copy because rows lie a multiple of 4 KB apart, where 16 of them share the few places of the first-level cache; it holds
- * numbers as they are stored, which are widened on the way into a product. The block after the next is asked for during the
- * products of this one: a block takes longer than the processor looks ahead. Sums of a block stay in registers; their totals wait in the cache as
- * vectors, so lanes are added once a call, and squares, all of one sign, are rounded by blocks. avx2: tiles of 4 x 2, of 16 registers.
+ * The block is a copy because rows lie a multiple of 4 KB apart, where 16 of them share the few places of the first-level
+ * cache; it holds numbers as they are stored, which are widened on the way into a product. The block after the next is asked
+ * for during the products of this one: a block takes longer than the processor looks ahead. Sums of a block stay in registers;
+ * their totals wait in the cache as vectors, so lanes are added once a call, and squares, all of one sign, are rounded by
+ * blocks. Tiles are 4 x 4 products, with the 16 registers of avx2 4 x 2.
  * Traffic: the rows once. Work: n (n + 1) / 2 products a column; rows that do not exist count as zeros up to a multiple of 4.
  * Ref:   kernels/ref/prune_c.c; bench/LOG.md.
  */
@@ -66,15 +67,17 @@ VR_INLINE void fill_block(gram_work *w, const void *const *rows, int n, int n_us
             continue;
         }
         w->ahead[r] = x + 2 * n_bytes;
-        for (size_t v = 0; v < whole; v++) vf_store((float *)(void *)(y + v * ROWS * BYTES), vf_load((const float *)(const void *)(x + v * BYTES)));
+        for (size_t v = 0; v < whole; v++)
+            vf_store((float *)(void *)(y + v * ROWS * BYTES), vf_load((const float *)(const void *)(x + v * BYTES)));
         if (rest == 0) continue;
         memcpy(y + whole * ROWS * BYTES, x + whole * BYTES, rest);
         memset(y + whole * ROWS * BYTES + rest, 0, BYTES - rest);
     }
 }
 
-/* Rows i.. against rows j..; skew: j - i, HEIGHT where it is more. skew and parts are constants where this is called. Products below the
- * diagonal of g are left out. tile: number of the tile, 10 or 20 in all, which between them ask for 16 rows of the block after the next. */
+/* Rows i.. against rows j..; skew: j - i, HEIGHT where it is more. skew and parts are constants where this is called. Products
+ * below the diagonal of g are left out. tile: number of the tile, 10 or 20 in all, which between them ask for 16 rows of the
+ * block after the next. */
 VR_INLINE void gram_tile(part_fn part, product_fn product, int parts, gram_work *w, int i, int j, int vectors, int skew,
                          int tile)
 {
@@ -115,14 +118,13 @@ VR_INLINE void gram_block(part_fn part, product_fn product, int parts, gram_work
     for (int i = 0; i < n_used; i += HEIGHT) {
         gram_tile(part, product, parts, w, i, i, vectors, 0, tile++);
         if (WIDTH < HEIGHT) gram_tile(part, product, parts, w, i, i + WIDTH, vectors, WIDTH, tile++);
-        for (int j = i + HEIGHT; j < n_used; j += WIDTH)
-            gram_tile(part, product, parts, w, i, j, vectors, HEIGHT, tile++);
+        for (int j = i + HEIGHT; j < n_used; j += WIDTH) gram_tile(part, product, parts, w, i, j, vectors, HEIGHT, tile++);
     }
 }
 
 /* parts: vectors of f32 in a stored vector; size: bytes of a number. */
-VR_INLINE void gram(part_fn part, product_fn product, int parts, size_t size, double *g, const void *const *rows, int n, int64_t first,
-                    int columns)
+VR_INLINE void gram(part_fn part, product_fn product, int parts, size_t size, double *g, const void *const *rows, int n,
+                    int64_t first, int columns)
 {
     gram_work w;
     const int n_used = (n + HEIGHT - 1) / HEIGHT * HEIGHT;

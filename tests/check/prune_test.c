@@ -1,7 +1,9 @@
 /*
- * prune_test.c - prune, frame_similarity and top_k where the answer is known: recorded runs of LongVU, and cases worked by hand.
+ * prune_test.c - prune, frame_similarity and top_k where the answer is known: recorded runs of LongVU, and cases worked by
+ * hand.
  *
- *   recorded tensors (exact in f32, f16 and bf16) -> every level, type and number of threads -> recorded cosines, masks, similarities
+ *   recorded tensors (exact in f32, f16 and bf16) -> every level, type and number of threads -> recorded cosines, masks,
+ *   similarities
  *
  * Two recorded runs are fixtures; all of them are read from VIDRUN_SHARED (../shared) where it is.
  */
@@ -15,7 +17,7 @@
 #include "kernels/backend.h"
 #include "kernels/cpu/select.h"
 
-/* --- recorded tensors ------------------------------------------------------------------------------------------------------ */
+/* --- recorded tensors ----------------------------------------------------------------------------------------------------- */
 
 /* Data of FOLDER/NAME.npy, 4 bytes a number, to be freed; NULL: no such file. */
 static void *load(const char *folder, const char *name, size_t *n)
@@ -87,26 +89,30 @@ typedef struct recorded {
     float threshold;
 } recorded;
 
-static const recorded runs[] = { { "stc.a", 17, 144, 256, 0.7f }, { "stc.a2", 17, 144, 256, 0.8f }, { "stc.b", 16, 36, 64, 0.97f },
-                                 { "stc.c", 11, 40, 100, 0.5f },  { "stc.d", 12, 30, 72, 0.65f },   { "stc.f", 1, 30, 72, 0.7f } };
+static const recorded runs[] = { { "stc.a", 17, 144, 256, 0.7f }, { "stc.a2", 17, 144, 256, 0.8f },
+                                 { "stc.b", 16, 36, 64, 0.97f },  { "stc.c", 11, 40, 100, 0.5f },
+                                 { "stc.d", 12, 30, 72, 0.65f },  { "stc.f", 1, 30, 72, 0.7f } };
 
-static void compare_run(vr_backend *be, const recorded *r, const char *folder, const void *x, vr_dtype dtype, const int32_t *kept)
+static void compare_run(vr_backend *be, const recorded *r, const char *folder, const void *x, vr_dtype dtype,
+                        const int32_t *kept)
 {
     const size_t n = (size_t)(r->n_frames * r->N), row = (size_t)r->D * vr_dtype_bytes(dtype);
     float *s = malloc(n * sizeof *s);
     uint8_t *mask = malloc(n), *rows = malloc(n * row);
     int32_t *ids = malloc(n * sizeof *ids), n_kept = -1;
-    be->ops->prune(be, &(vr_prune){ x, dtype, r->n_frames, r->N, r->D, 8, VR_PRUNE_FIRST, r->threshold, 0, s, mask, ids, &n_kept, rows });
+    be->ops->prune(
+        be, &(vr_prune){ x, dtype, r->n_frames, r->N, r->D, 8, VR_PRUNE_FIRST, r->threshold, 0, s, mask, ids, &n_kept, rows });
     int32_t count = 0;
     size_t wrong = 0;
     for (size_t i = 0; i < n; i++) {
         wrong += mask[i] != kept[i];
         if (!kept[i]) continue;
-        wrong += count >= n_kept || ids[count] != (int32_t)i || memcmp(rows + (size_t)count * row, (const char *)x + i * row, row) != 0;
+        wrong += count >= n_kept || ids[count] != (int32_t)i ||
+                 memcmp(rows + (size_t)count * row, (const char *)x + i * row, row) != 0;
         count++;
     }
-    ck_assert_msg(wrong == 0 && count == n_kept, "%s %s: %zu rows decided wrongly, %d kept, not %d", r->name, vr_cpu_level(be), wrong, n_kept,
-                  count);
+    ck_assert_msg(wrong == 0 && count == n_kept, "%s %s: %zu rows decided wrongly, %d kept, not %d", r->name, vr_cpu_level(be),
+                  wrong, n_kept, count);
     for (int first = 0; first < r->n_frames; first += 8) {
         char name[64];
         size_t n_cosines;
@@ -183,18 +189,21 @@ START_TEST(recorded_all)
 }
 END_TEST
 
-/* --- by hand --------------------------------------------------------------------------------------------------------------- */
+/* --- by hand -------------------------------------------------------------------------------------------------------------- */
 
 enum { FRAMES = 5, PLACES = 4 };
 
 /* One number a row: cosines are 1, -1, 0 or NaN. Window of 4, so the last window is one frame. */
-static const float hand[FRAMES * PLACES] = { 1, 1, 1, 0, /**/ 2, -1, NAN, 3, /**/ -2, -2, 1, 0, /**/ 1, 0, 1, 5, /**/ 9, 9, 9, 9 };
+static const float hand[FRAMES * PLACES] = {
+    1, 1, 1, 0, /**/ 2, -1, NAN, 3, /**/ -2, -2, 1, 0, /**/ 1, 0, 1, 5, /**/ 9, 9, 9, 9
+};
 
 static void run_hand(vr_backend *be, vr_prune_anchor anchor, float threshold, int n_least, float *s, const char *want)
 {
     uint8_t mask[FRAMES * PLACES];
     int32_t ids[FRAMES * PLACES], n_kept;
-    be->ops->prune(be, &(vr_prune){ hand, VR_DTYPE_F32, FRAMES, PLACES, 1, 4, anchor, threshold, n_least, s, mask, ids, &n_kept, NULL });
+    be->ops->prune(
+        be, &(vr_prune){ hand, VR_DTYPE_F32, FRAMES, PLACES, 1, 4, anchor, threshold, n_least, s, mask, ids, &n_kept, NULL });
     int count = 0;
     for (int i = 0; i < FRAMES * PLACES; i++) {
         ck_assert_msg(mask[i] == (want[i] == 'x'), "anchor %d, least %d, row %d: %d", (int)anchor, n_least, i, mask[i]);
@@ -255,9 +264,12 @@ static void check_nothing(vr_backend *be)
     float s[3] = { 7, 7, 7 };
     uint8_t mask[3] = { 7, 7, 7 };
     int32_t ids[3];
-    be->ops->prune(be, &(vr_prune){ .window = 8, .N = 3, .D = 4, .similarity = s, .mask = mask, .indices = ids, .n_kept = &n_kept });
+    be->ops->prune(
+        be, &(vr_prune){ .window = 8, .N = 3, .D = 4, .similarity = s, .mask = mask, .indices = ids, .n_kept = &n_kept });
     ck_assert(n_kept == 0 && s[0] == 7.0f);
-    be->ops->prune(be, &(vr_prune){ .x = s, .window = 8, .n_frames = 3, .N = 1, .similarity = s, .mask = mask, .indices = ids, .n_kept = &n_kept });
+    be->ops->prune(
+        be, &(vr_prune){
+                .x = s, .window = 8, .n_frames = 3, .N = 1, .similarity = s, .mask = mask, .indices = ids, .n_kept = &n_kept });
     ck_assert(n_kept == 1 && ids[0] == 0 && s[1] == 0.0f && mask[1] == 0); /* rows without numbers: cosine 0, not below 0 */
     be->ops->frame_similarity(be, s, NULL, 0, 5, 16);
     be->ops->gram(be, NULL, NULL, VR_DTYPE_BF16, 0, 5);
