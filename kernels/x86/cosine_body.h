@@ -66,38 +66,24 @@ VR_INLINE void cosine_rows(pair_fn pair, load_fn load, float *s, int64_t s_row, 
     }
 }
 
-#define CASE(R)                                                                                                                \
-    case R:                                                                                                                    \
-        cosine_rows(pair, load, s, s_row, a, b, at, b_row, R, D, chain);                                                       \
-        break;
-
-/* chain is a constant where this is called. */
+/* chain is a constant where this is called. Three sizes of group, for windows of 8 (avx2: 4 + 3), 4 and 2 frames. */
 VR_INLINE void cosine(pair_fn pair, load_fn load, float *s, int64_t s_row, const void *a, const void *b, int64_t at,
-                      int64_t b_row, int n, int D, bool chain)
+                      int64_t b_row, int R, int D, bool chain)
 {
-    switch (n) {
-        CASE(1)
-        CASE(2)
-        CASE(3)
-        CASE(4)
-#if AT_ONCE == 7
-        CASE(5)
-        CASE(6)
-        CASE(7)
-#endif
-    default:
-        break;
-    }
+    if (R == AT_ONCE)
+        cosine_rows(pair, load, s, s_row, a, b, at, b_row, AT_ONCE, D, chain);
+    else if (R == 3)
+        cosine_rows(pair, load, s, s_row, a, b, at, b_row, 3, D, chain);
+    else
+        cosine_rows(pair, load, s, s_row, a, b, at, b_row, 1, D, chain);
 }
-
-#undef CASE
 
 /* size: of an element in bytes. */
 VR_INLINE void cosine_any(pair_fn pair, load_fn load, size_t size, float *s, int64_t s_row, const void *a, const void *b,
                           int64_t b_row, int n, int D, bool chain)
 {
-    for (int r = 0; r < n; r += AT_ONCE) {
-        const int R = n - r < AT_ONCE ? n - r : AT_ONCE;
+    for (int r = 0, R; r < n; r += R) {
+        R = n - r >= AT_ONCE ? AT_ONCE : n - r >= 3 ? 3 : 1;
         if (!chain)
             cosine(pair, load, s + r * s_row, s_row, a, b, r * b_row, b_row, R, D, false);
         else
