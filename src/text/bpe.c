@@ -276,20 +276,22 @@ static size_t replace_wrong(char *out, const char *text, size_t n_bytes)
     return (size_t)(out - first);
 }
 
-static int prepare(work *k, const char **text, size_t *n_bytes, vr_err *e)
+/* false: there is not enough memory. */
+static bool prepare(work *k, const char **text, size_t *n_bytes)
 {
+    char *normal = NULL;
     if (!is_well_formed(*text, *n_bytes)) {
         k->clean = malloc(3 * *n_bytes);
-        if (!k->clean) return vr_fail(e, VR_ERR_LIMIT, "not enough memory to tokenise %zu bytes", *n_bytes);
+        if (!k->clean) return false;
         *n_bytes = replace_wrong(k->clean, *text, *n_bytes);
         *text = k->clean;
     }
-    if (k->bpe->nfc) VR_TRY(vr_unicode_nfc(*text, *n_bytes, &k->normal, n_bytes, e));
-    if (k->normal) *text = k->normal;
+    if (k->bpe->nfc && vr_unicode_nfc(*text, *n_bytes, &normal, n_bytes, NULL) != VR_OK) return false;
+    k->normal = normal;
+    if (normal) *text = normal;
     k->symbols = malloc(*n_bytes * sizeof *k->symbols);
     k->heap.pairs = malloc(2 * *n_bytes * sizeof *k->heap.pairs);
-    if (!k->symbols || !k->heap.pairs) return vr_fail(e, VR_ERR_LIMIT, "not enough memory to tokenise %zu bytes", *n_bytes);
-    return VR_OK;
+    return k->symbols && k->heap.pairs;
 }
 
 /* ---- a part to ids ---- */
@@ -342,6 +344,7 @@ static int part_encode(work *k, const char *part, size_t n_bytes, vr_ids *ids, v
     const int id = k->bpe->ignore_merges ? whole(k, part, n_bytes) : -1;
     if (id >= 0) return vr_ids_push(ids, id, e);
     const int32_t n = (int32_t)n_bytes;
+    assert(n > 0);
     for (int32_t i = 0; i < n; i++)
         k->symbols[i] = (symbol){
             .id = k->bpe->bytes[(unsigned char)part[i]], .n_bytes = 1, .previous = i - 1, .next = i + 1 < n ? i + 1 : -1
@@ -356,11 +359,16 @@ int vr_bpe_encode(const vr_bpe *bpe, const char *text, size_t n_bytes, vr_ids *i
     assert(n_bytes <= VR_MAX_PROMPT); /* so that every size below fits int32_t */
     if (n_bytes == 0) return VR_OK;
     work k = { .bpe = bpe };
-    int rc = prepare(&k, &text, &n_bytes, e);
+    int rc = VR_OK;
+    if (!prepare(&k, &text, &n_bytes)) {
+        rc = vr_fail(e, VR_ERR_LIMIT, "not enough memory to tokenise %zu bytes", n_bytes);
+        goto done;
+    }
     for (size_t at = 0, n; rc == VR_OK && at < n_bytes; at += n) {
         n = vr_split_first(text + at, n_bytes - at, bpe->most_digits);
         rc = part_encode(&k, text + at, n, ids, e);
     }
+done:
     free(k.clean);
     free(k.normal);
     free(k.symbols);
