@@ -3,8 +3,8 @@
  *
  *   decoded text -> (blanks cleaned) -> raw text -> before the first `cut` -> without blanks at both ends -> shown
  *
- * What might still turn out to be the beginning of `cut`, and blanks that may be the last ones, wait. Cleaning drops the blank in
- * front of . ? ! , n't 'm 's 've 're and the two around a single '.
+ * What might still turn out to be the beginning of `cut`, and blanks that may be the last ones, wait. Cleaning drops the blank
+ * in front of . ? ! , n't 'm 's 've 're and the two around a single '.
  * Ref:  transformers 4.43 tokenization_utils_base.py (clean_up_tokenization: for files that ask for it).
  * Trap: the original replaces one mark after the other in the whole text; here it is one pass, which differs in texts like
  *       "n ' t" only.

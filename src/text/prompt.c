@@ -321,9 +321,10 @@ int vr_prompt_open(vr_prompt **out, const vr_weights *w, const char *template_na
     if (rc != VR_OK) goto done;
     const char *name = template_name ? template_name : vr_text_string(&default_name);
     if (!is_listed(vr_text_string(&names), name)) {
-        rc = template_name ? vr_fail(e, VR_ERR_USAGE, "--template: %s has no template \"%s\"; it has: %s", vr_weights_path(w), name,
-                                     vr_text_string(&names))
-                           : vr_fail(e, VR_ERR_WEIGHTS, "%s: prompt.template is not one of prompt.templates", vr_weights_path(w));
+        rc = template_name
+                 ? vr_fail(e, VR_ERR_USAGE, "--template: %s has no template \"%s\"; it has: %s", vr_weights_path(w), name,
+                           vr_text_string(&names))
+                 : vr_fail(e, VR_ERR_WEIGHTS, "%s: prompt.template is not one of prompt.templates", vr_weights_path(w));
         goto done;
     }
     prompt->tokenizer = tokenizer;

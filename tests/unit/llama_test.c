@@ -1,5 +1,5 @@
 /*
- * llama_test.c - the decoder against its formulas in double: biases, tied head, shared key heads, heads of any width, scaled rope.
+ * llama_test.c - the decoder against its formulas in double: biases, tied head, shared key heads, scaled rope.
  *
  *   random weights -> weight file in memory -> vr_llama -> rows in two parts -> logits
  *                  -> reference (double)    -------------------------------> logits
