@@ -110,9 +110,10 @@ SANITIZER_asan  := address
 SANITIZER_ubsan := undefined -fno-sanitize-recover=undefined
 SANITIZER_tsan  := thread
 
-fuzz: $(BUILD)/fuzz-weights $(BUILD)/fuzz-tokenizer ## fuzz weight reader and tokenizer for five minutes each
+fuzz: $(BUILD)/fuzz-weights $(BUILD)/fuzz-tokenizer $(BUILD)/fuzz-vocabulary ## fuzz weight reader and tokenizers for five minutes each
 	$(BUILD)/fuzz-weights -max_total_time=300 -close_fd_mask=1 tests/fuzz/corpus/weights
 	$(BUILD)/fuzz-tokenizer -max_total_time=300 -close_fd_mask=1 tests/fuzz/corpus/tokenizer
+	$(BUILD)/fuzz-vocabulary -max_total_time=300 -close_fd_mask=1 tests/fuzz/corpus/vocabulary
 
 format: ## clang-format over all sources
 	clang-format -i $(wildcard src/*.[ch] src/*/*.[ch] kernels/*.h kernels/*/*.[ch] tests/*/*.[ch] tools/*.c bench/*.[ch])
