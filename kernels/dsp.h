@@ -21,7 +21,7 @@
 #define VR_DSP_MAX_TILE_ROWS 8
 #define VR_DSP_MAX_TILE_COLS 64
 #define VR_DSP_DOT_T         4 /* rows of x that dot takes at once */
-#define VR_DSP_COSINE        7 /* rows that cosine compares at once: windows of 8 frames */
+#define VR_DSP_MAX_COSINE    7 /* rows that cosine compares at once: windows of 8 frames */
 #define VR_DSP_GRAM          16 /* rows of a Gram matrix that gram takes at once */
 #define VR_DSP_GRAM_COLUMNS  16384
 
@@ -44,7 +44,7 @@ typedef void vr_dsp_dot_fn(float *y, int64_t y_row, const float *x, int64_t x_ro
 /* y[i] = w[i] as f32, i < n. EXACT (a signalling NaN becomes quiet or stays) */
 typedef void vr_dsp_widen_fn(float *y, const void *w, int n);
 
-/* Rows at one place of several frames, n <= VR_DSP_COSINE, b_r = b + r b_row elements:
+/* Rows at one place of several frames, n <= cosine_rows, b_r = b + r b_row elements:
  *   s[r s_row] = (a_r . b_r) / (max(|a_r|, 1e-8) max(|b_r|, 1e-8));  a_r = a; in a chain a_r = b_(r-1), and a for r = 0
  * Every row is read once; a row gives the same bits in every company. Sums of squares must fit f32. class REDUCE of 1 */
 typedef void vr_dsp_cosine_fn(float *s, int64_t s_row, const void *a, const void *b, int64_t b_row, int n, int D, bool chain);
@@ -63,6 +63,7 @@ typedef struct vr_dsp {
     vr_dsp_dot_fn *dot[VR_DSP_DTYPES];
     vr_dsp_widen_fn *widen[VR_DSP_DTYPES];
     vr_dsp_cosine_fn *cosine[VR_DSP_DTYPES];
+    int cosine_rows; /* <= VR_DSP_MAX_COSINE; more than one */
     vr_dsp_gram_fn *gram[VR_DSP_DTYPES];
 
     /* y row i = x row ids[i], i < n, rows of row_bytes; y goes past the caches. Other threads see it at the next lock. EXACT */

@@ -34,9 +34,9 @@ static void check_cosine(vr_check *ck, vr_dtype dtype, int n, int D, bool chain)
     snprintf(what, sizeof what, "cosine of %d rows of %d, %s%s", n, D, vr_dtype_name(dtype), chain ? ", chain" : "");
     const int64_t row = D + 5, numbers = (int64_t)(n + 1) * row;
     enum { S_ROW = 3 };
-    float *wide = vr_check_floats(ck, numbers), *s = vr_check_floats(ck, n * S_ROW), y[VR_DSP_COSINE];
+    float *wide = vr_check_floats(ck, numbers), *s = vr_check_floats(ck, n * S_ROW), y[VR_DSP_MAX_COSINE];
     const unsigned char *x = vr_check_weights(ck, dtype, numbers, wide);
-    double want[VR_DSP_COSINE], limit[VR_DSP_COSINE];
+    double want[VR_DSP_MAX_COSINE], limit[VR_DSP_MAX_COSINE];
     const size_t row_bytes = (size_t)row * vr_dtype_bytes(dtype);
     ck->d->cosine[vr_dsp_dtype(dtype)](s, S_ROW, x, x + row_bytes, row, n, D, chain);
     for (int r = 0; r < n; r++) {
@@ -353,7 +353,7 @@ void vr_check_prune(vr_check *ck)
     const size_t mark = vr_arena_mark(&ck->arena);
     for (int i = 0, D; (D = vr_check_size(ck, i, 4096)) != 0 && !vr_check_failed(ck); i++) {
         for (int t = 0; t < 3; t++) {
-            for (int n = 1; n <= VR_DSP_COSINE; n++) {
+            for (int n = 1; n <= ck->d->cosine_rows; n++) {
                 check_cosine(ck, dtypes[t], n, D, false);
                 check_cosine(ck, dtypes[t], n, D, true);
             }

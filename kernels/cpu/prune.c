@@ -49,15 +49,17 @@ static bool compared(const prune_job *j, int in_window)
     return j->p->anchor == VR_PRUNE_PAIRS ? in_window % 2 == 1 : in_window > 0;
 }
 
-/* Cosines of all frames of a window at some places. Groups of 7 frames outside, places inside: streams of whole tiles. */
+/* Cosines of all frames of a window at some places. Groups of frames outside, places inside: streams as long as a tile. */
 static void window_cosines(const prune_job *j, int first, int m, int place_first, int place_end)
 {
     const vr_prune *p = j->p;
     const bool chain = p->anchor != VR_PRUNE_FIRST;
-    const int step = p->anchor == VR_PRUNE_PAIRS ? VR_DSP_COSINE + 1 : VR_DSP_COSINE;
+    const bool pairs = p->anchor == VR_PRUNE_PAIRS;
+    const int most = pairs ? (j->d->cosine_rows - 1) | 1 : j->d->cosine_rows; /* of pairs an odd number: groups begin even */
+    const int step = pairs ? most + 1 : most;
     const int64_t frame = (int64_t)p->N * p->D;
     for (int at = 0; at + 1 < m; at += step) {
-        const int n = vr_min_int(VR_DSP_COSINE, m - 1 - at), anchor = chain ? at : 0;
+        const int n = vr_min_int(most, m - 1 - at), anchor = chain ? at : 0;
         for (int i = place_first; i < place_end; i++) {
             const int64_t row = (int64_t)(first + at + 1) * p->N + i;
             j->d->cosine[vr_dsp_dtype(p->dtype)](p->similarity + row, p->N, row_at(j, (int64_t)(first + anchor) * p->N + i),

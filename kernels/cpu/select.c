@@ -56,14 +56,17 @@ const char *vr_dsp_level(int i, bool *here)
 static void fill(vr_dsp *d, int i)
 {
     FILL(d, c);
+    d->cosine_rows = 7;
     d->tile_rows = 4, d->tile_cols = 8, d->k_block = VR_MAX_WIDTH; /* one block: a whole sum in double */
 #if defined(__x86_64__)
     if (i < 1) return;
     FILL(d, avx2);
     d->tile_rows = 6, d->tile_cols = 16, d->k_block = 512;
+    d->cosine_rows = 4; /* 9 sums of 16 registers */
     if (i < 2) return;
     FILL(d, avx512);
     d->tile_rows = 6, d->tile_cols = 64, d->k_block = 512;
+    d->cosine_rows = 7; /* 15 sums of 32 */
     if (vr_cpu_flags() & VR_CPU_FAST_BF16) d->gram[VR_DSP_BF16] = vr_gram_bf16_avx512bf16;
 #else
     (void)i;

@@ -12,7 +12,7 @@ void vr_ladder_places(const vr_prune *p, vr_pool *pool, float *scratch)
     (void)pool, (void)scratch;
     for (int first = 0; first < p->n_frames; first += p->window) {
         const int end = first + p->window < p->n_frames ? first + p->window : p->n_frames;
-        for (int i = 0; i < p->N; i++) vr_ladder_place(p, first, end, i);
+        vr_ladder_window(p, first, end);
     }
     vr_ladder_list(p);
 }

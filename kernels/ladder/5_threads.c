@@ -14,7 +14,7 @@ static void window_tile(void *arg, int tile, int thread)
     (void)thread;
     const vr_prune *p = arg;
     const int first = tile * p->window, end = first + p->window < p->n_frames ? first + p->window : p->n_frames;
-    for (int i = 0; i < p->N; i++) vr_ladder_place(p, first, end, i);
+    vr_ladder_window(p, first, end);
 }
 
 void vr_ladder_threads(const vr_prune *p, vr_pool *pool, float *scratch)

@@ -1,5 +1,6 @@
 /*
- * places.h - the inner step of steps 4 and 5: up to four frames of a window at one place, against one load of their anchor.
+ * places.h - the inner step of steps 4 and 5: up to four frames of a window at one place, against one load of their
+ * anchor.
  */
 #ifndef VR_LADDER_PLACES_H
 #define VR_LADDER_PLACES_H
@@ -36,13 +37,21 @@ VR_INLINE void ladder_frames(const vr_prune *p, int anchor, int first, int n, in
         vr_ladder_decide(p, first + r, i, vf_sum(ab[r]) / (a_norm * fmaxf(sqrtf(vf_sum(bb[r])), 1e-8f)));
 }
 
-/* Frames first + 1 .. end of a window at one place. */
-static inline void vr_ladder_place(const vr_prune *p, int first, int end, int i)
+/* A window of frames first .. end: groups of frames outside, places inside. */
+static inline void vr_ladder_window(const vr_prune *p, int first, int end)
 {
-    vr_ladder_decide(p, first, i, 0.0f);
-    int f = first + 1;
-    for (; f + 4 <= end; f += 4) ladder_frames(p, first, f, 4, i);
-    for (; f < end; f++) ladder_frames(p, first, f, 1, i);
+    for (int i = 0; i < p->N; i++) vr_ladder_decide(p, first, i, 0.0f);
+    for (int f = first + 1, n; f < end; f += n) {
+        n = end - f >= 4 ? 4 : end - f >= 3 ? 3 : 1;
+        for (int i = 0; i < p->N; i++) {
+            if (n == 4)
+                ladder_frames(p, first, f, 4, i);
+            else if (n == 3)
+                ladder_frames(p, first, f, 3, i);
+            else
+                ladder_frames(p, first, f, 1, i);
+        }
+    }
 }
 
 #endif

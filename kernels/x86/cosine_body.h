@@ -18,6 +18,10 @@
 #define AT_ONCE 4
 #endif
 
+#define SIZE_f32  sizeof(float)
+#define SIZE_f16  sizeof(uint16_t)
+#define SIZE_bf16 sizeof(uint16_t)
+
 /* Neither sqrt nor fmax of the library: they are calls, or may be one, and the memory waits. NaN gives 1e-8, as with fmax. */
 VR_INLINE double norm(float square)
 {
@@ -26,8 +30,8 @@ VR_INLINE double norm(float square)
 }
 
 /* R and chain are constants where this is called. */
-VR_INLINE void cosine_rows(pair_fn pair, load_fn load, float *s, int64_t s_row, const void *a, const void *b, int64_t at,
-                           int64_t b_row, int R, int D, bool chain)
+VR_INLINE void cosine_rows(pair_fn pair, load_fn load, float *s, int64_t s_row, const void *a, const void *b, int64_t b_row,
+                           int R, int D, bool chain)
 {
     vf aa = vf_zero(), ab[AT_ONCE], bb[AT_ONCE];
     VR_UNROLL
@@ -39,7 +43,7 @@ VR_INLINE void cosine_rows(pair_fn pair, load_fn load, float *s, int64_t s_row, 
         aa = vf_fma(x[1], x[1], vf_fma(x[0], x[0], aa));
         VR_UNROLL
         for (int r = 0; r < R; r++) {
-            pair(y, b, at + r * b_row + d);
+            pair(y, b, r * b_row + d);
             ab[r] = vf_fma(x[1], y[1], vf_fma(x[0], y[0], ab[r]));
             bb[r] = vf_fma(y[1], y[1], vf_fma(y[0], y[0], bb[r]));
             if (chain) x[0] = y[0], x[1] = y[1];
@@ -51,7 +55,7 @@ VR_INLINE void cosine_rows(pair_fn pair, load_fn load, float *s, int64_t s_row, 
         aa = vf_fma(x, x, aa);
         VR_UNROLL
         for (int r = 0; r < R; r++) {
-            const vf y = load(b, at + r * b_row + d, n);
+            const vf y = load(b, r * b_row + d, n);
             ab[r] = vf_fma(x, y, ab[r]);
             bb[r] = vf_fma(y, y, bb[r]);
             if (chain) x = y;
@@ -67,38 +71,33 @@ VR_INLINE void cosine_rows(pair_fn pair, load_fn load, float *s, int64_t s_row, 
 }
 
 /* chain is a constant where this is called. Three sizes of group, for windows of 8 (avx2: 4 + 3), 4 and 2 frames. */
-VR_INLINE void cosine(pair_fn pair, load_fn load, float *s, int64_t s_row, const void *a, const void *b, int64_t at,
-                      int64_t b_row, int R, int D, bool chain)
+VR_INLINE void cosine(pair_fn pair, load_fn load, size_t size, float *s, int64_t s_row, const void *a, const void *b,
+                      int64_t b_row, int n, int D, bool chain)
 {
-    if (R == AT_ONCE)
-        cosine_rows(pair, load, s, s_row, a, b, at, b_row, AT_ONCE, D, chain);
-    else if (R == 3)
-        cosine_rows(pair, load, s, s_row, a, b, at, b_row, 3, D, chain);
-    else
-        cosine_rows(pair, load, s, s_row, a, b, at, b_row, 1, D, chain);
-}
-
-/* size: of an element in bytes. */
-VR_INLINE void cosine_any(pair_fn pair, load_fn load, size_t size, float *s, int64_t s_row, const void *a, const void *b,
-                          int64_t b_row, int n, int D, bool chain)
-{
+    const char *from = a;
     for (int r = 0, R; r < n; r += R) {
+        const char *const rows = (const char *)b + r * b_row * (int64_t)size;
         R = n - r >= AT_ONCE ? AT_ONCE : n - r >= 3 ? 3 : 1;
-        if (!chain)
-            cosine(pair, load, s + r * s_row, s_row, a, b, r * b_row, b_row, R, D, false);
+        if (R == AT_ONCE)
+            cosine_rows(pair, load, s + r * s_row, s_row, from, rows, b_row, AT_ONCE, D, chain);
+        else if (R == 3)
+            cosine_rows(pair, load, s + r * s_row, s_row, from, rows, b_row, 3, D, chain);
         else
-            cosine(pair, load, s + r * s_row, s_row, r == 0 ? a : (const char *)b + (r - 1) * b_row * (int64_t)size, b,
-                   r * b_row, b_row, R, D, true);
+            cosine_rows(pair, load, s + r * s_row, s_row, from, rows, b_row, 1, D, chain);
+        if (chain) from = rows + (R - 1) * b_row * (int64_t)size;
     }
 }
 
-#define DEFINE_COSINE(dtype, type)                                                                                             \
+#define DEFINE_COSINE(dtype)                                                                                                   \
     void VR_LEVEL(vr_cosine_##dtype)(float *s, int64_t s_row, const void *a, const void *b, int64_t b_row, int n, int D,       \
                                      bool chain)                                                                               \
     {                                                                                                                          \
-        cosine_any(pair_##dtype, load_##dtype, sizeof(type), s, s_row, a, b, b_row, n, D, chain);                              \
+        if (chain)                                                                                                             \
+            cosine(pair_##dtype, load_##dtype, SIZE_##dtype, s, s_row, a, b, b_row, n, D, true);                               \
+        else                                                                                                                   \
+            cosine(pair_##dtype, load_##dtype, SIZE_##dtype, s, s_row, a, b, b_row, n, D, false);                              \
     }
 
-DEFINE_COSINE(f32, float)
-DEFINE_COSINE(f16, uint16_t)
-DEFINE_COSINE(bf16, uint16_t)
+DEFINE_COSINE(f32)
+DEFINE_COSINE(f16)
+DEFINE_COSINE(bf16)
