@@ -27,7 +27,7 @@ static int by_value(const void *a, const void *b)
 /* x is sorted by the call. */
 static double quantile(double *x, int n, double q)
 {
-    if (n == 0) return NAN;
+    if (n == 0) return (double)NAN;
     qsort(x, (size_t)n, sizeof *x, by_value);
     return x[(int)(q * (n - 1) + 0.5)];
 }
@@ -154,7 +154,10 @@ void bench_lines(bench_run *run, const bench_group *g, const bool *clean, int n_
     for (int i = 0; i < g->n_ways; i++) {
         const bench_way *w = &g->ways[i];
         if (w->kind != BENCH_OWN) continue;
-        line l = { g, w, summarise(g, w, use, n_rounds), n_clean < BENCH_MIN_CLEAN ? "disturbed" : "clean", "", "", NAN, NAN };
+        line l = {
+            g,           w,          summarise(g, w, use, n_rounds), n_clean < BENCH_MIN_CLEAN ? "disturbed" : "clean", "", "",
+            (double)NAN, (double)NAN
+        };
         for (int k = 0; k < g->n_ways; k++) {
             const bench_way *p = &g->ways[k];
             if (p->kind != BENCH_PEER || p->n == 0) continue;

@@ -66,7 +66,7 @@ static double round_run(bench_group *g, int r, double peer_time)
 {
     for (int i = 0; i < g->n_ways; i++) {
         bench_way *w = &g->ways[(i + r) % g->n_ways];
-        w->time[r] = NAN;
+        w->time[r] = (double)NAN;
         const bool is_peer = w->kind == BENCH_PEER;
         if ((w->most_rounds && w->n >= w->most_rounds) || (is_peer && peer_time <= 0.0 && w->n > 0)) continue;
         const double start = bench_seconds(), time = w->call(w->arg);
