@@ -153,15 +153,7 @@ static subject subject_bpe(const bpe_vocab *v)
     return s;
 }
 
-static const char *const pieces[] = { "ab",
-                                      "bc",
-                                      "abc",
-                                      "aa",
-                                      "xyz",
-                                      "\xc4\xa0"
-                                      "a",
-                                      "abca",
-                                      "ca" };
+static const char *const pieces[] = { "ab", "bc", "abc", "aa", "xyz", ("\xc4\xa0" "a"), "abca", "ca" };
 static const char *const merges[] = { "b c", "a b", "a bc", "a a", "\xc4\xa0 a", "c a", "ab ca" };
 static const int a = 'a', b = 'b', c = 'c';
 
