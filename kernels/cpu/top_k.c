@@ -13,14 +13,14 @@
 
 #define LAST UINT32_MAX /* of NaN; no number has it */
 
-/* Ascending; flip: descending. */
-static uint32_t key_of(float x, uint32_t flip)
+/* Ascending; flip: descending. Without branches: nothing here can be foretold. */
+static inline uint32_t key_of(float x, uint32_t flip)
 {
     uint32_t bits;
-    if (x != x) return LAST;
-    x += 0.0f; /* -0 becomes 0 */
-    memcpy(&bits, &x, sizeof bits);
-    return (bits & 0x80000000u ? ~bits : bits | 0x80000000u) ^ flip;
+    const float y = x + 0.0f; /* -0 becomes 0 */
+    memcpy(&bits, &y, sizeof bits);
+    const uint32_t negative = 0u - (bits >> 31), key = (bits ^ (negative | 0x80000000u)) ^ flip;
+    return x == x ? key : LAST;
 }
 
 /* Key of the k-th number (k >= 1) in ascending order of keys, and how many of the k have just that key. */
@@ -28,10 +28,10 @@ static uint32_t key_select(const float *x, int n, int k, uint32_t flip, int *n_e
 {
     uint32_t prefix = 0, known = 0;
     for (int shift = 24; shift >= 0; shift -= 8) {
-        int bins[256] = { 0 };
+        int bins[257] = { 0 }; /* the last: numbers that are out of the race */
         for (int i = 0; i < n; i++) {
             const uint32_t key = key_of(x[i], flip);
-            if ((key & known) == prefix) bins[key >> shift & 255]++;
+            bins[(key & known) == prefix ? key >> shift & 255 : 256]++;
         }
         uint32_t bin = 0;
         while (k > bins[bin]) k -= bins[bin++];
@@ -52,9 +52,9 @@ void vr_least(uint8_t *mask, const float *s, int n, int k)
     const uint32_t last = key_select(s, n, vr_min_int(k, n), 0, &n_equal);
     for (int i = 0; i < n; i++) {
         const uint32_t key = key_of(s[i], 0);
-        const bool equal = key == last && n_equal > 0;
+        const int equal = (key == last) & (n_equal > 0);
         n_equal -= equal;
-        mask[i] = key < last || equal;
+        mask[i] = (uint8_t)((key < last) | equal);
     }
 }
 
@@ -76,10 +76,10 @@ static void top_tile(void *arg, int tile, int thread)
     const uint32_t last = key_select(x, j->n, j->k, flip, &n_equal);
     for (int i = 0; at < j->k; i++) {
         const uint32_t key = key_of(x[i], flip);
-        const bool equal = key == last && n_equal > 0;
+        const int equal = (key == last) & (n_equal > 0);
         n_equal -= equal;
         ids[at] = i;
-        at += key < last || equal;
+        at += (key < last) | equal;
     }
 }
 

@@ -281,6 +281,22 @@ START_TEST(nothing)
 }
 END_TEST
 
+/* A plan is handed addresses that must not be touched. */
+START_TEST(plan)
+{
+    vr_backend *be = NULL;
+    vr_err e = { 0 };
+    int32_t n_kept = 7;
+    ck_assert_int_eq(vr_backend_open_plan(&be, &e), VR_OK);
+    be->ops->prune(be, &(vr_prune){ .window = 8, .n_frames = 3, .N = 5, .D = 7, .n_kept = &n_kept });
+    be->ops->frame_similarity(be, NULL, NULL, 3, 7, 16);
+    be->ops->gram(be, NULL, NULL, VR_DTYPE_F32, 3, 7);
+    be->ops->top_k(be, NULL, NULL, 3, 7, 2, false);
+    be->ops->gather_rows(be, NULL, NULL, NULL, 3, 7);
+    vr_backend_free(be);
+}
+END_TEST
+
 int main(void)
 {
     Suite *s = suite_create("prune");
@@ -291,6 +307,7 @@ int main(void)
     tcase_add_test(t, by_hand);
     tcase_add_test(t, top_by_hand);
     tcase_add_test(t, nothing);
+    tcase_add_test(t, plan);
     suite_add_tcase(s, t);
     SRunner *r = srunner_create(s);
     srunner_run_all(r, CK_ENV);
