@@ -1,9 +1,10 @@
 /*
- * 4_places.c - step 4: all frames of a window at one place before the next place; the anchor is loaded once for four of them.
+ * 4_places.c - step 4: four frames of a window at a time; the anchor is loaded once for them.
  *
- *   window: place 0: frames 0..7, place 1: frames 0..7, ...      eight streams that run forward in step
+ *   frames 1..4: place 0, place 1, ...; frames 5..7: place 0, place 1, ...      five streams that run forward in step
  *
- * Bytes: S, every row once. One thread does not use what the memory can give.
+ * Bytes: S, every row once, but for the anchors, which come again with the second group. One thread does not use what the
+ * memory can give.
  */
 #include "kernels/ladder/places.h"
 
