@@ -1,27 +1,26 @@
 /*
- * gram_body.h - Gram matrices of up to 16 long rows, for the vectors of a vec_*.h included before.
+ * gram_body.h - Gram matrices of up to 16 long rows with 32 registers, for the vectors of vec_avx512.h included before.
  *
- *   rows [n] x 1 KB (avx2: 512 bytes) -> block [16 vectors][16 rows], 16 KB -> tiles of products -> sums [16][16] vectors -> g
+ *   rows [n] x 1 KB -> block [16 vectors][16 rows], 16 KB -> tiles of 4 x 4 products -> sums [16][16] vectors -> g
  *
  * The block is a copy because rows lie a multiple of 4 KB apart, where 16 of them share the few places of the first-level
  * cache; it holds numbers as they are stored, which are widened on the way into a product. The block after the next is asked
  * for during the products of this one: a block takes longer than the processor looks ahead. Sums of a block stay in registers;
  * their totals wait in the cache as vectors, so lanes are added once a call, and squares, all of one sign, are rounded by
- * blocks. Tiles are 4 x 4 products, with the 16 registers of avx2 4 x 2.
+ * blocks. gram_avx2.c has tiles for 16 registers.
  * Traffic: the rows once. Work: n (n + 1) / 2 products a column; rows that do not exist count as zeros up to a multiple of 4.
  * Ref:   kernels/ref/prune_c.c; bench/LOG.md.
  */
+#include <stdbool.h>
 #include <string.h>
 
 #include "kernels/dsp.h"
 #include "kernels/x86/load_body.h"
 
 #define ROWS    VR_DSP_GRAM
-#define HEIGHT  4
-#define WIDTH   (VF == 16 ? 4 : 2)
+#define SIDE    4  /* of a tile */
 #define VECTORS 16 /* of a row in a block */
 #define BYTES   (VF * 4)
-#define AHEAD   (VF == 16 ? 2 : 1) /* rows of the block after the next that a tile asks for */
 
 typedef struct gram_work {
     _Alignas(64) unsigned char block[VECTORS * ROWS * BYTES];
@@ -47,13 +46,8 @@ VR_INLINE vf part_f16(const unsigned char *vector, int h)
 /* Even numbers, odd numbers. */
 VR_INLINE vf part_bf16(const unsigned char *vector, int h)
 {
-#if VF == 16
     const __m512i both = _mm512_loadu_si512(vector);
     return _mm512_castsi512_ps(h == 0 ? _mm512_slli_epi32(both, 16) : _mm512_and_si512(both, _mm512_set1_epi32(-65536)));
-#else
-    const __m256i both = _mm256_loadu_si256((const __m256i *)(const void *)vector);
-    return _mm256_castsi256_ps(h == 0 ? _mm256_slli_epi32(both, 16) : _mm256_and_si256(both, _mm256_set1_epi32(-65536)));
-#endif
 }
 
 VR_INLINE void fill_block(gram_work *w, const void *const *rows, int n, int n_used, size_t first, size_t n_bytes)
@@ -75,50 +69,47 @@ VR_INLINE void fill_block(gram_work *w, const void *const *rows, int n, int n_us
     }
 }
 
-/* Rows i.. against rows j..; skew: j - i, HEIGHT where it is more. skew and parts are constants where this is called. Products
- * below the diagonal of g are left out. tile: number of the tile, 10 or 20 in all, which between them ask for 16 rows of the
- * block after the next. */
-VR_INLINE void gram_tile(part_fn part, product_fn product, int parts, gram_work *w, int i, int j, int vectors, int skew,
+/* Rows i.. against rows j..; diagonal: i = j, products below it are left out. parts and diagonal are constants where this is
+ * called. tile: number of the tile; the first eight ask for two rows each of the block after the next. */
+VR_INLINE void gram_tile(part_fn part, product_fn product, int parts, gram_work *w, int i, int j, int vectors, bool diagonal,
                          int tile)
 {
-    vf sum[HEIGHT][WIDTH];
+    vf sum[SIDE][SIDE];
     VR_UNROLL
-    for (int k = 0; k < HEIGHT * WIDTH; k++) sum[k / WIDTH][k % WIDTH] = vf_zero();
-    const unsigned char *block = w->block;
-    const unsigned char *const ahead = w->ahead[tile * AHEAD % ROWS], *const second = w->ahead[(tile * AHEAD + 1) % ROWS];
+    for (int k = 0; k < SIDE * SIDE; k++) sum[k / SIDE][k % SIDE] = vf_zero();
+    const unsigned char *block = w->block, *one = w->ahead[2 * tile % ROWS], *two = w->ahead[(2 * tile + 1) % ROWS];
     for (int v = 0; v < vectors; v++, block += ROWS * BYTES) {
-        _mm_prefetch((const char *)ahead + v * BYTES, _MM_HINT_T1);
-        if (AHEAD == 2) _mm_prefetch((const char *)second + v * BYTES, _MM_HINT_T1);
+        _mm_prefetch((const char *)one + v * BYTES, _MM_HINT_T1);
+        _mm_prefetch((const char *)two + v * BYTES, _MM_HINT_T1);
         VR_UNROLL
         for (int h = 0; h < parts; h++) {
-            vf x[HEIGHT];
+            vf x[SIDE];
             VR_UNROLL
-            for (int r = 0; r < HEIGHT; r++) x[r] = part(block + (i + r) * BYTES, h);
+            for (int r = 0; r < SIDE; r++) x[r] = part(block + (i + r) * BYTES, h);
             VR_UNROLL
-            for (int c = 0; c < WIDTH; c++) {
-                const vf y = part(block + (j + c) * BYTES, h);
+            for (int c = 0; c < SIDE; c++) {
+                const vf y = diagonal ? x[c] : part(block + (j + c) * BYTES, h);
                 VR_UNROLL
-                for (int r = 0; r < HEIGHT; r++) {
-                    if (r <= skew + c) sum[r][c] = product(x[r], y, sum[r][c]);
+                for (int r = 0; r < SIDE; r++) {
+                    if (!diagonal || r <= c) sum[r][c] = product(x[r], y, sum[r][c]);
                 }
             }
         }
     }
     VR_UNROLL
-    for (int k = 0; k < HEIGHT * WIDTH; k++) {
-        const int r = k / WIDTH, c = k % WIDTH;
+    for (int k = 0; k < SIDE * SIDE; k++) {
+        const int r = k / SIDE, c = k % SIDE;
         float *const total = w->sums + ((i + r) * ROWS + j + c) * VF;
-        if (r <= skew + c) vf_store(total, vf_add(vf_load(total), sum[r][c]));
+        if (!diagonal || r <= c) vf_store(total, vf_add(vf_load(total), sum[r][c]));
     }
 }
 
 VR_INLINE void gram_block(part_fn part, product_fn product, int parts, gram_work *w, int n_used, int vectors)
 {
     int tile = 0;
-    for (int i = 0; i < n_used; i += HEIGHT) {
-        gram_tile(part, product, parts, w, i, i, vectors, 0, tile++);
-        if (WIDTH < HEIGHT) gram_tile(part, product, parts, w, i, i + WIDTH, vectors, WIDTH, tile++);
-        for (int j = i + HEIGHT; j < n_used; j += WIDTH) gram_tile(part, product, parts, w, i, j, vectors, HEIGHT, tile++);
+    for (int i = 0; i < n_used; i += SIDE) {
+        gram_tile(part, product, parts, w, i, i, vectors, true, tile++);
+        for (int j = i + SIDE; j < n_used; j += SIDE) gram_tile(part, product, parts, w, i, j, vectors, false, tile++);
     }
 }
 
@@ -127,7 +118,7 @@ VR_INLINE void gram(part_fn part, product_fn product, int parts, size_t size, do
                     int64_t first, int columns)
 {
     gram_work w;
-    const int n_used = (n + HEIGHT - 1) / HEIGHT * HEIGHT;
+    const int n_used = (n + SIDE - 1) / SIDE * SIDE;
     const size_t end = (size_t)columns * size, step = VECTORS * BYTES;
     for (int i = 0; i < ROWS; i++) w.ahead[i] = w.block;
     for (int i = 0; i < n_used * ROWS * VF; i += VF) vf_store(w.sums + i, vf_zero());
