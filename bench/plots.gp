@@ -7,30 +7,26 @@ set style fill solid 0.6 noborder
 set boxwidth 0.7
 set grid ytics
 set yrange [0:*]
-set xtics rotate by -35 nomirror scale 0 font ',8'
-set bmargin 11
-set rmargin 12
+set xrange [-0.7:*]
+set xtics rotate by -40 nomirror scale 0 font ',8'
+set bmargin 12
+set rmargin 14
 set key off
-label(bench, form, type, shape, level, threads) = form.' '.type.' '.shape.' '.level.' '.threads.'T'
-is(bench, name) = strcol(1) eq name
+label(n) = strcol(2).' '.strcol(3).' '.strcol(4).' '.strcol(6).' '.strcol(7).'T'
+rows(name) = '< grep "^'.name.'," bench/results.csv'
 
 do for [format in 'svg png'] {
-    if (format eq 'svg') { set terminal svg size 1000,600 dynamic } else { set terminal pngcairo size 1000,600 }
+    if (format eq 'svg') { set terminal svg size 1100,640 dynamic noenhanced } else { set terminal pngcairo size 1100,640 noenhanced }
     do for [name in 'prune top-k gather ladder'] {
-        stats 'bench/results.csv' every ::1 using (is(0, name) ? 1 : NaN) nooutput
-        if (exists('STATS_records') && STATS_records > 0) {
-            set output folder.'/'.name.'.'.format
-            set title name.': time over floor of the same round'
-            n = 0
-            plot 'bench/results.csv' every ::1 using (is(0, name) ? (n = n + 1, n) : NaN):8:9:10:xtic(is(0, name) ? label('', strcol(2), strcol(3), strcol(4), strcol(6), strcol(7)) : '') \
-                with boxerrorbars linecolor rgb '#3b75af'
-            set output
-        }
+        set output folder.'/'.name.'.'.format
+        set title name.': time over floor of the same round'
+        if (name eq 'ladder') { set logscale y; set yrange [0.5:*] } else { unset logscale y; set yrange [0:*] }
+        plot rows(name) using 0:8:9:10:(0.7):xtic(label(0)) with boxerrorbars linecolor rgb '#3b75af'
     }
+    unset logscale y
+    set yrange [0:*]
     set output folder.'/prune-peer.'.format
     set title 'prune: times faster than PyTorch in the same round'
-    n = 0
-    plot 'bench/results.csv' every ::1 using (is(0, 'prune') ? (n = n + 1, n) : NaN):12:xtic(is(0, 'prune') ? label('', strcol(2), strcol(3), strcol(4), strcol(6), strcol(7)) : '') \
-        with boxes linecolor rgb '#519e3e'
+    plot rows('prune') using 0:12:xtic(label(0)) with boxes linecolor rgb '#519e3e'
     set output
 }
