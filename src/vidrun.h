@@ -67,7 +67,9 @@ typedef struct vr_recipe {
 void vr_model_recipe(const vr_model *model, vr_recipe *out);
 
 typedef struct vr_watch_options {
-    int n_frames; /* 0: the recipe's */
+    int n_frames;  /* 0: the recipe's */
+    double fps;    /* frames a second of the video; 0: the recipe's */
+    uint64_t seed; /* of what the system draws by chance while it watches */
     bool no_audio;
     bool image;                /* still picture: the first frame, the picture's prompt */
     const char *system_text;   /* NULL: the recipe's */
@@ -142,6 +144,43 @@ typedef struct vr_facts {
 void vr_session_facts(const vr_session *session, vr_facts *out);
 /* Decodes the clip once more: frames of the plan at `positions` [n], ascending -> rgb [n, height, width, 3]. */
 int vr_session_frames(vr_session *session, const int *positions, int n, int width, int height, uint8_t *rgb, vr_err *e);
+
+/* --- streams: frames come one by one, memory stays in bounds, questions may be asked at any time ---
+ *
+ *   vr_stream_open -> vr_stream_push(frame) ...      one thread: the frame handler
+ *                  -> vr_stream_ask(question) ...    one other thread, at the same time: the question handler
+ *                  -> vr_stream_close                when both have ended
+ *
+ * A question is answered from the memory as it was at vr_stream_snapshot, which the thread that pushes calls between two
+ * frames; frames go on coming meanwhile. */
+typedef struct vr_stream vr_stream;
+
+typedef enum vr_captions {
+    VR_CAPTIONS_OFF,
+    VR_CAPTIONS_ORIGINAL, /* when the published system would speak */
+    VR_CAPTIONS_SCENES    /* once for every scene, when it has ended */
+} vr_captions;
+
+typedef struct vr_stream_options {
+    double fps;    /* frames a second that are looked at; 0: the recipe's */
+    uint64_t seed; /* of what the memory draws by chance */
+    vr_captions captions;
+    const char *query;         /* what a caption answers; NULL: the recipe's, where it has one */
+    int n_threads_ask;         /* of the question handler */
+    const char *system_text;   /* NULL: the recipe's */
+    const char *template_name; /* NULL: the recipe's */
+    int n_predict;             /* for the check of the budget; 0: the recipe's */
+    const char *dump_dir;      /* NULL: no stages are written */
+} vr_stream_options;
+
+/* What a frame led to. */
+typedef struct vr_stream_event {
+    bool caption;                  /* the system would say something now */
+    bool queried;                  /* it is the first answer to the query */
+    double seconds;                /* time that is told with it */
+    int n_scenes;                  /* ended so far */
+    double scene_start, scene_end; /* of the scene that a caption is about; 0, 0: none in particular */
+} vr_stream_event;
 
 typedef struct vr_ask_options {
     vr_sampling sampling;

@@ -35,6 +35,8 @@ const vr_option vr_option_table[VR_N_OPTIONS] = {
         "read the prompt from a file" },
     [VR_OPTION_FRAMES] = { "frames", 0, VR_OPTION_INT, "N", 1, VR_MAX_FRAMES, NULL, AT(n_frames), watching,
         "frames sampled from the video" },
+    [VR_OPTION_FPS] = { "fps", 0, VR_OPTION_NUMBER, "X", 0.001, 1000, NULL, AT(fps), watching,
+        "frames sampled a second of the video" },
     [VR_OPTION_NO_AUDIO] = { "no-audio", 0, VR_OPTION_FLAG, NULL, 0, 0, NULL, AT(no_audio), watching,
         "do not listen to the sound" },
     [VR_OPTION_IMAGE] = { "image", 0, VR_OPTION_FLAG, NULL, 0, 0, NULL, AT(image), watching,
@@ -169,7 +171,7 @@ static int store(vr_options *out, vr_option_id id, const char *value, vr_err *e)
     if (!good)
         return vr_fail(e, VR_ERR_USAGE, "option --%s: '%s' is not %s", option->name, value,
                        vr_option_range(option, range, sizeof range));
-    out->given |= UINT32_C(1) << id;
+    out->given |= UINT64_C(1) << id;
     return VR_OK;
 }
 
@@ -313,6 +315,9 @@ static int check(const vr_options *o, vr_err *e)
         return vr_fail(e, VR_ERR_USAGE, "VIDEO is standard input, so that prompts cannot be read from it: give PROMPT");
     if (o->quiet && o->verbose) return fail_both(VR_OPTION_QUIET, VR_OPTION_VERBOSE, e);
     if (o->image && vr_options_given(o, VR_OPTION_FRAMES)) return fail_both(VR_OPTION_IMAGE, VR_OPTION_FRAMES, e);
+    if (o->image && vr_options_given(o, VR_OPTION_FPS)) return fail_both(VR_OPTION_IMAGE, VR_OPTION_FPS, e);
+    if (vr_options_given(o, VR_OPTION_FRAMES) && vr_options_given(o, VR_OPTION_FPS))
+        return fail_both(VR_OPTION_FRAMES, VR_OPTION_FPS, e);
     return VR_OK;
 }
 

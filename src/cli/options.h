@@ -21,7 +21,7 @@ typedef enum vr_option_id {
     /* what is asked */
     VR_OPTION_SYSTEM, VR_OPTION_TEMPLATE, VR_OPTION_PROMPT_FILE,
     /* what is watched */
-    VR_OPTION_FRAMES, VR_OPTION_NO_AUDIO, VR_OPTION_IMAGE,
+    VR_OPTION_FRAMES, VR_OPTION_FPS, VR_OPTION_NO_AUDIO, VR_OPTION_IMAGE,
     /* how the answer is drawn */
     VR_OPTION_PREDICT, VR_OPTION_TEMP, VR_OPTION_TOP_K, VR_OPTION_TOP_P, VR_OPTION_REPETITION_PENALTY, VR_OPTION_SEED,
     /* how it is computed */
@@ -61,10 +61,10 @@ typedef struct vr_options {
     const char *system_text, *template_name, *prompt_file, *dump_dir, *picture;
     int n_frames, n_predict, top_k, n_threads;
     int gemm, precision, completion; /* choices; gemm counts as vr_gemm does */
-    float temperature, top_p, repetition_penalty;
+    float temperature, top_p, repetition_penalty, fps;
     uint64_t seed;
     bool no_audio, image, json, quiet, verbose, estimate, self_test, version, help, man;
-    uint32_t given; /* bit 1 << vr_option_id */
+    uint64_t given; /* bit 1 << vr_option_id */
 } vr_options;
 
 extern const vr_option vr_option_table[VR_N_OPTIONS]; /* indexed by vr_option_id */

@@ -1,10 +1,12 @@
 /*
  * vit.c - vision transformer: frames to patch features.
  *
- *   pixels [N,3,S,S] -> patches [N,P,3pp] -> linear [N,P,D] -> (class row first) + position -> L blocks -> (output norm)
+ *   pixels [N,3,S,S] -> patches [N,P,3pp] -> linear [N,P,D] -> (class row first) + position
+ *          -> (input norm) -> L blocks -> (output norm)
  *
  * Serves EVA-CLIP-g (S=224, p=14, D=1408, H=16, L=39, F=6144) followed by BLIP-2's ln_vision; SigLIP so400m (S=384, D=1152,
- * H=16, L=27, F=4304: no class row, no output norm); DINOv2-giant (S=378, D=1536, H=24, L=40, F=4096: layer scale, SwiGLU).
+ * H=16, L=27, F=4304: no class row, no output norm); DINOv2-giant (S=378, D=1536, H=24, L=40, F=4096: layer scale, SwiGLU);
+ * CLIP ViT-L/14 (S=224 or 336, D=1024, H=16, L=23 of 24, F=4096: input norm, no bias of patches, no output norm).
  * Ref:   Video-LLaMA eva_vit.py:246-351 (forward_features), :415-442 (sizes); blip2.py:62-71 (ln_vision); LongVU
  *        siglip_encoder.py:9-78, dino_encoder.py:9-131; transformers modeling_siglip.py, modeling_dinov2.py.
  * Trap:  block norms use epsilon 1e-6, ln_vision 1e-5, and the tower's own final norm does not exist.
@@ -28,9 +30,10 @@ struct vr_vit {
     vr_block_config config;
     float output_epsilon;
     vr_matrix patch_w;                /* [D, 3pp]  vit.patch */
-    const float *patch_b;             /* [D] */
+    const float *patch_b;             /* [D] or NULL */
     const float *class_row;           /* [D]       vit.class, or NULL */
     const float *position;            /* [tokens, D]  vit.position */
+    const float *input_w, *input_b;   /* [D]       vit.input_norm, or NULL */
     const float *output_w, *output_b; /* [D]       vit.output_norm, or NULL */
     vr_block blocks[];                /* [n_blocks] */
 };
@@ -60,9 +63,13 @@ static int tensors_bind(vr_vit *vit, vr_weights *w, vr_err *e)
     const int D = vit->config.width, side = vit->patch_size;
     const char *p = vit->parts.prefix;
     VR_TRY(vr_weights_matrix(w, &vit->patch_w, D, 3 * side * side, e, "%s.patch.weight", p));
-    VR_TRY(vr_weights_vector(w, &vit->patch_b, D, e, "%s.patch.bias", p));
+    if (vit->parts.patch_bias) VR_TRY(vr_weights_vector(w, &vit->patch_b, D, e, "%s.patch.bias", p));
     if (vit->parts.class_row) VR_TRY(vr_weights_vector(w, &vit->class_row, D, e, "%s.class", p));
     VR_TRY(vr_weights_table(w, &vit->position, vit->n_tokens, D, e, "%s.position", p));
+    if (vit->parts.input_norm) {
+        VR_TRY(vr_weights_vector(w, &vit->input_w, D, e, "%s.input_norm.weight", p));
+        VR_TRY(vr_weights_vector(w, &vit->input_b, D, e, "%s.input_norm.bias", p));
+    }
     if (vit->parts.output_norm) {
         VR_TRY(vr_weights_vector(w, &vit->output_w, D, e, "%s.output_norm.weight", p));
         VR_TRY(vr_weights_vector(w, &vit->output_b, D, e, "%s.output_norm.bias", p));
@@ -134,6 +141,7 @@ static void embed(const vr_vit *vit, vr_run *run, const float *pixels, int N, fl
         op->linear(be, x, patches, &vit->patch_w, vit->patch_b, VR_ACT_NONE, NULL, N * P);
     }
     op->add_rows(be, x, x, vit->position, N * T, D, 1, T);
+    if (vit->input_w) op->layer_norm(be, x, x, vit->input_w, vit->input_b, N * T, D, vit->config.epsilon);
     vr_arena_release(run->scratch, mark);
 }
 

@@ -13,7 +13,9 @@ typedef struct vr_vit vr_vit;
 typedef struct vr_vit_parts {
     const char *prefix; /* of keys and tensors: "vit", "siglip", "dino"; a literal */
     const char *stage;  /* of its stages: "vision", ...; a literal */
-    bool class_row;     /* a class row in front of the patches */
+    bool patch_bias;
+    bool class_row;  /* a class row in front of the patches */
+    bool input_norm; /* the rows are normed before the first block */
     bool output_norm;
     bool layer_scale, gated; /* as vr_block_config */
 } vr_vit_parts;

@@ -65,10 +65,14 @@ static int numbers_read(vr_longvu *s, const vr_weights *w, vr_err *e)
 static int parts_open(vr_longvu *s, vr_weights *w, vr_err *e)
 {
     static const char *const towers[VR_SAMPLER_TOWERS] = { "siglip", "dino" };
-    const vr_vit_parts siglip = { .prefix = "siglip", .stage = "vision.siglip" };
-    const vr_vit_parts dino = {
-        .prefix = "dino", .stage = "vision.dino", .class_row = true, .output_norm = true, .layer_scale = true, .gated = true
-    };
+    const vr_vit_parts siglip = { .prefix = "siglip", .stage = "vision.siglip", .patch_bias = true };
+    const vr_vit_parts dino = { .prefix = "dino",
+                                .stage = "vision.dino",
+                                .patch_bias = true,
+                                .class_row = true,
+                                .output_norm = true,
+                                .layer_scale = true,
+                                .gated = true };
     VR_TRY(numbers_read(s, w, e));
     VR_TRY(vr_llama_open(&s->llama, w, e));
     VR_TRY(tower_open(&s->siglip, w, &siglip, e));
@@ -113,7 +117,7 @@ static int system_plan(const void *state, const vr_source *source, const vr_watc
     const vr_longvu *s = state;
     vr_source_info info;
     vr_source_info_get(source, &info);
-    int64_t step = vr_frames_step(info.rate_num, info.rate_den, (double)s->fps), n = 1;
+    int64_t step = vr_frames_step(info.rate_num, info.rate_den, options->fps > 0 ? options->fps : (double)s->fps), n = 1;
     if (options->n_frames && !view->image) {
         n = options->n_frames;
     } else if (!view->image) {

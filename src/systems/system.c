@@ -38,6 +38,7 @@ void vr_view_free(vr_view *view)
     free(view->frame_indices);
     free(view->frame_seconds);
     free(view->frame_facts);
+    free(view->positions);
     free(view->mel);
     *view = (vr_view){ 0 };
 }

@@ -29,9 +29,12 @@ typedef struct vr_view {
     double *frame_seconds;          /* [n_frames] */
     int n_clips;                    /* of sound to be listened to; watch sets 0 where nothing could be heard */
     int n_audio_rows, n_video_rows; /* after plan: the most that there may be */
-    float *rows;    /* [n_audio_rows + n_video_rows, Dl] in backend memory, audio rows first; room for those of plan */
-    void *features; /* of the system, from watch to show; NULL where rows do not depend on the question */
-    vr_facts facts; /* its pointers are set by vr_view_facts alone */
+    float *rows;        /* [n_audio_rows + n_video_rows, Dl] in backend memory, audio rows first; room for those of plan */
+    int32_t *positions; /* [n_video_rows, 3] owned: time, row, column of each row of video, counted from the first one's place;
+                           NULL: one after the other */
+    int n_positions;    /* places that the rows of video take, so that the text after them comes behind */
+    void *features;     /* of the system, from watch to show; NULL where rows do not depend on the question */
+    vr_facts facts;     /* its pointers are set by vr_view_facts alone */
     vr_frame_fact *frame_facts; /* [n_frames] */
     uint8_t *mel;               /* what facts.sound shows; NULL: none */
 } vr_view;
@@ -41,6 +44,32 @@ void vr_view_free(vr_view *view);
 int vr_view_take(vr_view *view, int n_frames, vr_err *e);
 void vr_view_facts(const vr_view *view, vr_facts *out);
 void vr_view_step(vr_view *view, const char *name, int64_t before, int64_t after, const char *unit);
+
+/* A frame of a stream. */
+typedef struct vr_stream_frame {
+    const uint8_t *rgb; /* [height, width, 3] after rotation, borrowed */
+    int width, height;
+    int64_t index;  /* of the frames that were looked at, from 0 */
+    double seconds; /* time of the stream */
+} vr_stream_frame;
+
+/* A memory that grows frame by frame and stays in bounds: of a system that follows streams (src/stream.c). One thread adds
+ * frames; what another one needs for a question is copied between two of them, into a snapshot that is opened once and
+ * overwritten. Nothing here waits or locks. */
+typedef struct vr_stream_system {
+    /* run: of the thread that adds. With a planning backend the same scratch memory is taken. */
+    int (*open)(const void *state, const vr_stream_options *options, vr_run *run, void **memory, vr_err *e);
+    void (*free)(void *memory);
+    /* frame NULL: planning. event is zeroed by the caller. */
+    int (*add)(const void *state, void *memory, vr_run *run, const vr_stream_frame *frame, vr_stream_event *event, vr_err *e);
+    int (*snapshot_open)(const void *state, const void *memory, void **snapshot, vr_err *e);
+    void (*snapshot_free)(void *snapshot);
+    int (*snapshot_take)(const void *state, const void *memory, void *snapshot, vr_err *e);
+    /* The rows for a question: fills view's rows, n_video_rows (at most rows_most), positions and facts; frame_indices and
+     * frame_seconds are those of the frames in the rows. run: of the thread that asks. snapshot NULL: planning. */
+    int (*show)(const void *state, const void *snapshot, vr_run *run, vr_view *view, const vr_hooks *hooks, vr_err *e);
+    int (*rows_most)(const void *state); /* of video, for any question */
+} vr_stream_system;
 
 typedef struct vr_system {
     const char *name; /* value of vidrun.system */
@@ -61,6 +90,7 @@ typedef struct vr_system {
     int (*show)(const void *state, vr_run *run, vr_source *source, vr_view *view, const vr_question *question, bool *changed,
                 const vr_hooks *hooks, vr_err *e);
     void (*features_free)(void *features); /* NULL without show */
+    const vr_stream_system *stream;        /* NULL: follows no stream */
     int32_t rows_mark;                     /* what the stage prompt.ids shows for rows of the clip */
     bool rows_mark_once;                   /* once for all rows, not once a row */
 } vr_system;

@@ -61,7 +61,7 @@ static int widths_check(const vr_weights *w, const char *what, int has, int want
 static int vision_open(video_llama *s, vr_weights *w, vr_err *e)
 {
     const int Dl = vr_llama_config_get(s->llama)->width;
-    const vr_vit_parts eva = { .prefix = "vit", .stage = "vision", .class_row = true, .output_norm = true };
+    const vr_vit_parts eva = { .prefix = "vit", .stage = "vision", .patch_bias = true, .class_row = true, .output_norm = true };
     VR_TRY(vr_vit_open(&s->vit, w, &eva, e));
     VR_TRY(vr_qformer_open(&s->qformer, w, "qformer", e));
     VR_TRY(vr_qformer_open(&s->video_qformer, w, "video_qformer", e));
@@ -141,6 +141,7 @@ static int system_plan(const void *state, const vr_source *source, const vr_watc
     const video_llama *s = state;
     vr_source_info info;
     vr_source_info_get(source, &info);
+    if (options->fps > 0) return vr_fail(e, VR_ERR_USAGE, "--fps: this model looks at a number of frames (--frames)");
     const int n_wanted = view->image ? 1 : options->n_frames ? options->n_frames : s->n_frames;
     if (n_wanted > s->n_frames_max)
         return vr_fail(e, VR_ERR_USAGE, "--frames %d: this model has positions for %d frames", n_wanted, s->n_frames_max);
