@@ -29,6 +29,10 @@ class Recipe:
     def has_any(self, prefix):
         return any(name.startswith(prefix) for name in self.tensors)
 
+    def skip(self, prefix):
+        """Tensors that are known and not needed."""
+        self.taken.update(name for name in self.tensors if name.startswith(prefix))
+
     def find(self, name):
         if name not in self.tensors:
             raise ConvertError(f"missing tensor {name}: no file of the checkpoint holds it")
