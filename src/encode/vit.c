@@ -111,6 +111,11 @@ int vr_vit_tokens(const vr_vit *vit)
     return vit->n_tokens;
 }
 
+int vr_vit_block_count(const vr_vit *vit)
+{
+    return vit->n_blocks;
+}
+
 int vr_vit_side(const vr_vit *vit)
 {
     return vit->side;
@@ -122,7 +127,7 @@ int vr_vit_image_size(const vr_vit *vit)
 }
 
 /* pixels -> x [N,tokens,D] with class row and positions */
-static void embed(const vr_vit *vit, vr_run *run, const float *pixels, int N, float *x)
+void vr_vit_embed(const vr_vit *vit, vr_run *run, const float *pixels, int N, float *x)
 {
     const vr_ops *op = run->be->ops;
     vr_backend *be = run->be;
@@ -143,19 +148,27 @@ static void embed(const vr_vit *vit, vr_run *run, const float *pixels, int N, fl
     op->add_rows(be, x, x, vit->position, N * T, D, 1, T);
     if (vit->input_w) op->layer_norm(be, x, x, vit->input_w, vit->input_b, N * T, D, vit->config.epsilon);
     vr_arena_release(run->scratch, mark);
+    vr_run_dump(run, x, 3, (const int64_t[3]){ N, T, D }, "%s.embed", vit->parts.stage);
+}
+
+void vr_vit_blocks(const vr_vit *vit, vr_run *run, float *x, int N, int first, int end)
+{
+    const int64_t shape[3] = { N, vit->n_tokens, vit->config.width };
+    for (int l = first; l < end; l++) {
+        vr_block_forward(&vit->blocks[l], &vit->config, run, x, N, vit->n_tokens);
+        vr_run_dump(run, x, 3, shape, "%s.block.%02d", vit->parts.stage, l);
+    }
+}
+
+void vr_vit_norm(const vr_vit *vit, vr_run *run, float *x, int rows)
+{
+    if (vit->output_w)
+        run->be->ops->layer_norm(run->be, x, x, vit->output_w, vit->output_b, rows, vit->config.width, vit->output_epsilon);
 }
 
 void vr_vit_forward(const vr_vit *vit, vr_run *run, const float *pixels, int N, float *out)
 {
-    const vr_ops *op = run->be->ops;
-    const int D = vit->config.width, T = vit->n_tokens;
-    const int64_t shape[3] = { N, T, D };
-
-    embed(vit, run, pixels, N, out);
-    vr_run_dump(run, out, 3, shape, "%s.embed", vit->parts.stage);
-    for (int l = 0; l < vit->n_blocks; l++) {
-        vr_block_forward(&vit->blocks[l], &vit->config, run, out, N, T);
-        vr_run_dump(run, out, 3, shape, "%s.block.%02d", vit->parts.stage, l);
-    }
-    if (vit->output_w) op->layer_norm(run->be, out, out, vit->output_w, vit->output_b, N * T, D, vit->output_epsilon);
+    vr_vit_embed(vit, run, pixels, N, out);
+    vr_vit_blocks(vit, run, out, N, 0, vit->n_blocks);
+    vr_vit_norm(vit, run, out, N * vit->n_tokens);
 }

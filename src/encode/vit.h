@@ -28,9 +28,16 @@ int vr_vit_width(const vr_vit *vit);      /* D */
 int vr_vit_tokens(const vr_vit *vit);     /* P, or P + 1 with the class row first; patches row by row */
 int vr_vit_side(const vr_vit *vit);       /* patches a line: P = side * side */
 int vr_vit_image_size(const vr_vit *vit); /* S */
+int vr_vit_block_count(const vr_vit *vit);
 
 /* pixels [N,3,S,S] -> out [N,tokens,D], output norm applied where there is one.
  * Stages: STAGE.embed, STAGE.block.00... */
 void vr_vit_forward(const vr_vit *vit, vr_run *run, const float *pixels, int N, float *out);
+
+/* Its three parts, for a system that reads the rows between two blocks: x [N,tokens,D], blocks first..end-1, any rows [rows,D];
+ * norm does nothing where there is no output norm. */
+void vr_vit_embed(const vr_vit *vit, vr_run *run, const float *pixels, int N, float *x);
+void vr_vit_blocks(const vr_vit *vit, vr_run *run, float *x, int N, int first, int end);
+void vr_vit_norm(const vr_vit *vit, vr_run *run, float *x, int rows);
 
 #endif
