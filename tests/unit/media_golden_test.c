@@ -5,6 +5,7 @@
  */
 #include <math.h>
 
+#include "media/clip_pixels.h"
 #include "media/sound.h"
 #include "tests/unit/media_support.h"
 
@@ -184,9 +185,37 @@ START_TEST(whole_frames) /* decoded frames at their own size, recorded with deco
 }
 END_TEST
 
+START_TEST(clip_crops) /* CLIPImageProcessor of Flash-VStream, of decord's frames */
+{
+    static const struct {
+        const char *clip;
+        int width, height;
+        int64_t index;
+    } clips[] = { { "dance", 640, 480, 300 }, { "dog_barking", 854, 480, 96 }, { "skateboarding_dog", 576, 1024, 210 } };
+    static uint8_t crop[SIZE * SIZE * 3];
+    if (!have_golden("flash-vstream-preprocess")) return;
+    for (size_t k = 0; k < sizeof clips / sizeof *clips; k++) {
+        const int width = clips[k].width, height = clips[k].height;
+        const array expected = load("flash-vstream-preprocess/stages/*.input.pixels.u8.npy", clips[k].clip);
+        ck_assert_uint_eq(expected.n_bytes, 2 * sizeof crop); /* frame 0 and this one */
+        vr_source *source = open_media(clips[k].clip);
+        uint8_t *rgb = malloc((size_t)width * (size_t)height * 3);
+        vr_err e = { 0 };
+        ck_assert_ptr_nonnull(rgb);
+        read_frames(source, rgb, &clips[k].index, 1, width, height, VR_RESIZE_PIL_BICUBIC, NULL);
+        ck_assert_int_eq(vr_clip_pixels_crop(crop, SIZE, rgb, width, height, &e), VR_OK);
+        ck_assert_msg(memcmp(crop, expected.data + sizeof crop, sizeof crop) == 0, "%s", clips[k].clip);
+        vr_source_free(source);
+        free(rgb);
+        free(expected.file);
+    }
+}
+END_TEST
+
 int main(void)
 {
     TCase *tests = tcase_create("golden");
+    tcase_add_test(tests, clip_crops);
     tcase_add_test(tests, video_llama);
     tcase_add_test(tests, pictures_by_pillow);
     tcase_add_test(tests, whole_frames);
