@@ -20,6 +20,7 @@
 #define VR_MAX_HEADS     1024
 #define VR_MAX_HEAD_DIM  512
 #define VR_MAX_GRID_SIDE 1024 /* patches a line of a tower */
+#define VR_MAX_GROUP     64   /* frames that see each other in a tower */
 #define VR_MAX_QUERIES   4096 /* query tokens of one Q-Former */
 #define VR_MAX_VOCAB     (1 << 20)
 #define VR_MAX_CONTEXT   (1 << 20)

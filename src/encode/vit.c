@@ -2,11 +2,12 @@
  * vit.c - vision transformer: frames to patch features.
  *
  *   pixels [N,3,S,S] -> patches [N,P,3pp] -> linear [N,P,D] -> (class row first) + position
- *          -> (input norm) -> L blocks -> (output norm)
+ *          -> (input norm) -> L blocks, each behind an attention over time where the file has one -> (output norm)
  *
  * Serves EVA-CLIP-g (S=224, p=14, D=1408, H=16, L=39, F=6144) followed by BLIP-2's ln_vision; SigLIP so400m (S=384, D=1152,
  * H=16, L=27, F=4304: no class row, no output norm); DINOv2-giant (S=378, D=1536, H=24, L=40, F=4096: layer scale, SwiGLU);
- * CLIP ViT-L/14 (S=224 or 336, D=1024, H=16, L=23 of 24, F=4096: input norm, no bias of patches, no output norm).
+ * CLIP ViT-L/14 (S=224 or 336, D=1024, H=16, L=23 of 24, F=4096: input norm, no bias of patches, no output norm); LanguageBind's
+ * video tower (CLIP's with groups of 8 frames).
  * Ref:   Video-LLaMA eva_vit.py:246-351 (forward_features), :415-442 (sizes); blip2.py:62-71 (ln_vision); LongVU
  *        siglip_encoder.py:9-78, dino_encoder.py:9-131; transformers modeling_siglip.py, modeling_dinov2.py.
  * Trap:  block norms use epsilon 1e-6, ln_vision 1e-5, and the tower's own final norm does not exist.
@@ -19,7 +20,7 @@
 #include <stdlib.h>
 
 #include "base/limits.h"
-#include "encode/block.h"
+#include "encode/temporal.h"
 
 struct vr_vit {
     vr_vit_parts parts;
@@ -35,6 +36,8 @@ struct vr_vit {
     const float *position;            /* [tokens, D]  vit.position */
     const float *input_w, *input_b;   /* [D]       vit.input_norm, or NULL */
     const float *output_w, *output_b; /* [D]       vit.output_norm, or NULL */
+    int group;                        /* frames that see each other; 1: none does */
+    vr_temporal *temporal;            /* [n_blocks] owned, or NULL: no attention over time */
     vr_block blocks[];                /* [n_blocks] */
 };
 
@@ -49,6 +52,9 @@ static int config_read(vr_vit *vit, const vr_weights *w, vr_err *e)
     VR_TRY(vr_weights_int(w, &vit->image_size, 1, VR_MAX_IMAGE_SIZE, e, "%s.image_size", p));
     VR_TRY(vr_weights_int(w, &vit->patch_size, 1, 1024, e, "%s.patch_size", p));
     if (vit->parts.output_norm) VR_TRY(vr_weights_float(w, &vit->output_epsilon, e, "%s.output_norm_epsilon", p));
+    vit->group = 1;
+    if (vit->parts.temporal) VR_TRY(vr_weights_int(w, &vit->group, 0, VR_MAX_GROUP, e, "%s.temporal_frames", p));
+    if (vit->group == 0) vit->group = 1;
     vit->side = vit->image_size / vit->patch_size;
     if (vit->side < 1 || vit->side > VR_MAX_GRID_SIDE)
         return vr_fail(e, VR_ERR_WEIGHTS, "%s: %s.patch_size %d does not fit %s.image_size %d", vr_weights_path(w), p,
@@ -75,6 +81,10 @@ static int tensors_bind(vr_vit *vit, vr_weights *w, vr_err *e)
         VR_TRY(vr_weights_vector(w, &vit->output_b, D, e, "%s.output_norm.bias", p));
     }
     for (int l = 0; l < vit->n_blocks; l++) VR_TRY(vr_block_bind(&vit->blocks[l], w, &vit->config, p, l, e));
+    if (vit->group == 1) return VR_OK;
+    vit->temporal = calloc((size_t)vit->n_blocks, sizeof *vit->temporal);
+    if (!vit->temporal) return vr_fail(e, VR_ERR_LIMIT, "not enough memory for the vision tower");
+    for (int l = 0; l < vit->n_blocks; l++) VR_TRY(vr_temporal_bind(&vit->temporal[l], w, &vit->config, vit->group, p, l, e));
     return VR_OK;
 }
 
@@ -98,6 +108,8 @@ int vr_vit_open(vr_vit **out, vr_weights *w, const vr_vit_parts *parts, vr_err *
 
 void vr_vit_free(vr_vit *vit)
 {
+    if (!vit) return;
+    free(vit->temporal);
     free(vit);
 }
 
@@ -114,6 +126,11 @@ int vr_vit_tokens(const vr_vit *vit)
 int vr_vit_block_count(const vr_vit *vit)
 {
     return vit->n_blocks;
+}
+
+int vr_vit_group(const vr_vit *vit)
+{
+    return vit->group;
 }
 
 int vr_vit_side(const vr_vit *vit)
@@ -153,10 +170,18 @@ void vr_vit_embed(const vr_vit *vit, vr_run *run, const float *pixels, int N, fl
 
 void vr_vit_blocks(const vr_vit *vit, vr_run *run, float *x, int N, int first, int end)
 {
-    const int64_t shape[3] = { N, vit->n_tokens, vit->config.width };
+    const int T = vit->n_tokens, D = vit->config.width;
+    const int64_t shape[3] = { N, T, D };
     for (int l = first; l < end; l++) {
-        vr_block_forward(&vit->blocks[l], &vit->config, run, x, N, vit->n_tokens);
+        if (vit->temporal) {
+            vr_temporal_forward(&vit->temporal[l], &vit->config, vit->group, run, x, N, T);
+            vr_run_dump(run, x, 3, shape, "%s.block.%02d.temporal", vit->parts.stage, l);
+        }
+        vr_block_forward(&vit->blocks[l], &vit->config, run, x, N, T);
         vr_run_dump(run, x, 3, shape, "%s.block.%02d", vit->parts.stage, l);
+        for (size_t n = 0; vit->class_row && run->dump && n < (size_t)N; n++)
+            vr_run_dump(run, x + n * (size_t)T * (size_t)D, 2, (const int64_t[2]){ 1, D }, "%s.block.%02d.cls",
+                        vit->parts.stage, l);
     }
 }
 

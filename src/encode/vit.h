@@ -18,6 +18,7 @@ typedef struct vr_vit_parts {
     bool input_norm; /* the rows are normed before the first block */
     bool output_norm;
     bool layer_scale, gated; /* as vr_block_config */
+    bool temporal;           /* in front of each block frames may see each other: PREFIX.temporal_frames of them, 0 for none */
 } vr_vit_parts;
 
 /* Binds every tensor under `PREFIX.`. The model is read-only afterwards. */
@@ -29,9 +30,10 @@ int vr_vit_tokens(const vr_vit *vit);     /* P, or P + 1 with the class row firs
 int vr_vit_side(const vr_vit *vit);       /* patches a line: P = side * side */
 int vr_vit_image_size(const vr_vit *vit); /* S */
 int vr_vit_block_count(const vr_vit *vit);
+int vr_vit_group(const vr_vit *vit); /* frames that see each other; 1: none does. N below is a multiple of it */
 
 /* pixels [N,3,S,S] -> out [N,tokens,D], output norm applied where there is one.
- * Stages: STAGE.embed, STAGE.block.00... */
+ * Stages: STAGE.embed, STAGE.block.00...; with a class row STAGE.block.00.cls [N,D]..., with groups STAGE.block.00.temporal... */
 void vr_vit_forward(const vr_vit *vit, vr_run *run, const float *pixels, int N, float *out);
 
 /* Its three parts, for a system that reads the rows between two blocks: x [N,tokens,D], blocks first..end-1, any rows [rows,D];
