@@ -119,6 +119,12 @@ typedef struct vr_ops {
      * (1-t) row f + t row min(f+1, in_side-1). class REDUCE */
     void (*resize_grid)(vr_backend *be, float *y, int side, const float *x, int64_t x_batch, int in_side, int N, int D);
 
+    /* Every channel of T grids gets what its 27 neighbours in time, line and column are worth (zeros outside), itself among them:
+     *   y(t,r,c,d) = x(t,r,c,d) + bias[d] + sum_k w[k,d] x(t + k/9 - 1, r + k/3%3 - 1, c + k%3 - 1, d)
+     * element (t,r,c,d) of x and y lies at t*batch + (r*side + c)*D + d; w [27, D]. class REDUCE of 29 */
+    void (*add_neighbours)(vr_backend *be, float *y, const float *x, int64_t batch, const float *w, const float *bias, int T,
+                           int side, int D);
+
     void (*prune)(vr_backend *be, const vr_prune *p);
 
     /* similarity[f] = 1/m sum_k v_f . v_k, v = x / |x|, over the m frames k of the window of f (f itself too), x [n_frames, D]

@@ -102,8 +102,39 @@ static void check_resize(vr_check *ck, int N, int in_side, int side, int D)
     BOTH(be->ops->resize_grid(be, y, side, x, batch, in_side, N, D));
 }
 
+/* Grids with `gap` floats between them, which nobody may read or write. */
+static void check_neighbours(vr_check *ck, int T, int side, int D, int gap)
+{
+    char what[128];
+    snprintf(what, sizeof what, "add_neighbours %d x %d^2 x %d", T, side, D);
+    const int64_t batch = (int64_t)side * side * D + gap, n = T * batch;
+    float *x = vr_check_floats(ck, n), *w = vr_check_floats(ck, 27 * (int64_t)D), *bias = vr_check_floats(ck, D);
+    float *first = vr_check_floats(ck, n), *second = vr_check_floats(ck, n);
+    double *want = vr_check_doubles(ck, n), *limit = vr_check_doubles(ck, n);
+    vr_check_fill(ck, w, 27 * (int64_t)D, VR_FILL_NORMAL);
+    vr_check_fill(ck, bias, D, VR_FILL_NORMAL);
+    for (int t = 0; t < T; t++) vr_check_fill(ck, x + t * batch, batch - gap, VR_FILL_NORMAL);
+    for (int64_t i = 0; i < n; i++) {
+        const int64_t inside = i % batch;
+        const int t = (int)(i / batch), d = (int)(inside % D), r = (int)(inside / D / side), c = (int)(inside / D % side);
+        want[i] = (double)first[i], limit[i] = 0; /* the mark between two grids stays */
+        if (inside >= batch - gap) continue;
+        double size = fabs((double)x[i]) + fabs((double)bias[d]);
+        want[i] = (double)x[i] + (double)bias[d];
+        for (int k = 0; k < 27; k++) {
+            const int at = t + k / 9 - 1, line = r + k / 3 % 3 - 1, column = c + k % 3 - 1;
+            if (at < 0 || at >= T || line < 0 || line >= side || column < 0 || column >= side) continue;
+            const double term = (double)w[k * D + d] * (double)x[at * batch + ((int64_t)line * side + column) * D + d];
+            want[i] += term, size += fabs(term);
+        }
+        limit[i] = vr_check_reduce(VR_FILL_NORMAL, 29, size);
+    }
+    BOTH(be->ops->add_neighbours(be, y, x, batch, w, bias, T, side, D));
+}
+
 void vr_check_grid(vr_check *ck)
 {
+    static const int volumes[][4] = { { 1, 1, 1, 0 }, { 3, 4, 5, 5 }, { 2, 3, 70, 70 }, { 1, 16, 3, 1 }, { 8, 2, 64, 0 } };
     static const int shapes[][3] = { { 1, 1, 1 }, { 3, 7, 33 }, { 2, 100, 65 }, { 1, 9, 9001 }, { 4, 1, 70 } };
     static const int grids[][4] = { { 1, 27, 24, 5 }, { 2, 12, 8, 17 }, { 1, 1, 3, 2 },
                                     { 3, 5, 5, 4 },   { 1, 7, 1, 3 },   { 1, 3, 16, 1 } };
@@ -115,6 +146,10 @@ void vr_check_grid(vr_check *ck)
     }
     for (size_t i = 0; i < sizeof grids / sizeof grids[0] && !vr_check_failed(ck); i++) {
         check_resize(ck, grids[i][0], grids[i][1], grids[i][2], grids[i][3]);
+        vr_arena_release(&ck->arena, mark);
+    }
+    for (size_t i = 0; i < sizeof volumes / sizeof volumes[0] && !vr_check_failed(ck); i++) {
+        check_neighbours(ck, volumes[i][0], volumes[i][1], volumes[i][2], volumes[i][3]);
         vr_arena_release(&ck->arena, mark);
     }
     if (ck->thorough) check_gather(ck, 1100, 4001); /* past the caches */

@@ -31,6 +31,7 @@ static const vr_ops cpu_ops = {
     .mean_rows = vr_cpu_mean_rows,
     .gather_rows = vr_cpu_gather_rows,
     .resize_grid = vr_cpu_resize_grid,
+    .add_neighbours = vr_cpu_add_neighbours,
     .prune = vr_cpu_prune,
     .frame_similarity = vr_cpu_frame_similarity,
     .gram = vr_cpu_gram,

@@ -88,6 +88,12 @@ static void plan_resize_grid(vr_backend *be, float *y, int side, const float *x,
     (void)be, (void)y, (void)side, (void)x, (void)x_batch, (void)in_side, (void)N, (void)D;
 }
 
+static void plan_add_neighbours(vr_backend *be, float *y, const float *x, int64_t batch, const float *w, const float *bias, int T,
+                                int side, int D)
+{
+    (void)be, (void)y, (void)x, (void)batch, (void)w, (void)bias, (void)T, (void)side, (void)D;
+}
+
 static void plan_prune(vr_backend *be, const vr_prune *p)
 {
     (void)be, (void)p;
@@ -124,6 +130,7 @@ static const vr_ops plan_ops = {
     .mean_rows = plan_mean_rows,
     .gather_rows = plan_gather_rows,
     .resize_grid = plan_resize_grid,
+    .add_neighbours = plan_add_neighbours,
     .prune = plan_prune,
     .frame_similarity = plan_frame_similarity,
     .gram = plan_gram,
