@@ -16,6 +16,7 @@ import re
 
 import bpe_vocabulary
 import llama_decoder
+import prompt
 import vision_tower
 from checkpoint import integer, join, number, one_folder
 from errors import ConvertError
@@ -47,13 +48,8 @@ FIXED = (("mm_projector_type", "linear", "sva"), ("connector_only", None, True),
          ("frame_pos", False, False), ("mm_use_im_start_end", False, False), ("mm_use_im_patch_token", True, False),
          ("mm_vision_select_feature", "patch", "patch"), ("use_sliding_window", False, False))
 
-SYSTEM_TEXT = "You are a helpful assistant."
 TEMPLATE_TEXT = {
-    "qwen": {
-        "first": "<|im_start|>system\n{system}<|im_end|>\n<|im_start|>user\n{text}<|im_end|>\n",
-        "next": "<|im_start|>user\n{text}<|im_end|>\n", "open": "<|im_start|>assistant\n",
-        "answer": "<|im_start|>assistant\n{text}<|im_end|>\n", "stop": ["<|im_end|>"], "trim": False,
-    },
+    "qwen": prompt.QWEN,
     "llama3": {  # the tokenizer puts <|begin_of_text|> in front
         "first": "<|start_header_id|>system<|end_header_id|>\n\n{system}<|eot_id|>"
                  "<|start_header_id|>user<|end_header_id|>\n\n{text}<|eot_id|>",
@@ -225,28 +221,10 @@ def system_lines(checkpoint, folder, report):
     return f"{cutting.group(1)}\nToday Date: {date.group(1)}\n\n"
 
 
-def build_sampling(recipe, checkpoint, folder):
-    """The README answers greedily; a generation_config.json says what holds where the user samples, and the penalty always."""
-    config, label = checkpoint.json(folder, "generation_config.json"), f"{checkpoint.label(folder)}/generation_config.json"
-    recipe.key("sampling.temperature", "f32", 0.0)
-    recipe.numbers("sampling", top_k=integer(config, "top_k", label, default=0, low=0, high=1 << 20))
-    recipe.key("sampling.top_p", "f32", number(config, "top_p", label, default=1.0))
-    recipe.key("sampling.repetition_penalty", "f32", number(config, "repetition_penalty", label, default=1.0))
-    recipe.numbers("sampling", predict=128)
-
-
 def build_prompt(recipe, name, context, before_system):
-    recipe.numbers("prompt", context=context)
-    recipe.key("prompt.template", "string", name)
-    recipe.key("prompt.templates", "[string]", [name])
-    for media in ("video", "image"):
-        recipe.key(f"prompt.system.{media}", "string", SYSTEM_TEXT)
-        recipe.key(f"prompt.{media}", "string", "{video}\n")
-    recipe.key("prompt.separator", "string", "")
-    parts = {**TEMPLATE_TEXT[name], "cut": "", "after": ""}
+    parts = dict(TEMPLATE_TEXT[name])
     parts["first"] = parts["first"].replace("{system}", before_system + "{system}")
-    for part, content in parts.items():
-        recipe.key(f"template.{name}.{part}", {"stop": "[string]", "trim": "bool"}.get(part, "string"), content)
+    prompt.keys(recipe, name, parts, prompt.SYSTEM_TEXT, "{video}\n", context)
 
 
 def build_decoder(recipe, checkpoint, plan, folder, report):
@@ -271,7 +249,7 @@ def build_decoder(recipe, checkpoint, plan, folder, report):
     if any(i >= rows for i in ends):
         raise ConvertError(f"{checkpoint.label(folder)}: eos_token_id {max(ends)} is beyond the {rows} rows of the token table")
     recipe.keys += tokenizer.keys(bos, ends, rows)
-    build_sampling(recipe, checkpoint, folder)
+    prompt.sampling(recipe, checkpoint, folder, 0.0, 128)  # the README answers greedily
     context = next(content for key, _, content in recipe.keys if key == "llama.context_length")
     build_prompt(recipe, name, min(context, plan.max_length + CHAT_RESERVE),
                  system_lines(checkpoint, folder, report) if llama else "")
