@@ -14,24 +14,16 @@
  */
 #include "compress/qformer.h"
 
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "base/limits.h"
+#include "compress/post_norm.h"
 #include "encode/block.h"
 
-typedef struct attention_weights {
-    vr_matrix q_w, k_w, v_w, out_w;       /* [D, D]; k and v [D, De] for cross-attention */
-    const float *q_b, *k_b, *v_b, *out_b; /* [D] */
-    const float *norm_w, *norm_b;         /* [D] */
-} attention_weights;
-
 typedef struct qformer_block {
-    attention_weights self, cross; /* PREFIX.blk.%d.self, .cross */
-    vr_matrix fc1_w, fc2_w;        /* [F, D], [D, F]  .fc1, .fc2 */
-    const float *fc1_b, *fc2_b;    /* [F], [D] */
-    const float *norm_w, *norm_b;  /* [D]             .ffn_norm */
+    vr_post_attention self, cross; /* PREFIX.blk.%d.self, .cross */
+    vr_post_ffn ffn;               /* PREFIX.blk.%d */
 } qformer_block;
 
 struct vr_qformer {
@@ -43,38 +35,25 @@ struct vr_qformer {
     qformer_block blocks[];         /* [n_blocks] */
 };
 
-static int attention_bind(attention_weights *a, vr_weights *w, const vr_qformer *q, int index, const char *kind, int key_width,
+static int attention_bind(vr_post_attention *a, vr_weights *w, const vr_qformer *q, int index, const char *kind, int key_width,
                           vr_err *e)
 {
-    const int D = q->config.width;
-    const char *p = q->prefix;
-    VR_TRY(vr_weights_matrix(w, &a->q_w, D, D, e, "%s.blk.%d.%s.q.weight", p, index, kind));
-    VR_TRY(vr_weights_vector(w, &a->q_b, D, e, "%s.blk.%d.%s.q.bias", p, index, kind));
-    VR_TRY(vr_weights_matrix(w, &a->k_w, D, key_width, e, "%s.blk.%d.%s.k.weight", p, index, kind));
-    VR_TRY(vr_weights_vector(w, &a->k_b, D, e, "%s.blk.%d.%s.k.bias", p, index, kind));
-    VR_TRY(vr_weights_matrix(w, &a->v_w, D, key_width, e, "%s.blk.%d.%s.v.weight", p, index, kind));
-    VR_TRY(vr_weights_vector(w, &a->v_b, D, e, "%s.blk.%d.%s.v.bias", p, index, kind));
-    VR_TRY(vr_weights_matrix(w, &a->out_w, D, D, e, "%s.blk.%d.%s.out.weight", p, index, kind));
-    VR_TRY(vr_weights_vector(w, &a->out_b, D, e, "%s.blk.%d.%s.out.bias", p, index, kind));
-    VR_TRY(vr_weights_vector(w, &a->norm_w, D, e, "%s.blk.%d.%s.norm.weight", p, index, kind));
-    VR_TRY(vr_weights_vector(w, &a->norm_b, D, e, "%s.blk.%d.%s.norm.bias", p, index, kind));
-    return VR_OK;
+    char prefix[64];
+    snprintf(prefix, sizeof prefix, "%s.blk.%d.%s", q->prefix, index, kind);
+    *a = (vr_post_attention){
+        .width = q->config.width, .key_width = key_width, .n_heads = q->config.n_heads, .epsilon = q->config.epsilon
+    };
+    return vr_post_attention_bind(a, w, prefix, e);
 }
 
 static int block_bind(vr_qformer *q, vr_weights *w, int index, vr_err *e)
 {
-    const int D = q->config.width, F = q->config.hidden;
-    const char *p = q->prefix;
+    char prefix[64];
     qformer_block *b = &q->blocks[index];
-    VR_TRY(attention_bind(&b->self, w, q, index, "self", D, e));
+    snprintf(prefix, sizeof prefix, "%s.blk.%d", q->prefix, index);
+    VR_TRY(attention_bind(&b->self, w, q, index, "self", q->config.width, e));
     if (index % q->cross_interval == 0) VR_TRY(attention_bind(&b->cross, w, q, index, "cross", q->encoder_width, e));
-    VR_TRY(vr_weights_matrix(w, &b->fc1_w, F, D, e, "%s.blk.%d.fc1.weight", p, index));
-    VR_TRY(vr_weights_vector(w, &b->fc1_b, F, e, "%s.blk.%d.fc1.bias", p, index));
-    VR_TRY(vr_weights_matrix(w, &b->fc2_w, D, F, e, "%s.blk.%d.fc2.weight", p, index));
-    VR_TRY(vr_weights_vector(w, &b->fc2_b, D, e, "%s.blk.%d.fc2.bias", p, index));
-    VR_TRY(vr_weights_vector(w, &b->norm_w, D, e, "%s.blk.%d.ffn_norm.weight", p, index));
-    VR_TRY(vr_weights_vector(w, &b->norm_b, D, e, "%s.blk.%d.ffn_norm.bias", p, index));
-    return VR_OK;
+    return vr_post_ffn_bind(&b->ffn, w, prefix, q->config.width, q->config.hidden, q->config.epsilon, e);
 }
 
 static int qformer_bind(vr_qformer *q, vr_weights *w, vr_err *e)
@@ -128,51 +107,6 @@ int vr_qformer_encoder_width(const vr_qformer *qformer)
     return qformer->encoder_width;
 }
 
-/* x [N,Q,D] = norm(out(softmax(q k^T / sqrt E) v) + x), keys and values from rows [N,R,.] */
-static void attend(const vr_qformer *qf, const attention_weights *a, vr_run *run, float *x, const float *rows, int N, int R)
-{
-    const vr_ops *op = run->be->ops;
-    vr_backend *be = run->be;
-    const int D = qf->config.width, H = qf->config.n_heads, E = D / H, Q = qf->n_queries;
-    const size_t mark = vr_arena_mark(run->scratch);
-    float *q = vr_arena_floats(run->scratch, (size_t)(N * Q) * (size_t)D);
-    float *k = vr_arena_floats(run->scratch, (size_t)(N * R) * (size_t)D);
-    float *v = vr_arena_floats(run->scratch, (size_t)(N * R) * (size_t)D);
-    float *attended = vr_arena_floats(run->scratch, (size_t)(N * Q) * (size_t)D);
-
-    op->linear(be, q, x, &a->q_w, a->q_b, VR_ACT_NONE, NULL, N * Q);
-    op->linear(be, k, rows, &a->k_w, a->k_b, VR_ACT_NONE, NULL, N * R);
-    op->linear(be, v, rows, &a->v_w, a->v_b, VR_ACT_NONE, NULL, N * R);
-    op->attention(be, &(vr_attention){ .n_batch = N,
-                                       .n_queries = Q,
-                                       .n_keys = R,
-                                       .n_heads = H,
-                                       .n_kv_heads = H,
-                                       .head_dim = E,
-                                       .scale = 1.0f / sqrtf((float)E),
-                                       .q = { q, (int64_t)Q * D, D, E },
-                                       .k = { k, (int64_t)R * D, D, E },
-                                       .v = { v, (int64_t)R * D, D, E },
-                                       .out = { attended, (int64_t)Q * D, D, E } });
-    op->linear(be, x, attended, &a->out_w, a->out_b, VR_ACT_NONE, x, N * Q);
-    op->layer_norm(be, x, x, a->norm_w, a->norm_b, N * Q, D, qf->config.epsilon);
-    vr_arena_release(run->scratch, mark);
-}
-
-static void feed_forward(const vr_qformer *qf, const qformer_block *b, vr_run *run, float *x, int rows)
-{
-    const vr_ops *op = run->be->ops;
-    vr_backend *be = run->be;
-    const int D = qf->config.width;
-    const size_t mark = vr_arena_mark(run->scratch);
-    float *hidden = vr_arena_floats(run->scratch, (size_t)rows * (size_t)qf->config.hidden);
-
-    op->linear(be, hidden, x, &b->fc1_w, b->fc1_b, VR_ACT_GELU, NULL, rows);
-    op->linear(be, x, hidden, &b->fc2_w, b->fc2_b, VR_ACT_NONE, x, rows);
-    op->layer_norm(be, x, x, b->norm_w, b->norm_b, rows, D, qf->config.epsilon);
-    vr_arena_release(run->scratch, mark);
-}
-
 void vr_qformer_forward(const vr_qformer *qf, vr_run *run, const float *encoded, int N, int R, float *out)
 {
     const vr_ops *op = run->be->ops;
@@ -186,9 +120,9 @@ void vr_qformer_forward(const vr_qformer *qf, vr_run *run, const float *encoded,
     vr_run_dump(run, out, 3, shape, "%s.embed", qf->prefix);
     for (int i = 0; i < qf->n_blocks; i++) {
         const qformer_block *b = &qf->blocks[i];
-        attend(qf, &b->self, run, out, out, N, Q);
-        if (i % qf->cross_interval == 0) attend(qf, &b->cross, run, out, encoded, N, R);
-        feed_forward(qf, b, run, out, N * Q);
+        vr_post_attention_forward(&b->self, run, out, N, Q, out, Q);
+        if (i % qf->cross_interval == 0) vr_post_attention_forward(&b->cross, run, out, N, Q, encoded, R);
+        vr_post_ffn_forward(&b->ffn, run, out, N * Q);
         vr_run_dump(run, out, 3, shape, "%s.layer.%02d", qf->prefix, i);
     }
     vr_run_dump(run, out, 3, shape, "%s.out", qf->prefix);
