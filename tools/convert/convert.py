@@ -22,6 +22,7 @@ try:
 except ImportError:
     sys.exit(f"convert.py: numpy is missing for {sys.executable}; install it or use another Python")
 
+import flash_vstream_qwen
 import gguf_writer
 import longvu
 import video_llama
@@ -29,7 +30,7 @@ from checkpoint import Checkpoint
 from errors import ConvertError
 from recipe import Recipe
 
-SYSTEMS = (video_llama, longvu)
+SYSTEMS = (video_llama, longvu, flash_vstream_qwen)
 
 
 class Report:

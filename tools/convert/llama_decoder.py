@@ -4,9 +4,10 @@ that has one.
 
     PREFIX model.{embed_tokens, layers.%d.*, norm}, PREFIX lm_head -> token_embd, blk.%d.*, output_norm, output
 
-Serves LLaMA (prefix llama_model.), Llama 3.2 and Qwen2 (no prefix): grouped heads, biases, scaled rotation, tied heads, a token
-table that is longer than the tokenizer.
-Ref:   transformers 4.28 models/llama, 4.43 models/qwen2 and modeling_rope_utils.py (names, defaults of the configuration).
+Serves LLaMA (prefix llama_model.), Llama 3.2, Qwen2 and Qwen2-VL (no prefix): grouped heads, biases, scaled rotation, rotation by
+three positions, tied heads, a token table that is longer than the tokenizer.
+Ref:   transformers 4.28 models/llama, 4.43 models/qwen2 and modeling_rope_utils.py, 4.45 models/qwen2_vl (names, defaults of the
+       configuration).
 Trap:  rows of q and k stay in Hugging Face order (rotation pairs i and i + E/2), hence llama.rope.pairs = halves.
        The end of text is the generation configuration's, which is derived from config.json where there is none.
        Tying makes the token table the head, whatever lm_head a file holds: such a file has no output.weight.
@@ -34,9 +35,9 @@ def token_rows(recipe, prefix=""):
     return rank(recipe.find(f"{prefix}model.embed_tokens.weight"), 2)[0]
 
 
-def build(recipe, checkpoint, folder, report, prefix="", rows=None, biases=False, scaled=False):
-    """Adds keys and tensors; rows: how many of the token table are kept, None: all; scaled: rope_scaling counts.
-    -> (width, rows of the token table)"""
+def build(recipe, checkpoint, folder, report, prefix="", rows=None, biases=False, scaling=None):
+    """Adds keys and tensors; rows: how many of the token table are kept, None: all; scaling: what rope_scaling may say: llama3,
+    mrope, None: it is ignored. -> (width, rows of the token table)"""
     config, label = checkpoint.configuration(folder)
     width, hidden = integer(config, "hidden_size", label), integer(config, "intermediate_size", label)
     blocks, heads = integer(config, "num_hidden_layers", label, high=512), integer(config, "num_attention_heads", label)
@@ -58,8 +59,10 @@ def build(recipe, checkpoint, folder, report, prefix="", rows=None, biases=False
     recipe.key("llama.attention.layer_norm_rms_epsilon", "f32", number(config, "rms_norm_eps", label, default=1e-6))
     recipe.key("llama.rope.freq_base", "f32", number(config, "rope_theta", label, default=10000.0))
     recipe.key("llama.rope.pairs", "string", "halves")
-    if scaled:
+    if scaling == "llama3":
         build_scaling(recipe, config.get("rope_scaling"), f"{label}: rope_scaling")
+    elif scaling == "mrope":
+        build_sections(recipe, config.get("rope_scaling"), head, f"{label}: rope_scaling")
     elif config.get("rope_scaling"):
         report.warn(f"{label}: rope_scaling is ignored, as in the original")
 
@@ -89,6 +92,18 @@ def build_scaling(recipe, scaling, label):
     for name, content in (("factor", factor), ("low_freq_factor", low), ("high_freq_factor", high)):
         recipe.key(f"llama.rope.scaling.{name}", "f32", content)
     recipe.key("llama.rope.scaling.original_context_length", "u32", original)
+
+
+def build_sections(recipe, scaling, head, label):
+    """Which pairs of a head turn by time, by row and by column; nothing is scaled."""
+    kind = scaling.get("rope_type", scaling.get("type")) if isinstance(scaling, dict) else None
+    if kind not in ("mrope", "default"):  # transformers writes the second for the first from 4.45 on
+        raise ConvertError(f"{label} is of the kind {kind!r}, only mrope is supported")
+    sections = scaling.get("mrope_section")
+    if not (isinstance(sections, list) and len(sections) == 3 and all(type(n) is int and n > 0 for n in sections)
+            and 2 * sum(sections) == head):
+        raise ConvertError(f"{label}: mrope_section is {sections!r}, expected three counts of a head's {head // 2} pairs")
+    recipe.key("llama.rope.sections", "[i32]", sections)
 
 
 def build_block(recipe, new, old, width, hidden, attended, biases):

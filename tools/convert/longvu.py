@@ -242,7 +242,8 @@ def build_decoder(recipe, checkpoint, plan, folder, report):
     for piece in sorted(set(re.findall(r"<\|\w+\|>", str(TEMPLATE_TEXT[name])))):
         if tokenizer.find(piece) is None:
             raise ConvertError(f"{tokenizer.label}: the template {name} needs the added token {piece}")
-    width, rows = llama_decoder.build(recipe, checkpoint, folder, report, rows=rows, biases=not llama, scaled=llama)
+    width, rows = llama_decoder.build(recipe, checkpoint, folder, report, rows=rows, biases=not llama,
+                                      scaling="llama3" if llama else None)
     build_mlp(recipe, "project.video", "model.mm_projector", width, plan.width)
     recipe.exact("image_newline", "model.image_newline", width)
     ends = llama_decoder.ends_of_text(checkpoint, folder)
