@@ -24,6 +24,8 @@
 #define VR_DSP_MAX_COSINE    7 /* rows that cosine compares at once: windows of 8 frames */
 #define VR_DSP_GRAM          16 /* rows of a Gram matrix that gram takes at once */
 #define VR_DSP_GRAM_COLUMNS  16384
+#define VR_DSP_DISTANCE_A    2 /* rows that distance compares with ... */
+#define VR_DSP_DISTANCE_B    4 /* ... these at once */
 
 enum { VR_DSP_F32, VR_DSP_F16, VR_DSP_BF16, VR_DSP_DTYPES }; /* index of the functions that read weights */
 
@@ -53,6 +55,11 @@ typedef void vr_dsp_cosine_fn(float *s, int64_t s_row, const void *a, const void
  * stay; columns <= VR_DSP_GRAM_COLUMNS. Sums in f32, class REDUCE; their total over calls is for the caller, hence double. */
 typedef void vr_dsp_gram_fn(double *g, const void *const *rows, int n, int64_t first, int columns);
 
+/* sums[i VR_DSP_DISTANCE_B + j] = sum_d (a_i[first + d] - b_j[first + d])^2, d < columns <= VR_DSP_GRAM_COLUMNS, over
+ * VR_DSP_DISTANCE_A rows a_i and VR_DSP_DISTANCE_B rows b_j, all of them there (the same one twice is legal). A pair gives the
+ * same bits at every place. Sums in f32, class REDUCE; their total over calls is for the caller, hence double. */
+typedef void vr_dsp_distance_fn(double *sums, const float *const *a, const float *const *b, int64_t first, int columns);
+
 typedef struct vr_dsp {
     const char *level;
     int tile_rows, tile_cols; /* of gemm_tile; tile_cols is a multiple of the vector */
@@ -65,6 +72,7 @@ typedef struct vr_dsp {
     vr_dsp_cosine_fn *cosine[VR_DSP_DTYPES];
     int cosine_rows; /* <= VR_DSP_MAX_COSINE; more than one */
     vr_dsp_gram_fn *gram[VR_DSP_DTYPES];
+    vr_dsp_distance_fn *distance;
 
     /* y row i = x row ids[i], i < n, rows of row_bytes; y goes past the caches. Other threads see it at the next lock. EXACT */
     void (*gather)(void *y, const void *x, const int32_t *ids, int n, size_t row_bytes);
@@ -111,6 +119,7 @@ static inline int vr_dsp_dtype(vr_dtype t)
     vr_dsp_widen_fn vr_widen_f32_##level, vr_widen_f16_##level, vr_widen_bf16_##level;                                         \
     vr_dsp_cosine_fn vr_cosine_f32_##level, vr_cosine_f16_##level, vr_cosine_bf16_##level;                                     \
     vr_dsp_gram_fn vr_gram_f32_##level, vr_gram_f16_##level, vr_gram_bf16_##level;                                             \
+    vr_dsp_distance_fn vr_distance_##level;                                                                                    \
     void vr_gather_##level(void *y, const void *x, const int32_t *ids, int n, size_t row_bytes);                               \
     void vr_finish_##level(float *y, const float *s, const float *bias, vr_activation act, const float *residual, int n);      \
     void vr_gated_##level(float *y, const float *gate, const float *up, vr_activation act, int n);                             \

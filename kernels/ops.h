@@ -125,6 +125,13 @@ typedef struct vr_ops {
     void (*add_neighbours)(vr_backend *be, float *y, const float *x, int64_t batch, const float *w, const float *bias, int T,
                            int side, int D);
 
+    /* Means of windows of grids of rows: y [N, side, side, D], x as in resize_grid, side <= in_side.
+     *   adaptive: line i is made of lines floor(i in_side/side) .. ceil((i+1) in_side/side) - 1 (torch AdaptiveAvgPool2d)
+     *   else: of lines i s .. i s + s - 1, s = floor(in_side/side); lines that are left over do not count (AvgPool2d)
+     * Columns likewise. class REDUCE */
+    void (*pool_grid)(vr_backend *be, float *y, int side, const float *x, int64_t x_batch, int in_side, bool adaptive, int N,
+                      int D);
+
     void (*prune)(vr_backend *be, const vr_prune *p);
 
     /* similarity[f] = 1/m sum_k v_f . v_k, v = x / |x|, over the m frames k of the window of f (f itself too), x [n_frames, D]
@@ -135,6 +142,15 @@ typedef struct vr_ops {
     /* g[i,j] = x_i . x_j, x [T, D] F32, F16 or BF16, g [T, T] f64, both halves: distances, mean cosines, k-means. Sums of at
      * most 16384 products in f32, their total in f64; class REDUCE */
     void (*gram)(vr_backend *be, double *g, const void *x, vr_dtype dtype, int T, int64_t D);
+
+    /* d[i,j] = sum_k (x[i,k] - y[j,k])^2, x [T,D], y [N,D] f32, d [T,N] f64. Equal rows give 0; a pair gives the same bits at
+     * every place and in either order, so with y = x, where every pair is computed once, d is symmetric. Sums of at most 16384
+     * terms in f32, their total in f64; class REDUCE: small distances keep their digits, which those made of gram do not */
+    void (*distances)(vr_backend *be, double *d, const float *x, int T, const float *y, int N, int64_t D);
+
+    /* y[j,:] = sum_i a[j,i] x[i,:], a [K,T], x [T,D]; rows with a share of 0 are not read, a single share of 1 copies.
+     * class REDUCE */
+    void (*mix_rows)(vr_backend *be, float *y, const float *a, int K, const float *x, int T, int D);
 
     /* For each of T rows of n numbers: the places of the k largest (least: smallest), ascending, ids [T, min(k, n)]; the lower
      * place among equals (-0 equals 0), NaN after every number. EXACT */

@@ -31,10 +31,13 @@ static const vr_ops cpu_ops = {
     .mean_rows = vr_cpu_mean_rows,
     .gather_rows = vr_cpu_gather_rows,
     .resize_grid = vr_cpu_resize_grid,
+    .pool_grid = vr_cpu_pool_grid,
     .add_neighbours = vr_cpu_add_neighbours,
     .prune = vr_cpu_prune,
     .frame_similarity = vr_cpu_frame_similarity,
     .gram = vr_cpu_gram,
+    .distances = vr_cpu_distances,
+    .mix_rows = vr_cpu_mix_rows,
     .top_k = vr_cpu_top_k,
 };
 

@@ -53,9 +53,13 @@ void vr_cpu_gather_rows(vr_backend *be, float *y, const float *x, const int32_t 
 void vr_cpu_resize_grid(vr_backend *be, float *y, int side, const float *x, int64_t x_batch, int in_side, int N, int D);
 void vr_cpu_add_neighbours(vr_backend *be, float *y, const float *x, int64_t batch, const float *w, const float *bias, int T,
                            int side, int D);
+void vr_cpu_pool_grid(vr_backend *be, float *y, int side, const float *x, int64_t x_batch, int in_side, bool adaptive, int N,
+                      int D);
 void vr_cpu_prune(vr_backend *be, const vr_prune *p);
 void vr_cpu_frame_similarity(vr_backend *be, float *similarity, const float *x, int n_frames, int64_t D, int window);
 void vr_cpu_gram(vr_backend *be, double *g, const void *x, vr_dtype dtype, int T, int64_t D);
+void vr_cpu_distances(vr_backend *be, double *d, const float *x, int T, const float *y, int N, int64_t D);
+void vr_cpu_mix_rows(vr_backend *be, float *y, const float *a, int K, const float *x, int T, int D);
 void vr_cpu_top_k(vr_backend *be, int32_t *ids, const float *x, int T, int n, int k, bool least);
 void vr_cpu_patches(vr_backend *be, float *y, const float *x, int N, int C, int height, int width, int side, int stride);
 

@@ -94,6 +94,12 @@ static void plan_add_neighbours(vr_backend *be, float *y, const float *x, int64_
     (void)be, (void)y, (void)x, (void)batch, (void)w, (void)bias, (void)T, (void)side, (void)D;
 }
 
+static void plan_pool_grid(vr_backend *be, float *y, int side, const float *x, int64_t x_batch, int in_side, bool adaptive,
+                           int N, int D)
+{
+    (void)be, (void)y, (void)side, (void)x, (void)x_batch, (void)in_side, (void)adaptive, (void)N, (void)D;
+}
+
 static void plan_prune(vr_backend *be, const vr_prune *p)
 {
     (void)be, (void)p;
@@ -102,6 +108,16 @@ static void plan_prune(vr_backend *be, const vr_prune *p)
 static void plan_gram(vr_backend *be, double *g, const void *x, vr_dtype dtype, int T, int64_t D)
 {
     (void)be, (void)g, (void)x, (void)dtype, (void)T, (void)D;
+}
+
+static void plan_distances(vr_backend *be, double *d, const float *x, int T, const float *y, int N, int64_t D)
+{
+    (void)be, (void)d, (void)x, (void)T, (void)y, (void)N, (void)D;
+}
+
+static void plan_mix_rows(vr_backend *be, float *y, const float *a, int K, const float *x, int T, int D)
+{
+    (void)be, (void)y, (void)a, (void)K, (void)x, (void)T, (void)D;
 }
 
 static void plan_top_k(vr_backend *be, int32_t *ids, const float *x, int T, int n, int k, bool least)
@@ -130,10 +146,13 @@ static const vr_ops plan_ops = {
     .mean_rows = plan_mean_rows,
     .gather_rows = plan_gather_rows,
     .resize_grid = plan_resize_grid,
+    .pool_grid = plan_pool_grid,
     .add_neighbours = plan_add_neighbours,
     .prune = plan_prune,
     .frame_similarity = plan_frame_similarity,
     .gram = plan_gram,
+    .distances = plan_distances,
+    .mix_rows = plan_mix_rows,
     .top_k = plan_top_k,
 };
 

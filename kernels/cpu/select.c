@@ -26,7 +26,7 @@
         (d)->cosine[VR_DSP_F32] = vr_cosine_f32_##l, (d)->cosine[VR_DSP_F16] = vr_cosine_f16_##l;                              \
         (d)->cosine[VR_DSP_BF16] = vr_cosine_bf16_##l, (d)->gram[VR_DSP_F32] = vr_gram_f32_##l;                                \
         (d)->gram[VR_DSP_F16] = vr_gram_f16_##l, (d)->gram[VR_DSP_BF16] = vr_gram_bf16_##l;                                    \
-        (d)->gather = vr_gather_##l;                                                                                           \
+        (d)->distance = vr_distance_##l, (d)->gather = vr_gather_##l;                                                          \
         (d)->finish = vr_finish_##l, (d)->gated = vr_gated_##l;                                                                \
         (d)->layer_norm = vr_layer_norm_##l, (d)->rms_norm = vr_rms_norm_##l, (d)->l2_norm = vr_l2_norm_##l;                   \
         (d)->rope = vr_rope_##l, (d)->softmax = vr_softmax_##l, (d)->weighted_sum = vr_weighted_sum_##l;                       \
