@@ -1,0 +1,40 @@
+/*
+ * temporal_memory.h - Flash-VStream: the temporal memory of a stream, K rows that every clip is clustered into.
+ *
+ *   state: rows [n,D], squared distances of all pairs
+ *   clip [t,D] -> rows appended, t new lines of distances -> n <= K: done
+ *             -> k-means of n + t rows to K -> keys, picks -> slots that are a row move, mixtures and their distances are made
+ *
+ * Only what is new is measured: after a frame 24 of 25 slots are old rows, so two lines of distances are computed, not 26.
+ * Trap:  weights are not carried: every row counts 1 in every update, as in the published code.
+ */
+#ifndef VR_TEMPORAL_MEMORY_H
+#define VR_TEMPORAL_MEMORY_H
+
+#include "compress/kmeans.h"
+
+#define VR_MEMORY_KEYS 3
+
+typedef struct vr_temporal_memory {
+    int K, D, capacity;
+    int n;                         /* rows now; more than K only after a first clip that was longer */
+    float *rows;                   /* [capacity, D] backend memory, in the order of the slots; changes place with `spare` */
+    float *spare;                  /* [capacity, D] backend memory */
+    double *distance;              /* [capacity, capacity] host, rows of `capacity` */
+    double *lines;                 /* [capacity, capacity] backend memory */
+    double *work;                  /* [capacity, capacity] host */
+    float *mixture;                /* [K, capacity] backend memory */
+    int32_t *ids;                  /* [capacity] backend memory */
+    vr_kmeans km;                  /* of the last update */
+    int n_keys;                    /* of the last update: min(3, slots); 0 after the first clip */
+    int32_t order[VR_MEMORY_KEYS]; /* heaviest slots */
+    int32_t picks[VR_MEMORY_KEYS]; /* rows of the update nearest to the rows of these numbers */
+} vr_temporal_memory;
+
+/* Takes memory for K slots and clips of up to max_clip rows of D floats. */
+void vr_temporal_memory_alloc(vr_temporal_memory *m, const vr_run *run, int K, int max_clip, int D);
+void vr_temporal_memory_clear(vr_temporal_memory *m);
+/* One clip x [t,D], t <= max_clip. The first clip is kept as it is, whatever its length. */
+void vr_temporal_memory_update(vr_temporal_memory *m, const vr_run *run, const float *x, int t, vr_random *random);
+
+#endif
