@@ -2,6 +2,7 @@
  * vidrun.h - the public interface: open a weight file, watch a clip, ask about it.
  *
  *   vr_model_open(weights) -> vr_session_open(video) -> vr_session_ask(prompt) ... -> free
+ *                          -> vr_stream_open, vr_feed_open(video) -> push, ask ... -> free
  *
  * A model is read-only after opening and may serve several sessions, one at a time (they share its threads). Nothing here
  * prints or exits: errors are values (base/err.h), everything a user may want to see comes through vr_hooks. Strings handed
@@ -57,7 +58,10 @@ typedef struct vr_recipe {
     const char *templates;     /* names, separated by blanks; borrowed */
     const char *template_name; /* the default one */
     const char *cpu_level;
-    bool hears; /* has a sound branch */
+    bool hears;        /* has a sound branch */
+    bool streams;      /* can follow a stream */
+    double fps;        /* frames a second of a stream */
+    const char *query; /* that captions of a stream answer; NULL: the system says nothing unasked; borrowed */
     int n_frames, n_frames_max;
     int n_predict;
     int context;          /* rows of prompt and answer together */
@@ -148,17 +152,26 @@ int vr_session_frames(vr_session *session, const int *positions, int n, int widt
 /* --- streams: frames come one by one, memory stays in bounds, questions may be asked at any time ---
  *
  *   vr_stream_open -> vr_stream_push(frame) ...      one thread: the frame handler
- *                  -> vr_stream_ask(question) ...    one other thread, at the same time: the question handler
+ *                  -> vr_stream_snapshot, vr_stream_ask(question) | vr_stream_caption ...     one other: the question handler
  *                  -> vr_stream_close                when both have ended
  *
- * A question is answered from the memory as it was at vr_stream_snapshot, which the thread that pushes calls between two
- * frames; frames go on coming meanwhile. */
+ * A question is answered from the memory as it was at vr_stream_snapshot; frames go on coming meanwhile. A snapshot is taken
+ * between two frames and costs a copy of the memory, whose size does not depend on how long the stream has lasted. */
 typedef struct vr_stream vr_stream;
 
+/* A picture of a stream. */
+typedef struct vr_stream_frame {
+    const uint8_t *rgb; /* [height, width, 3] after rotation; borrowed */
+    int width, height;  /* may differ from frame to frame */
+    int64_t index;      /* of the frames that were pushed, from 0; vr_stream_push counts them itself */
+    double seconds;     /* time of the stream, never falling */
+    int64_t number;     /* in its file; -1: not known */
+} vr_stream_frame;
+
 typedef enum vr_captions {
-    VR_CAPTIONS_OFF,
     VR_CAPTIONS_ORIGINAL, /* when the published system would speak */
-    VR_CAPTIONS_SCENES    /* once for every scene, when it has ended */
+    VR_CAPTIONS_OFF,
+    VR_CAPTIONS_SCENES /* once for every scene, when it has ended */
 } vr_captions;
 
 typedef struct vr_stream_options {
@@ -166,11 +179,11 @@ typedef struct vr_stream_options {
     uint64_t seed; /* of what the memory draws by chance */
     vr_captions captions;
     const char *query;         /* what a caption answers; NULL: the recipe's, where it has one */
-    int n_threads_ask;         /* of the question handler */
+    int n_threads_ask;         /* of the question handler; 0: as many as the model's */
+    vr_hooks ask_hooks;        /* of the question handler; the model's are called by the frame handler */
     const char *system_text;   /* NULL: the recipe's */
     const char *template_name; /* NULL: the recipe's */
-    int n_predict;             /* for the check of the budget; 0: the recipe's */
-    const char *dump_dir;      /* NULL: no stages are written */
+    const char *dump_dir; /* NULL: no stages are written; else the two threads must take turns: no push during an answer */
 } vr_stream_options;
 
 /* What a frame led to. */
@@ -181,6 +194,17 @@ typedef struct vr_stream_event {
     int n_scenes;                  /* ended so far */
     double scene_start, scene_end; /* of the scene that a caption is about; 0, 0: none in particular */
 } vr_stream_event;
+
+/* VR_ERR_USAGE where the system follows no streams. */
+int vr_stream_open(vr_stream **out, vr_model *model, const vr_stream_options *options, vr_err *e);
+void vr_stream_plan(const vr_stream *stream, vr_plan *out); /* memory and rows; no frames */
+
+/* Look at one more frame. Waits for a snapshot that is being copied, never for an answer. */
+int vr_stream_push(vr_stream *stream, const vr_stream_frame *frame, vr_stream_event *event, vr_err *e);
+
+/* What is remembered now is what questions are answered from. Any thread, but not during an answer; waits for a frame that is
+ * being pushed. *n_frames, *seconds (may be NULL): pushed so far, time of the last. VR_ERR_VIDEO before the first frame. */
+int vr_stream_snapshot(vr_stream *stream, int64_t *n_frames, double *seconds, vr_err *e);
 
 typedef struct vr_ask_options {
     vr_sampling sampling;
@@ -211,5 +235,34 @@ int vr_session_ask(vr_session *session, const char *question, const vr_ask_optio
 void vr_session_reset(vr_session *session); /* forget the turns, keep the clip */
 /* Writes out what the dump holds; NULL is legal. The error is that of the dump (full disk). */
 int vr_session_close(vr_session *session, vr_err *e);
+
+/* A question about the snapshot, each a new conversation. out is borrowed until the next call; a picture of the rows is told by
+ * vr_stream_facts. */
+int vr_stream_ask(vr_stream *stream, const char *question, const vr_ask_options *options, vr_answer *out, vr_err *e);
+/* The query about the snapshot: what event.caption asks for. */
+int vr_stream_caption(vr_stream *stream, const vr_ask_options *options, vr_answer *out, vr_err *e);
+void vr_stream_facts(const vr_stream *stream, vr_facts *out); /* after an answer */
+/* Writes out what the dump holds; NULL is legal. The error is that of the dump. */
+int vr_stream_close(vr_stream *stream, vr_err *e);
+
+/* Frames of a file or pipe, one by one: of a file those that the system would look at, of a pipe (standard input, a named pipe)
+ * the first at or after every 1/fps seconds. A pipe is read on and on, nothing is kept; its time starts at 0 and never falls. */
+typedef struct vr_feed vr_feed;
+
+typedef struct vr_feed_info {
+    bool live;              /* a pipe: nothing else is known */
+    int64_t n_frames_total; /* frames of the file */
+    int n_frames;           /* of them that will come */
+    int64_t n_bad;          /* pieces of a pipe that could not be decoded so far */
+    int64_t n_jumps;        /* times that its clock jumped */
+} vr_feed_info;
+
+/* fps 0: the recipe's. A pipe is first read by vr_feed_next. */
+int vr_feed_open(vr_feed **out, vr_model *model, const char *video, double fps, vr_err *e);
+void vr_feed_info_get(const vr_feed *feed, vr_feed_info *out);
+/* frame->rgb is borrowed until the next call; NULL: the end. VR_ERR_VIDEO where not even one frame came. */
+int vr_feed_next(vr_feed *feed, vr_stream_frame *frame, vr_err *e);
+void vr_feed_stop(vr_feed *feed); /* from any thread: vr_feed_next ends soon, also while it waits for a pipe */
+void vr_feed_free(vr_feed *feed); /* NULL is legal */
 
 #endif

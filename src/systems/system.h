@@ -45,22 +45,15 @@ int vr_view_take(vr_view *view, int n_frames, vr_err *e);
 void vr_view_facts(const vr_view *view, vr_facts *out);
 void vr_view_step(vr_view *view, const char *name, int64_t before, int64_t after, const char *unit);
 
-/* A frame of a stream. */
-typedef struct vr_stream_frame {
-    const uint8_t *rgb; /* [height, width, 3] after rotation, borrowed */
-    int width, height;
-    int64_t index;  /* of the frames that were looked at, from 0 */
-    double seconds; /* time of the stream */
-} vr_stream_frame;
-
 /* A memory that grows frame by frame and stays in bounds: of a system that follows streams (src/stream.c). One thread adds
  * frames; what another one needs for a question is copied between two of them, into a snapshot that is opened once and
  * overwritten. Nothing here waits or locks. */
 typedef struct vr_stream_system {
-    /* run: of the thread that adds. With a planning backend the same scratch memory is taken. */
+    /* run: of the thread that adds; memory may keep what it takes of run->scratch. With a planning backend the same scratch
+     * memory is taken. options: fps and query are resolved, query NULL where captions are off. */
     int (*open)(const void *state, const vr_stream_options *options, vr_run *run, void **memory, vr_err *e);
     void (*free)(void *memory);
-    /* frame NULL: planning. event is zeroed by the caller. */
+    /* frame NULL: planning. event is zeroed by the caller, who also releases what add has taken of run->scratch. */
     int (*add)(const void *state, void *memory, vr_run *run, const vr_stream_frame *frame, vr_stream_event *event, vr_err *e);
     int (*snapshot_open)(const void *state, const void *memory, void **snapshot, vr_err *e);
     void (*snapshot_free)(void *snapshot);
