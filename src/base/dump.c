@@ -27,7 +27,7 @@
 
 typedef struct stage {
     char *name;        /* with the prefix of its first part */
-    const char *descr; /* '<f4' or '<i4' */
+    const char *descr; /* '<f4', '<i4' or '|u1': the digit is the size */
     int n_dims;
     int64_t shape[MAX_DIMS];
 } stage;
@@ -165,10 +165,10 @@ static void append(vr_dump *dump, const char *name, const char *descr, const voi
     assert(s->descr == descr && s->n_dims == n_dims);
     for (int i = 1; i < n_dims; i++) assert(s->shape[i] == shape[i]);
     s->shape[0] += shape[0];
-    write_part(dump, s, create, x, 4 * count, &dump->first);
+    write_part(dump, s, create, x, (size_t)(descr[2] - '0') * count, &dump->first);
 }
 
-static const char descr_f32[] = "<f4", descr_i32[] = "<i4";
+static const char descr_f32[] = "<f4", descr_i32[] = "<i4", descr_u8[] = "|u1";
 
 void vr_dump_f32(vr_dump *dump, const char *name, const float *x, int n_dims, const int64_t *shape)
 {
@@ -178,6 +178,11 @@ void vr_dump_f32(vr_dump *dump, const char *name, const float *x, int n_dims, co
 void vr_dump_i32(vr_dump *dump, const char *name, const int32_t *x, int n_dims, const int64_t *shape)
 {
     append(dump, name, descr_i32, x, n_dims, shape);
+}
+
+void vr_dump_u8(vr_dump *dump, const char *name, const uint8_t *x, int n_dims, const int64_t *shape)
+{
+    append(dump, name, descr_u8, x, n_dims, shape);
 }
 
 void vr_dump_prefix(vr_dump *dump, const char *prefix)

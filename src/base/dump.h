@@ -28,5 +28,6 @@ void vr_dump_prefix(vr_dump *dump, const char *prefix);
 /* x [shape[0], .., shape[n_dims-1]], C order; n_dims 1..4; later calls agree in all but shape[0]. dump NULL: nothing. */
 void vr_dump_f32(vr_dump *dump, const char *name, const float *x, int n_dims, const int64_t *shape);
 void vr_dump_i32(vr_dump *dump, const char *name, const int32_t *x, int n_dims, const int64_t *shape);
+void vr_dump_u8(vr_dump *dump, const char *name, const uint8_t *x, int n_dims, const int64_t *shape);
 
 #endif

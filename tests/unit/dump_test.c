@@ -83,6 +83,7 @@ static void close_dump(vr_dump *dump)
 
 static const float floats[12] = { 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, -10, 1e-30f };
 static const int32_t ids[3] = { 1, -2, INT32_MAX };
+static const uint8_t bytes_written[6] = { 0, 1, 127, 128, 254, 255 };
 
 START_TEST(whole_stages)
 {
@@ -91,12 +92,15 @@ START_TEST(whole_stages)
     vr_dump_f32(dump, "four", floats, 4, (const int64_t[]){ 1, 2, 3, 2 });
     vr_dump_i32(dump, "ids", ids, 1, (const int64_t[]){ 3 });
     vr_dump_f32(dump, "none", NULL, 2, (const int64_t[]){ 0, 4 });
+    vr_dump_u8(dump, "bytes", bytes_written, 2, (const int64_t[]){ 1, 3 });
+    vr_dump_u8(dump, "bytes", bytes_written + 3, 2, (const int64_t[]){ 1, 3 });
     close_dump(dump);
+    expect_file("bytes.npy", "{'descr': '|u1', 'fortran_order': False, 'shape': (2, 3), }", bytes_written, sizeof bytes_written);
     expect_file("vit.npy", "{'descr': '<f4', 'fortran_order': False, 'shape': (3, 4), }", floats, sizeof floats);
     expect_file("four.npy", "{'descr': '<f4', 'fortran_order': False, 'shape': (1, 2, 3, 2), }", floats, sizeof floats);
     expect_file("ids.npy", "{'descr': '<i4', 'fortran_order': False, 'shape': (3,), }", ids, sizeof ids);
     expect_file("none.npy", "{'descr': '<f4', 'fortran_order': False, 'shape': (0, 4), }", NULL, 0);
-    ck_assert_int_eq(empty_folder(), 4);
+    ck_assert_int_eq(empty_folder(), 5);
 }
 END_TEST
 
