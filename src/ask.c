@@ -80,13 +80,49 @@ static int rows_make(const vr_session *s, asked *a, vr_err *e)
     return VR_OK;
 }
 
+/* s->positions of the prompt's rows, and the place behind them */
+static void positions_make(vr_session *s, const int32_t *rows, int n)
+{
+    const vr_view *view = &s->view;
+    const vr_clip_positions clip = { view->n_audio_rows, view->n_video_rows, view->positions, view->n_positions };
+    s->next_position = vr_positions(s->positions, rows, n, &clip);
+}
+
+/* positions [n, 3] as a stage [3, n] */
+static int positions_write(const vr_session *s, const char *name, const int32_t *positions, int n, vr_err *e)
+{
+    int32_t *turned = malloc((size_t)n * 3 * sizeof *turned);
+    if (!turned) return vr_fail(e, VR_ERR_LIMIT, "not enough memory for the stage %s", name);
+    for (int i = 0; i < 3; i++)
+        for (int t = 0; t < n; t++) turned[i * n + t] = positions[3 * t + i];
+    vr_dump_i32(s->dump, name, turned, 2, (const int64_t[2]){ 3, n });
+    free(turned);
+    return VR_OK;
+}
+
+static int positions_dump(const vr_session *s, const int32_t *rows, int n, vr_err *e)
+{
+    const vr_view *view = &s->view;
+    if (!s->dump || !view->positions_plain) return VR_OK;
+    const vr_clip_positions clip = { view->n_audio_rows, view->n_video_rows, view->positions_plain, view->n_positions };
+    int32_t *plain = malloc((size_t)n * 3 * sizeof *plain);
+    if (!plain) return vr_fail(e, VR_ERR_LIMIT, "not enough memory for the stage prompt.positions.text");
+    vr_positions(plain, rows, n, &clip);
+    int rc = positions_write(s, "prompt.positions.text", plain, n, e);
+    if (rc == VR_OK) rc = positions_write(s, "prompt.positions", s->positions, n, e);
+    free(plain);
+    return rc;
+}
+
 static void ids_dump(const vr_session *s, const int32_t *rows, int n)
 {
     const vr_system *system = s->model->system;
+    const char *piece = system->rows_piece;
+    const int32_t mark = piece ? vr_tokenizer_find(s->model->tokenizer, piece, strlen(piece)) : system->rows_mark;
     for (int i = 0; s->dump && i < n; i++) {
         const bool is_clip = rows[i]<0, follows = i> 0 && rows[i - 1] < 0;
-        if (is_clip && follows && system->rows_mark_once) continue;
-        const int32_t id = is_clip ? system->rows_mark : rows[i];
+        if (is_clip && (system->rows_mark == 0 || (follows && system->rows_mark_once))) continue;
+        const int32_t id = is_clip ? mark : rows[i];
         vr_dump_i32(s->dump, "prompt.ids", &id, 1, (const int64_t[1]){ 1 });
     }
 }
@@ -185,7 +221,9 @@ static int prompt_read(vr_session *s, const vr_generate *g, const int32_t *rows,
     s->cache.n_rows = same;
     memcpy(s->cached + same, rows + same, (size_t)(n - same) * sizeof *rows);
     out->n_reused_rows = same;
+    positions_make(s, rows, n);
     ids_dump(s, rows, n);
+    VR_TRY(positions_dump(s, rows, n, e));
     return vr_generate_read(g, rows, n, s->logits, e);
 }
 
@@ -232,6 +270,8 @@ static int answer_generate(vr_session *s, const vr_generate *g, const vr_ask_opt
         }
         if (s->answer_ids.count == options->n_predict) break;
         s->cached[s->cache.n_rows] = id;
+        for (int i = 0; i < 3; i++) s->positions[3 * s->cache.n_rows + i] = s->next_position;
+        s->next_position++;
         VR_TRY(vr_generate_next(g, id, s->logits, e));
     }
     return text_show(s, &stream, -1, true, options, &go_on, e);
@@ -243,6 +283,7 @@ static int turn_answer(vr_session *s, const vr_ask_options *options, vr_answer *
                             .run = &s->run,
                             .cache = &s->cache,
                             .clip_rows = s->view.rows,
+                            .positions = s->positions,
                             .cancelled = asked_to_stop,
                             .progress = prompt_progress,
                             .cookie = s };

@@ -123,6 +123,11 @@ int vr_vit_tokens(const vr_vit *vit)
     return vit->n_tokens;
 }
 
+int vr_vit_heads(const vr_vit *vit)
+{
+    return vit->config.n_heads;
+}
+
 int vr_vit_block_count(const vr_vit *vit)
 {
     return vit->n_blocks;

@@ -30,6 +30,7 @@ int vr_vit_tokens(const vr_vit *vit);     /* P, or P + 1 with the class row firs
 int vr_vit_side(const vr_vit *vit);       /* patches a line: P = side * side */
 int vr_vit_image_size(const vr_vit *vit); /* S */
 int vr_vit_block_count(const vr_vit *vit);
+int vr_vit_heads(const vr_vit *vit);
 int vr_vit_group(const vr_vit *vit); /* frames that see each other; 1: none does. N below is a multiple of it */
 
 /* pixels [N,3,S,S] -> out [N,tokens,D], output norm applied where there is one.

@@ -10,13 +10,20 @@
  */
 #include "media/clip_pixels.h"
 
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/limits.h"
 #include "media/frames.h"
 
-int vr_clip_pixels_crop(uint8_t *out, int size, const uint8_t *rgb, int width, int height, vr_err *e)
+/* Half of what is left over, down or to the even number. */
+static size_t margin(int rest, bool even)
+{
+    return (size_t)(even && rest % 4 == 3 ? rest / 2 + 1 : rest / 2);
+}
+
+static int crop(uint8_t *out, int size, const uint8_t *rgb, int width, int height, bool even, vr_err *e)
 {
     const int shorter = width < height ? width : height, longer = width < height ? height : width;
     const int64_t long_side = (int64_t)size * longer / shorter;
@@ -24,7 +31,7 @@ int vr_clip_pixels_crop(uint8_t *out, int size, const uint8_t *rgb, int width, i
         return vr_fail(e, VR_ERR_LIMIT, "a picture of %d x %d pixels is too narrow: its long side would become %lld pixels",
                        width, height, (long long)long_side);
     const int w = width < height ? size : (int)long_side, h = width < height ? (int)long_side : size;
-    const size_t left = (size_t)(w - size) / 2, top = (size_t)(h - size) / 2, line = 3 * (size_t)size;
+    const size_t left = margin(w - size, even), top = margin(h - size, even), line = 3 * (size_t)size;
     uint8_t *resized = malloc(3 * (size_t)w * (size_t)h);
     if (!resized) return vr_fail(e, VR_ERR_LIMIT, "no memory to resize a picture of %d x %d pixels", width, height);
     const int rc = vr_resize_pil_bicubic(resized, w, h, rgb, width, height, e);
@@ -32,4 +39,14 @@ int vr_clip_pixels_crop(uint8_t *out, int size, const uint8_t *rgb, int width, i
         memcpy(out + y * line, resized + 3 * ((top + y) * (size_t)w + left), line);
     free(resized);
     return rc;
+}
+
+int vr_clip_pixels_crop(uint8_t *out, int size, const uint8_t *rgb, int width, int height, vr_err *e)
+{
+    return crop(out, size, rgb, width, height, false, e);
+}
+
+int vr_clip_pixels_crop_even(uint8_t *out, int size, const uint8_t *rgb, int width, int height, vr_err *e)
+{
+    return crop(out, size, rgb, width, height, true, e);
 }

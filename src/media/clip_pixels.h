@@ -16,4 +16,7 @@
 /* out [size, size, 3] u8. VR_ERR_LIMIT without memory, or where the long side would exceed VR_MAX_FRAME_SIDE. */
 int vr_clip_pixels_crop(uint8_t *out, int size, const uint8_t *rgb, int width, int height, vr_err *e);
 
+/* The same, but an odd rest is halved to the even number, as torchvision's GroupCenterCrop does (VideoChat). */
+int vr_clip_pixels_crop_even(uint8_t *out, int size, const uint8_t *rgb, int width, int height, vr_err *e);
+
 #endif

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const vr_system *const systems[] = { &vr_system_video_llama, &vr_system_longvu };
+static const vr_system *const systems[] = { &vr_system_video_llama, &vr_system_videochat, &vr_system_longvu };
 
 const vr_system *vr_system_find(vr_string name)
 {
@@ -19,7 +19,7 @@ const vr_system *vr_system_find(vr_string name)
 
 const char *vr_system_names(void)
 {
-    return "video-llama longvu";
+    return "video-llama videochat longvu";
 }
 
 int vr_view_take(vr_view *view, int n_frames, vr_err *e)
@@ -39,6 +39,7 @@ void vr_view_free(vr_view *view)
     free(view->frame_seconds);
     free(view->frame_facts);
     free(view->positions);
+    free(view->positions_plain);
     free(view->mel);
     *view = (vr_view){ 0 };
 }

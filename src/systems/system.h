@@ -84,7 +84,7 @@ typedef struct vr_system {
                 const vr_hooks *hooks, vr_err *e);
     void (*features_free)(void *features); /* NULL without show */
     const vr_stream_system *stream;        /* NULL: follows no stream */
-    int32_t rows_mark;                     /* what the stage prompt.ids shows for rows of the clip */
+    int32_t rows_mark;                     /* what the stage prompt.ids shows for rows of the clip; 0: nothing */
     bool rows_mark_once;                   /* once for all rows, not once a row */
 } vr_system;
 
@@ -98,6 +98,6 @@ void vr_hooks_progress(const vr_hooks *hooks, const char *stage, int64_t done, i
 void vr_hooks_timing(const vr_hooks *hooks, const char *stage, double seconds, int64_t count, const char *unit);
 int vr_hooks_check(const vr_hooks *hooks, vr_err *e); /* VR_ERR_CANCEL when the caller asked to stop */
 
-extern const vr_system vr_system_video_llama, vr_system_longvu;
+extern const vr_system vr_system_video_llama, vr_system_videochat, vr_system_longvu;
 
 #endif

@@ -10,6 +10,7 @@
  */
 #include "text/prompt.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -81,12 +82,14 @@ static int append_rows(vr_spans *spans, vr_span_kind kind, vr_err *e)
     return span_add(spans, VR_SPAN_TEXT, e);
 }
 
-/* "0.0, 1.2, 2.5": Python's str(round(s, 1)) and "%.1f" give the same text (spec 3.1) */
-static int append_times(vr_spans *spans, const vr_prompt_scene *scene, vr_err *e)
+/* "0.0, 1.2, 2.5": Python's str(round(s, 1)) and "%.1f" give the same text (spec 3.1); numpy's round first turns the product
+ * by ten to a whole number, halves to even, which differs for some */
+static int append_times(vr_spans *spans, const vr_prompt_scene *scene, bool numpy, vr_err *e)
 {
     for (int i = 0; i < scene->n_frames; i++) {
         char number[64];
-        const int n = snprintf(number, sizeof number, "%s%.1f", i ? ", " : "", scene->seconds[i]);
+        const int n = snprintf(number, sizeof number, "%s%.1f", i ? ", " : "",
+                               numpy ? rint(scene->seconds[i] * 10) / 10 : scene->seconds[i]);
         VR_TRY(append(spans, number, (size_t)n, e));
     }
     return VR_OK;
@@ -99,7 +102,7 @@ static int append_count(vr_spans *spans, const vr_prompt_scene *scene, vr_err *e
     return append(spans, number, (size_t)n, e);
 }
 
-/* text with {video}, {audio}, {frames}, {times} replaced */
+/* text with {video}, {audio}, {frames}, {times}, {numpy_times} replaced */
 static int append_media(const vr_prompt_scene *scene, vr_spans *spans, const char *text, vr_err *e)
 {
     while (*text) {
@@ -117,8 +120,11 @@ static int append_media(const vr_prompt_scene *scene, vr_spans *spans, const cha
             VR_TRY(append_count(spans, scene, e));
             text += 8;
         } else if (strncmp(text, "{times}", 7) == 0) {
-            VR_TRY(append_times(spans, scene, e));
+            VR_TRY(append_times(spans, scene, false, e));
             text += 7;
+        } else if (strncmp(text, "{numpy_times}", 13) == 0) {
+            VR_TRY(append_times(spans, scene, true, e));
+            text += 13;
         } else if (*text) {
             VR_TRY(append(spans, text++, 1, e));
         }

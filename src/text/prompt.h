@@ -4,7 +4,7 @@
  *   templates and media texts of the weight file + what was seen + turns -> spans: text | video rows | audio rows | text ...
  *
  * Every text span is tokenised on its own, as the original does (Video-LLaMA conversation_video.py:329-343).
- * Placeholders of a template: {system}, {text}; of a media text: {video}, {audio}, {frames}, {times}; what the user says is
+ * Placeholders of a template: {system}, {text}; of a media text: {video}, {audio}, {frames}, {times}, {numpy_times}; what the user says is
  * never searched for placeholders.
  */
 #ifndef VR_PROMPT_H
