@@ -121,7 +121,7 @@ static int memory_plan(vr_session *s, vr_err *e)
         const int T = s->context < VR_LLAMA_ROWS ? s->context : VR_LLAMA_ROWS;
         float *x = vr_arena_floats(&counted, (size_t)T * (size_t)c->width);
         float *logits = vr_arena_floats(&counted, (size_t)c->vocab);
-        vr_llama_forward(s->model->llama, &run, &cache, x, T, logits);
+        vr_llama_forward(s->model->llama, &run, &cache, NULL, x, T, logits);
         vr_arena_release(&counted, watched);
         vr_arena_floats(&counted, (size_t)c->vocab); /* of the sampler: values and ids */
         vr_arena_alloc(&counted, (size_t)c->vocab, sizeof(int32_t));
@@ -202,8 +202,9 @@ int vr_session_watch(vr_session *s, vr_err *e)
     VR_TRY(vr_arena_open(&s->scratch, s->scratch_bytes, e));
     VR_TRY(vr_kvcache_open(&s->cache, c->n_layers, s->context, c->n_kv_heads * c->head_dim, e));
     s->cached = malloc((size_t)s->context * sizeof *s->cached);
+    s->positions = malloc((size_t)s->context * 3 * sizeof *s->positions);
     s->logits = malloc((size_t)c->vocab * sizeof *s->logits);
-    if (!s->cached || !s->logits) return vr_fail(e, VR_ERR_LIMIT, "not enough memory for the session");
+    if (!s->cached || !s->positions || !s->logits) return vr_fail(e, VR_ERR_LIMIT, "not enough memory for the session");
     s->run = (vr_run){ .be = m->backend, .scratch = &s->scratch, .host = &s->scratch, .dump = s->dump };
     s->view.rows = vr_arena_floats(&s->scratch, (size_t)(s->view.n_audio_rows + s->view.n_video_rows) * (size_t)c->width);
     frames_dump(s);
@@ -225,6 +226,7 @@ int vr_session_close(vr_session *s, vr_err *e)
     vr_ids_free(&s->answer_ids);
     free(s->system_text);
     free(s->cached);
+    free(s->positions);
     free(s->logits);
     const int rc = vr_dump_close(s->dump, e);
     free(s);

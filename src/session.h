@@ -41,8 +41,10 @@ struct vr_session {
     vr_arena scratch;
     vr_run run;
     vr_kvcache cache;
-    int32_t *cached; /* [context] the rows in the cache, cache.n_rows of them */
-    float *logits;   /* [V] */
+    int32_t *cached;    /* [context] the rows in the cache, cache.n_rows of them */
+    int32_t *positions; /* [context, 3] time, row and column of each row of the prompt, and of those answered */
+    int next_position;  /* of the row to come */
+    float *logits;      /* [V] */
     /* the conversation */
     vr_turn *turns;
     int n_turns;

@@ -2,10 +2,27 @@
  * generate.c - see generate.h.
  *
  *   rows -> embedding rows and rows of the clip [T,Dl], VR_LLAMA_ROWS at a time -> llama -> logits
+ *
+ * Ref:  transformers 4.45 modeling_qwen2_vl.py (get_rope_index); Flash-VStream vstream_qwen2vl_model.py:254-277, 778-938.
+ * Trap: text goes on behind the places that the video takes, which its own times may reach beyond.
  */
 #include "decode/generate.h"
 
 #include <assert.h>
+
+int vr_positions(int32_t *out, const int32_t *rows, int n, const vr_clip_positions *clip)
+{
+    int next = 0, start = -1; /* start: of the video, while its rows last */
+    for (int t = 0; t < n; t++) {
+        const int row = rows[t] < 0 ? VR_CLIP_ROW(rows[t]) - clip->first : -1;
+        const bool placed = clip->relative && row >= 0 && row < clip->count;
+        if (placed && start < 0) start = next;
+        if (!placed && start >= 0) next = start + clip->n_positions, start = -1;
+        for (int i = 0; i < 3; i++) out[3 * t + i] = placed ? start + clip->relative[3 * row + i] : next;
+        if (!placed) next++;
+    }
+    return start >= 0 ? start + clip->n_positions : next;
+}
 
 /* rows -> x [T, Dl]; runs of tokens and of clip rows are copied in one piece each */
 static void embed(const vr_generate *g, const int32_t *rows, int T, float *x)
@@ -35,7 +52,8 @@ static int forward(const vr_generate *g, const int32_t *rows, int T, float *logi
     float *device_logits = vr_arena_floats(run->scratch, (size_t)c->vocab);
     embed(g, rows, T, x);
     vr_run_dump(run, x, 2, (const int64_t[2]){ T, c->width }, "prompt.embeds");
-    vr_llama_forward(g->llama, run, g->cache, x, T, logits ? device_logits : NULL);
+    const int32_t *positions = g->positions ? g->positions + 3 * (size_t)g->cache->n_rows : NULL;
+    vr_llama_forward(g->llama, run, g->cache, positions, x, T, logits ? device_logits : NULL);
     if (logits) run->be->read(run->be, logits, device_logits, (size_t)c->vocab * sizeof *logits);
     vr_arena_release(run->scratch, mark);
     return vr_backend_sync(run->be, e);

@@ -16,11 +16,24 @@ typedef struct vr_generate {
     vr_run *run;
     vr_kvcache *cache;
     const float *clip_rows; /* [n, Dl] in backend memory */
+    const int32_t
+        *positions; /* [cache->n_max, 3] of the rows of the cache, those to come included: vr_positions; NULL: numbers */
     /* Asked between parts of the prompt and between tokens; true ends with VR_ERR_CANCEL. May be NULL. */
     bool (*cancelled)(void *cookie);
     void (*progress)(void *cookie, int64_t done, int64_t total); /* may be NULL */
     void *cookie;
 } vr_generate;
+
+/* Where the rows of a clip's video stand. */
+typedef struct vr_clip_positions {
+    int first, count;        /* rows of the clip that are its video */
+    const int32_t *relative; /* [count, 3] time, row, column from the place of the first; NULL: one after the other */
+    int n_positions;         /* places that they take together; with relative */
+} vr_clip_positions;
+
+/* out [n, 3]: time, row and column of every row of a prompt; text counts on in all three. Returns the place of the row behind
+ * the last. */
+int vr_positions(int32_t *out, const int32_t *rows, int n, const vr_clip_positions *clip);
 
 /* Read rows[first..n) (rows before are in the cache already, first = cache->n_rows < n); logits [V] on the host of the last
  * one. Stages: prompt.embeds, decoder.*, decoder.logits. */

@@ -4,7 +4,8 @@
  *   x [T,Dl] -> L layers -> RMS norm -> head [V]
  *   layer:  x += o(attention(rope(q(n)), rope(k(n)), v(n))), n = norm(x);   x += down(silu(gate(m)) * up(m)), m = norm(x)
  *
- * Serves LLaMA 1/2, Vicuna, BiLLa, Ziya; Llama 3.2 (scaled rope, head and token table in one); Qwen2 (biases of q, k, v).
+ * Serves LLaMA 1/2, Vicuna, BiLLa, Ziya; Llama 3.2 (scaled rope, head and token table in one); Qwen2 (biases of q, k, v);
+ * Qwen2-VL (three positions a row).
  * Key and value heads are shared where n_kv_heads < n_heads; a head's width E is independent of Dl.
  * Ref:   transformers 4.28 modeling_llama.py (copy in Video-LLaMA models/modeling_llama.py), 4.43 modeling_qwen2.py;
  *        arXiv:2302.13971. Positions: rope.h.
@@ -147,9 +148,31 @@ void vr_llama_embed(const vr_llama *llama, vr_run *run, const int32_t *ids, int 
     run->be->ops->embed_rows(run->be, out, &llama->embedding, ids, T);
 }
 
-/* x += o(attention); the T new rows are at positions first.. of the cache */
-static void attend(const vr_llama *llama, const llama_layer *layer, vr_run *run, const vr_kvcache *cache, int l, float *x,
-                   int T)
+/* How the T new rows turn: [T, E/2] each, of the table or computed for them. */
+typedef struct turns {
+    const float *cosine, *sine;
+} turns;
+
+static turns turns_make(const vr_llama *llama, vr_run *run, const vr_kvcache *cache, const int32_t *positions, int T)
+{
+    const vr_rope *rope = &llama->config.rope;
+    const size_t half = (size_t)(rope->head_dim / 2), n = (size_t)T * half, first = (size_t)cache->n_rows;
+    if (!vr_rope_has_sections(rope) || (!positions && !run->be->plan))
+        return (turns){ llama->cosine + first * half, llama->sine + first * half };
+    float *there = vr_arena_floats(run->scratch, 2 * n);
+    const size_t mark = vr_arena_mark(run->host);
+    float *here = vr_arena_floats(run->host, 2 * n);
+    if (positions) {
+        vr_rope_rows(rope, positions, T, here, here + n);
+        run->be->write(run->be, there, here, 2 * n * sizeof *here);
+    }
+    vr_arena_release(run->host, mark);
+    return (turns){ there, there + n };
+}
+
+/* x += o(attention); the T new rows are rows first.. of the cache */
+static void attend(const vr_llama *llama, const llama_layer *layer, vr_run *run, const vr_kvcache *cache, const turns *turn,
+                   int l, float *x, int T)
 {
     const vr_llama_config *c = &llama->config;
     const vr_ops *op = run->be->ops;
@@ -162,15 +185,13 @@ static void attend(const vr_llama *llama, const llama_layer *layer, vr_run *run,
     /* keys and values are computed in place: their rows of the cache are contiguous */
     float *keys = vr_kvcache_keys(cache, l), *values = vr_kvcache_values(cache, l);
     float *k = keys + (size_t)first * (size_t)kv_width, *v = values + (size_t)first * (size_t)kv_width;
-    const float *cosine = llama->cosine + (size_t)first * (size_t)(E / 2);
-    const float *sine = llama->sine + (size_t)first * (size_t)(E / 2);
 
     op->rms_norm(be, normed, x, layer->attn_norm, T, c->width, c->epsilon);
     op->linear(be, q, normed, &layer->q_w, layer->q_b, VR_ACT_NONE, NULL, T);
     op->linear(be, k, normed, &layer->k_w, layer->k_b, VR_ACT_NONE, NULL, T);
     op->linear(be, v, normed, &layer->v_w, layer->v_b, VR_ACT_NONE, NULL, T);
-    op->rope(be, q, q_width, cosine, sine, c->rope.pairs, T, c->n_heads, E);
-    op->rope(be, k, kv_width, cosine, sine, c->rope.pairs, T, c->n_kv_heads, E);
+    op->rope(be, q, q_width, turn->cosine, turn->sine, c->rope.pairs, T, c->n_heads, E);
+    op->rope(be, k, kv_width, turn->cosine, turn->sine, c->rope.pairs, T, c->n_kv_heads, E);
     op->attention(be, &(vr_attention){ .n_batch = 1,
                                        .n_queries = T,
                                        .n_keys = first + T,
@@ -205,14 +226,16 @@ static void feed_forward(const vr_llama *llama, const llama_layer *layer, vr_run
     vr_arena_release(run->scratch, mark);
 }
 
-void vr_llama_forward(const vr_llama *llama, vr_run *run, vr_kvcache *cache, float *x, int T, float *logits)
+void vr_llama_forward(const vr_llama *llama, vr_run *run, vr_kvcache *cache, const int32_t *positions, float *x, int T,
+                      float *logits)
 {
     const vr_llama_config *c = &llama->config;
     const int64_t shape[2] = { T, c->width };
     const size_t mark = vr_arena_mark(run->scratch);
+    const turns turn = turns_make(llama, run, cache, positions, T);
 
     for (int l = 0; l < c->n_layers; l++) {
-        attend(llama, &llama->layers[l], run, cache, l, x, T);
+        attend(llama, &llama->layers[l], run, cache, &turn, l, x, T);
         feed_forward(llama, &llama->layers[l], run, x, T);
         vr_run_dump(run, x, 2, shape, "decoder.layer.%02d", l);
     }

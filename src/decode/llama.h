@@ -34,9 +34,11 @@ void vr_llama_embed(const vr_llama *llama, vr_run *run, const int32_t *ids, int 
 /* Rows that one call of forward takes at most; longer prompts come in parts. */
 #define VR_LLAMA_ROWS 512
 
-/* x [T, Dl], T <= VR_LLAMA_ROWS: the rows at positions cache->n_rows..; overwritten. Their keys and values are added to the
- * cache, which has room for them. logits [V] of the last row, or NULL where more rows follow.
+/* x [T, Dl], T <= VR_LLAMA_ROWS: rows cache->n_rows.. of the prompt; overwritten. Their keys and values are added to the
+ * cache, which has room for them. positions [T, 3] on the host: time, row and column of each, where the decoder has sections
+ * (rope.h); else, and with NULL, a row's position is its number. logits [V] of the last row, or NULL where more rows follow.
  * Stages: decoder.layer.00.., decoder.norm (with a dump, all rows are normed). */
-void vr_llama_forward(const vr_llama *llama, vr_run *run, vr_kvcache *cache, float *x, int T, float *logits);
+void vr_llama_forward(const vr_llama *llama, vr_run *run, vr_kvcache *cache, const int32_t *positions, float *x, int T,
+                      float *logits);
 
 #endif

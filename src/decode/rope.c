@@ -45,6 +45,23 @@ static int scaling_read(vr_rope *rope, const vr_weights *w, vr_err *e)
     return VR_OK;
 }
 
+static int sections_read(vr_rope *rope, const vr_weights *w, vr_err *e)
+{
+    static const char key[] = "llama.rope.sections";
+    int count, total = 0;
+    if (!vr_weights_has(w, key)) return VR_OK;
+    VR_TRY(vr_weights_array(w, &count, e, "%s", key));
+    for (int i = 0; i < 3 && count == 3; i++) {
+        VR_TRY(vr_weights_array_int(w, key, i, &rope->sections[i], e));
+        if (rope->sections[i] < 0 || rope->sections[i] > rope->head_dim / 2) count = 0;
+        total += count ? rope->sections[i] : 0;
+    }
+    if (count != 3 || total != rope->head_dim / 2)
+        return vr_fail(e, VR_ERR_WEIGHTS, "%s: %s is not three numbers of pairs that make %d together", vr_weights_path(w), key,
+                       rope->head_dim / 2);
+    return VR_OK;
+}
+
 int vr_rope_read(vr_rope *rope, const vr_weights *w, vr_err *e)
 {
     *rope = (vr_rope){ 0 };
@@ -54,6 +71,7 @@ int vr_rope_read(vr_rope *rope, const vr_weights *w, vr_err *e)
         return vr_fail(e, VR_ERR_WEIGHTS, "%s: llama.rope.dimension_count %d or llama.rope.freq_base %g cannot be",
                        vr_weights_path(w), rope->head_dim, (double)rope->base);
     VR_TRY(pairs_read(&rope->pairs, w, e));
+    VR_TRY(sections_read(rope, w, e));
     return scaling_read(rope, w, e);
 }
 
@@ -70,6 +88,13 @@ float vr_rope_frequency(const vr_rope *rope, int i)
     return (1.0f - kept) * frequency / rope->factor + kept * frequency;
 }
 
+static void turn(float frequency, int position, float *cosine, float *sine)
+{
+    const float angle = (float)position * frequency;
+    *cosine = (float)cos((double)angle);
+    *sine = (float)sin((double)angle);
+}
+
 void vr_rope_table(const vr_rope *rope, int n_positions, float *cosine, float *sine)
 {
     const int half = rope->head_dim / 2;
@@ -77,9 +102,25 @@ void vr_rope_table(const vr_rope *rope, int n_positions, float *cosine, float *s
         const float frequency = vr_rope_frequency(rope, i);
         for (int t = 0; t < n_positions; t++) {
             const size_t at = (size_t)t * (size_t)half + (size_t)i;
-            const float angle = (float)t * frequency;
-            cosine[at] = (float)cos((double)angle);
-            sine[at] = (float)sin((double)angle);
+            turn(frequency, t, cosine + at, sine + at);
+        }
+    }
+}
+
+bool vr_rope_has_sections(const vr_rope *rope)
+{
+    return rope->sections[0] + rope->sections[1] + rope->sections[2] > 0;
+}
+
+void vr_rope_rows(const vr_rope *rope, const int32_t *positions, int T, float *cosine, float *sine)
+{
+    const int half = rope->head_dim / 2;
+    for (int i = 0; i < half; i++) {
+        const float frequency = vr_rope_frequency(rope, i);
+        const int section = i < rope->sections[0] ? 0 : i < rope->sections[0] + rope->sections[1] ? 1 : 2;
+        for (size_t t = 0; t < (size_t)T; t++) {
+            const size_t at = t * (size_t)half + (size_t)i;
+            turn(frequency, positions[3 * t + (size_t)section], cosine + at, sine + at);
         }
     }
 }

@@ -33,8 +33,10 @@ typedef struct vr_view {
     int32_t *positions; /* [n_video_rows, 3] owned: time, row, column of each row of video, counted from the first one's place;
                            NULL: one after the other */
     int n_positions;    /* places that the rows of video take, so that the text after them comes behind */
-    void *features;     /* of the system, from watch to show; NULL where rows do not depend on the question */
-    vr_facts facts;     /* its pointers are set by vr_view_facts alone */
+    int32_t *positions_plain;   /* [n_video_rows, 3] owned: the same before the system set times of its own, only for the stage
+                                 prompt.positions.text; NULL: there are no stages of positions */
+    void *features;             /* of the system, from watch to show; NULL where rows do not depend on the question */
+    vr_facts facts;             /* its pointers are set by vr_view_facts alone */
     vr_frame_fact *frame_facts; /* [n_frames] */
     uint8_t *mel;               /* what facts.sound shows; NULL: none */
 } vr_view;
@@ -86,6 +88,7 @@ typedef struct vr_system {
     const vr_stream_system *stream;        /* NULL: follows no stream */
     int32_t rows_mark;                     /* what the stage prompt.ids shows for rows of the clip; 0: nothing */
     bool rows_mark_once;                   /* once for all rows, not once a row */
+    const char *rows_piece;                /* NULL, or the piece whose id it shows instead of rows_mark */
 } vr_system;
 
 /* NULL: no such system. */

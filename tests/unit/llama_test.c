@@ -1,5 +1,6 @@
 /*
- * llama_test.c - the decoder against its formulas in double: biases, tied head, shared key heads, scaled rope.
+ * llama_test.c - the decoder against its formulas in double: biases, tied head, shared key heads, scaled rope, rope by time, row
+ * and column; where rows of a clip stand.
  *
  *   random weights -> weight file in memory -> vr_llama -> rows in two parts -> logits
  *                  -> reference (double)    -------------------------------> logits
@@ -11,7 +12,7 @@
 #include <string.h>
 #include <time.h>
 
-#include "decode/llama.h"
+#include "decode/generate.h"
 #include "tests/unit/gguf_writer.h"
 
 enum { D = 8, H = 4, HK = 2, E = 6, F = 10, V = 11, L = 2, T = 7, MOST = 40 };
@@ -25,7 +26,8 @@ typedef struct tensor {
 typedef struct model {
     tensor tensors[MOST];
     int count;
-    bool biased, tied, scaled;
+    bool biased, tied, scaled, sectioned;
+    int32_t positions[T][3]; /* time, row, column of each row */
     double base;
     void *bytes;
     vr_weights *weights;
@@ -83,6 +85,13 @@ static void put_number(writer *f, const char *key, uint32_t value)
     put_key(f, key, 4), put_u32(f, value);
 }
 
+static void put_sections(writer *f, uint64_t count, int32_t time, int32_t row, int32_t column)
+{
+    const int32_t values[3] = { time, row, column };
+    put_array(f, "llama.rope.sections", 5, count);
+    for (uint64_t i = 0; i < count; i++) put_u32(f, (uint32_t)values[i]);
+}
+
 static void put_keys(writer *f, const model *m)
 {
     put_number(f, "llama.block_count", L);
@@ -97,6 +106,7 @@ static void put_keys(writer *f, const model *m)
     put_key(f, "llama.attention.layer_norm_rms_epsilon", 6), put_f32(f, 1e-5f);
     put_key(f, "llama.rope.freq_base", 6), put_f32(f, (float)m->base);
     put_key(f, "llama.rope.pairs", 8), put_string(f, "halves");
+    if (m->sectioned) put_sections(f, 3, 1, 1, 1);
     if (!m->scaled) return;
     put_key(f, "llama.rope.scaling.type", 8), put_string(f, "llama3");
     put_key(f, "llama.rope.scaling.factor", 6), put_f32(f, 8);
@@ -107,7 +117,7 @@ static void put_keys(writer *f, const model *m)
 
 static void write_model(writer *f, const model *m)
 {
-    put_head(f, 3, (uint64_t)m->count, m->scaled ? 17 : 12);
+    put_head(f, 3, (uint64_t)m->count, (m->scaled ? 17u : 12u) + m->sectioned);
     put_keys(f, m);
     uint64_t offset = 0;
     for (int i = 0; i < m->count; i++) {
@@ -137,9 +147,11 @@ static int model_open(model *m, vr_err *e)
     return vr_llama_open(&m->llama, m->weights, e);
 }
 
-static void model_make(model *m, bool biased, bool tied, bool scaled)
+static void model_make(model *m, bool biased, bool tied, bool scaled, bool sectioned)
 {
-    *m = (model){ .biased = biased, .tied = tied, .scaled = scaled, .base = 100 };
+    *m = (model){ .biased = biased, .tied = tied, .scaled = scaled, .sectioned = sectioned, .base = 100 };
+    for (int t = 0; t < T; t++)
+        for (int i = 0; i < 3; i++) m->positions[t][i] = sectioned ? rand() % 100 : t; /* also beyond the table of 32 */
     add(m, V, D, "token_embd.weight");
     for (int l = 0; l < L; l++) add_layer(m, l);
     add(m, 0, D, "output_norm.weight");
@@ -186,7 +198,7 @@ static void turn(const model *m, double *heads, int n_heads, int t)
     for (int h = 0; h < n_heads; h++)
         for (int i = 0; i < E / 2; i++) {
             double *a = heads + h * E + i, *b = a + E / 2;
-            const double angle = t * frequency(m, i), x = *a, y = *b;
+            const double angle = m->positions[t][i] * frequency(m, i), x = *a, y = *b; /* pair i is section i */
             *a = x * cos(angle) - y * sin(angle);
             *b = y * cos(angle) + x * sin(angle);
         }
@@ -254,8 +266,8 @@ static void run_model(const model *m, const int32_t *ids, float logits[V])
     vr_run run = { .be = be, .scratch = &arena, .host = &arena };
     float *x = vr_arena_floats(&arena, T * D), *out = vr_arena_floats(&arena, V);
     vr_llama_embed(m->llama, &run, ids, T, x);
-    vr_llama_forward(m->llama, &run, &cache, x, 3, NULL);
-    vr_llama_forward(m->llama, &run, &cache, x + 3 * D, T - 3, out);
+    vr_llama_forward(m->llama, &run, &cache, m->positions[0], x, 3, NULL);
+    vr_llama_forward(m->llama, &run, &cache, m->positions[3], x + 3 * D, T - 3, out);
     be->read(be, logits, out, V * sizeof *logits);
     vr_kvcache_close(&cache);
     vr_arena_close(&arena);
@@ -269,7 +281,7 @@ START_TEST(as_the_formulas)
     srand(seed);
     model m;
     vr_err e = { 0 };
-    model_make(&m, _i & 1, _i & 2, _i & 4);
+    model_make(&m, _i & 1, _i & 2, _i & 4, _i & 8);
     ck_assert_msg(model_open(&m, &e) == VR_OK, "%s", e.text);
     ck_assert_int_eq(vr_llama_config_get(m.llama)->context, 32);
     int32_t ids[T];
@@ -290,7 +302,7 @@ START_TEST(a_bias_is_missing)
 {
     model m;
     vr_err e = { 0 };
-    model_make(&m, true, true, false);
+    model_make(&m, true, true, false, false);
     for (int i = 0; i < m.count; i++)
         if (strcmp(m.tensors[i].name, "blk.1.attn_k.bias") == 0) snprintf(m.tensors[i].name, sizeof m.tensors[i].name, "other");
     ck_assert_int_eq(model_open(&m, &e), VR_ERR_WEIGHTS);
@@ -391,13 +403,84 @@ START_TEST(wrong_scaling)
 }
 END_TEST
 
+START_TEST(wrong_sections)
+{
+    static const struct {
+        uint64_t count;
+        int32_t sections[3];
+        bool right;
+    } cases[] = { { 3, { 1, 1, 1 }, true },   { 3, { 3, 0, 0 }, true },  { 3, { 1, 1, 2 }, false },
+                  { 3, { -1, 2, 2 }, false }, { 2, { 1, 2, 0 }, false }, { 3, { 0, 0, 0 }, false } };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        writer f = { 0 };
+        put_head(&f, 3, 0, 4);
+        put_number(&f, "llama.rope.dimension_count", E);
+        put_key(&f, "llama.rope.freq_base", 6), put_f32(&f, 100);
+        put_key(&f, "llama.rope.pairs", 8), put_string(&f, "halves");
+        put_sections(&f, cases[i].count, cases[i].sections[0], cases[i].sections[1], cases[i].sections[2]);
+        void *bytes = NULL;
+        vr_weights *w;
+        vr_err e = { 0 };
+        vr_rope rope;
+        ck_assert_int_eq(posix_memalign(&bytes, 64, f.n), 0);
+        memcpy(bytes, f.bytes, f.n);
+        ck_assert_msg(vr_weights_open_memory(&w, bytes, f.n, "rope.bin", &e) == VR_OK, "%s", e.text);
+        ck_assert_int_eq(vr_rope_read(&rope, w, &e), cases[i].right ? VR_OK : VR_ERR_WEIGHTS);
+        if (!cases[i].right) ck_assert_msg(strstr(e.text, "llama.rope.sections"), "%s", e.text);
+        vr_weights_free(w);
+        free(bytes);
+        writer_free(&f);
+    }
+}
+END_TEST
+
+/* Rows that stand where they are counted turn as the table says, bit by bit; else each section turns by its own number. */
+START_TEST(rows_and_table)
+{
+    const vr_rope r = { .head_dim = 128, .base = 1e6f, .sections = { 16, 24, 24 } };
+    float cosine[20 * 64], sine[20 * 64], c[3 * 64], s[3 * 64];
+    const int32_t positions[9] = { 0, 0, 0, 7, 7, 7, 19, 3, 11 };
+    vr_rope_table(&r, 20, cosine, sine);
+    vr_rope_rows(&r, positions, 3, c, s);
+    for (int t = 0; t < 3; t++)
+        for (int i = 0; i < 64; i++) {
+            const int at = positions[3 * t + (i < 16 ? 0 : i < 40 ? 1 : 2)] * 64 + i;
+            ck_assert(c[t * 64 + i] == cosine[at] && s[t * 64 + i] == sine[at]);
+        }
+}
+END_TEST
+
+START_TEST(places_of_a_prompt)
+{
+    /* text, two rows of sound, text, four rows of video, text: the video takes 5 places, its times reach beyond them */
+    static const int32_t rows[] = {
+        9, VR_CLIP_ROW(0), VR_CLIP_ROW(1), 9, VR_CLIP_ROW(2), VR_CLIP_ROW(3), VR_CLIP_ROW(4), VR_CLIP_ROW(5), 9, 9
+    };
+    static const int32_t relative[] = { 8, 0, 0, 8, 0, 1, 3, 1, 0, 3, 1, 1 };
+    static const int32_t placed[] = { 0,  0, 0, 1, 1, 1, 2, 2, 2, 3, 3, 3, 12, 4,  4,
+                                      12, 4, 5, 7, 5, 4, 7, 5, 5, 9, 9, 9, 10, 10, 10 };
+    enum { N = sizeof rows / sizeof rows[0] };
+    int32_t out[3 * N];
+    vr_clip_positions clip = { .first = 2, .count = 4, .relative = relative, .n_positions = 5 };
+    ck_assert_int_eq(vr_positions(out, rows, N, &clip), 11);
+    ck_assert_mem_eq(out, placed, sizeof placed);
+    ck_assert_int_eq(vr_positions(out, rows, N - 2, &clip), 9); /* the video is the end */
+    clip.relative = NULL;
+    ck_assert_int_eq(vr_positions(out, rows, N, &clip), N);
+    for (int t = 0; t < 3 * N; t++) ck_assert_int_eq(out[t], t / 3);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("llama");
     TCase *t = tcase_create("llama");
-    tcase_add_loop_test(t, as_the_formulas, 0, 8);
+    tcase_add_loop_test(t, as_the_formulas, 0, 16);
     tcase_add_test(t, a_bias_is_missing);
     tcase_add_loop_test(t, frequencies, 0, 3);
+    tcase_add_test(t, wrong_sections);
+    tcase_add_test(t, rows_and_table);
+    tcase_add_test(t, places_of_a_prompt);
     tcase_add_test(t, wrong_scaling);
     suite_add_tcase(suite, t);
     SRunner *runner = srunner_create(suite);
