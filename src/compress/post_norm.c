@@ -28,8 +28,7 @@ void vr_post_attention_keys(const vr_post_attention *a, vr_run *run, const float
     run->be->ops->linear(run->be, v, rows, &a->v_w, a->v_b, VR_ACT_NONE, NULL, R);
 }
 
-void vr_post_attention_look(const vr_post_attention *a, vr_run *run, float *x, int N, int Q, const float *k, const float *v,
-                            int R)
+void vr_post_attention_look(const vr_post_attention *a, vr_run *run, float *x, int N, int Q, float *k, float *v, int R)
 {
     const vr_ops *op = run->be->ops;
     vr_backend *be = run->be;

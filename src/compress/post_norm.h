@@ -30,8 +30,7 @@ int vr_post_attention_bind(vr_post_attention *a, vr_weights *w, const char *pref
 /* Keys and values of rows [R, De]: k, v [R, D]. */
 void vr_post_attention_keys(const vr_post_attention *a, vr_run *run, const float *rows, int R, float *k, float *v);
 /* x [N,Q,D] = norm(out(softmax(q k^T / sqrt E) v) + x); n attends to its own R of k, v [N,R,D]. */
-void vr_post_attention_look(const vr_post_attention *a, vr_run *run, float *x, int N, int Q, const float *k, const float *v,
-                            int R);
+void vr_post_attention_look(const vr_post_attention *a, vr_run *run, float *x, int N, int Q, float *k, float *v, int R);
 /* Both: rows [N,R,De], may be x itself. */
 void vr_post_attention_forward(const vr_post_attention *a, vr_run *run, float *x, int N, int Q, const float *rows, int R);
 
