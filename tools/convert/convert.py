@@ -22,6 +22,7 @@ try:
 except ImportError:
     sys.exit(f"convert.py: numpy is missing for {sys.executable}; install it or use another Python")
 
+import flash_vstream
 import flash_vstream_qwen
 import gguf_writer
 import longvu
@@ -30,7 +31,7 @@ from checkpoint import Checkpoint
 from errors import ConvertError
 from recipe import Recipe
 
-SYSTEMS = (video_llama, longvu, flash_vstream_qwen)
+SYSTEMS = (video_llama, longvu, flash_vstream, flash_vstream_qwen)
 
 
 class Report:

@@ -118,8 +118,8 @@ def build_memory(recipe, config, label):
     if pool != 2:
         raise ConvertError(f"{label}: flash_memory_temporal_poolsize is {pool}, only 2 is supported")
     if temporal % 2 or spatial % 2 or spatial > temporal:
-        raise ConvertError(f"{label}: flash_memory_temporal_length {temporal} and flash_memory_spatial_length {spatial} are not "
-                           "even, or the second is the greater one")
+        raise ConvertError(f"{label}: flash_memory_temporal_length {temporal} and flash_memory_spatial_length {spatial} are "
+                           "not even, or the second is the greater one")
     recipe.numbers("memory", temporal_length=temporal // 2, spatial_length=spatial // 2, pool_size=pool)
 
 
@@ -163,7 +163,7 @@ def build_decoder(recipe, checkpoint, folder, config, label, report):
         raise ConvertError(f"{checkpoint.label(folder)}: eos_token_id {max(ends)} is beyond the {rows} rows of the token table")
     recipe.keys += tokenizer.keys(None, ends, rows)
     prompt.sampling(recipe, checkpoint, folder, 0.0, PREDICT)
-    context = next(content for key, _, content in recipe.keys if key == "llama.context_length")
+    context = recipe.told("llama.context_length")
     prompt.keys(recipe, "qwen", prompt.QWEN, prompt.SYSTEM_TEXT, MEDIA, min(context, CONTEXT))
 
 

@@ -4,10 +4,10 @@ that has one.
 
     PREFIX model.{embed_tokens, layers.%d.*, norm}, PREFIX lm_head -> token_embd, blk.%d.*, output_norm, output
 
-Serves LLaMA (prefix llama_model.), Llama 3.2, Qwen2 and Qwen2-VL (no prefix): grouped heads, biases, scaled rotation, rotation by
-three positions, tied heads, a token table that is longer than the tokenizer.
-Ref:   transformers 4.28 models/llama, 4.43 models/qwen2 and modeling_rope_utils.py, 4.45 models/qwen2_vl (names, defaults of the
-       configuration).
+Serves LLaMA (prefix llama_model.), Llama 3.2, Qwen2 and Qwen2-VL (no prefix): grouped heads, biases, scaled rotation, rotation
+by three positions, tied heads, a token table that is longer than the tokenizer.
+Ref:   transformers 4.28 models/llama, 4.43 models/qwen2 and modeling_rope_utils.py, 4.45 models/qwen2_vl (names, defaults of
+       the configuration).
 Trap:  rows of q and k stay in Hugging Face order (rotation pairs i and i + E/2), hence llama.rope.pairs = halves.
        The end of text is the generation configuration's, which is derived from config.json where there is none.
        Tying makes the token table the head, whatever lm_head a file holds: such a file has no output.weight.

@@ -251,7 +251,7 @@ def build_decoder(recipe, checkpoint, plan, folder, report):
         raise ConvertError(f"{checkpoint.label(folder)}: eos_token_id {max(ends)} is beyond the {rows} rows of the token table")
     recipe.keys += tokenizer.keys(bos, ends, rows)
     prompt.sampling(recipe, checkpoint, folder, 0.0, 128)  # the README answers greedily
-    context = next(content for key, _, content in recipe.keys if key == "llama.context_length")
+    context = recipe.told("llama.context_length")
     build_prompt(recipe, name, min(context, plan.max_length + CHAT_RESERVE),
                  system_lines(checkpoint, folder, report) if llama else "")
     return name
