@@ -28,7 +28,7 @@ static int open_codec(vr_decoder *d, enum AVMediaType type, vr_err *e)
         return vr_fail(e, VR_ERR_LIMIT, "%s: out of memory", name);
     }
     d->codec->pkt_timebase = stream->time_base;
-    d->codec->thread_count = 2;
+    d->codec->thread_count = d->demuxer->input->read_on ? 1 : 2; /* a second thread would hold a frame of a stream back */
     d->codec->max_pixels = (int64_t)VR_MAX_FRAME_SIDE * VR_MAX_FRAME_SIDE;
     if (d->demuxer->still) d->codec->idct_algo = FF_IDCT_INT; /* JPEG: libjpeg's transform, as PIL has it */
     const int code = avcodec_open2(d->codec, codec, NULL);

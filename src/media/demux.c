@@ -40,6 +40,7 @@ static int read_input(void *opaque, uint8_t *buffer, int n)
 {
     vr_demuxer *d = opaque;
     ssize_t got;
+    if (d->input->read_on) return d->input->read_on(d->input->cookie, buffer, n);
     do {
         got = pread(d->input->fd, buffer, (size_t)n, (off_t)d->position);
     } while (got < 0 && errno == EINTR);
@@ -101,7 +102,8 @@ static int open_io(vr_demuxer *d, vr_err *e)
 {
     enum { IO_BUFFER = 1 << 16 };
     unsigned char *buffer = av_malloc(IO_BUFFER);
-    if (buffer) d->io = avio_alloc_context(buffer, IO_BUFFER, 0, d, read_input, NULL, seek_input);
+    if (buffer)
+        d->io = avio_alloc_context(buffer, IO_BUFFER, 0, d, read_input, NULL, d->input->read_on ? NULL : seek_input);
     if (d->io) return VR_OK;
     av_free(buffer);
     return fail_av(d->input, AVERROR(ENOMEM), "", e);
@@ -138,6 +140,10 @@ static int open_container(vr_demuxer *d, input_format *format, vr_err *e)
 /* FFmpeg decodes a little here already, so that the limit on picture sizes has to be set before. */
 static int find_streams(vr_demuxer *d, vr_err *e)
 {
+    if (d->input->read_on) { /* who follows a stream wants to see, not to wait for its frame rate */
+        d->format->fps_probe_size = 0;
+        d->format->max_analyze_duration = AV_TIME_BASE;
+    }
     const unsigned n = d->format->nb_streams;
     AVDictionary **options =
         n ? calloc(n, sizeof *options) : NULL; /* NOLINT(bugprone-sizeof-expression): an array of pointers */

@@ -18,6 +18,9 @@ typedef struct vr_input {
     char *name; /* for messages: the path, or "standard input"; owned */
     int fd;     /* -1 when closed */
     int64_t size;
+    /* Of a stream (live.h), which is read once from front to end: bytes read, or an AVERROR. NULL: a file. */
+    int (*read_on)(void *cookie, uint8_t *buffer, int n);
+    void *cookie;
 } vr_input;
 
 int vr_input_open(vr_input *out, const char *path, vr_err *e);

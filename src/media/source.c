@@ -34,7 +34,7 @@ static const int32_t *display_matrix(const AVStream *stream)
 #endif
 }
 
-static int clockwise_turns(const AVStream *stream)
+int vr_stream_turns(const AVStream *stream)
 {
     const int32_t *matrix = display_matrix(stream);
     if (!matrix) return 0;
@@ -68,7 +68,7 @@ static void fill_info(vr_source *s, const vr_demuxer *d, int video, int audio)
     }
     info->width = stream->codecpar->width;
     info->height = stream->codecpar->height;
-    info->rotation = info->is_image ? 0 : clockwise_turns(stream);
+    info->rotation = info->is_image ? 0 : vr_stream_turns(stream);
     const int64_t duration = d->format->duration;
     info->seconds = duration != AV_NOPTS_VALUE && !info->is_image ? (double)duration / AV_TIME_BASE : 0;
     if (audio < 0) return;

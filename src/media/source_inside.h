@@ -1,5 +1,5 @@
 /*
- * source_inside.h - what frames.c and sound.c need to know of a source; not for the rest of the program.
+ * source_inside.h - what frames.c, sound.c and live.c need to know of a source; not for the rest of the program.
  */
 #ifndef VR_SOURCE_INSIDE_H
 #define VR_SOURCE_INSIDE_H
@@ -14,5 +14,7 @@ struct vr_source {
     vr_scan scan;
     vr_source_info info;
 };
+
+int vr_stream_turns(const AVStream *stream); /* 0, 90, 180, 270 clockwise, as its container asks for */
 
 #endif
