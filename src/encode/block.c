@@ -119,6 +119,8 @@ void vr_block_forward(const vr_block *block, const vr_block_config *config, vr_r
     op->layer_norm(be, normed, x, block->norm1_w, block->norm1_b, rows, D, config->epsilon);
     op->linear(be, wide, normed, &block->qkv_w, block->qkv_b, VR_ACT_NONE, NULL, rows);
     const int64_t row = 3 * (int64_t)D, batch = row * T;
+    for (int n = 0; n < N && config->cosine; n++) /* k's heads follow q's */
+        op->rope(be, wide + n * batch, row, config->cosine, config->sine, VR_ROPE_HALVES, T, 2 * H, E);
     op->attention(be, &(vr_attention){ .n_batch = N,
                                        .n_queries = T,
                                        .n_keys = T,

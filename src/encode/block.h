@@ -19,6 +19,7 @@ typedef struct vr_block_config {
     bool extra_key;   /* one more learned key and value row after the last token: extra_k, extra_v */
     bool layer_scale; /* x += scale1 * attend, x += scale2 * mlp */
     bool gated;       /* mlp is fc2(act(a) * b), a and b the halves of fc1's rows */
+    const float *cosine, *sine; /* [T, E/2] backend memory, or NULL: heads of q and k turn by halves, row t of every sequence */
 } vr_block_config;
 
 typedef struct vr_block {
