@@ -13,7 +13,6 @@
 
 #include "base/limits.h"
 #include "compress/frame_select.h"
-#include "media/frames.h"
 
 static void system_free(void *state)
 {
@@ -115,25 +114,7 @@ static void system_recipe(const void *state, vr_recipe *out)
 static int system_plan(const void *state, const vr_source *source, const vr_watch_options *options, vr_view *view, vr_err *e)
 {
     const vr_longvu *s = state;
-    vr_source_info info;
-    vr_source_info_get(source, &info);
-    int64_t step = vr_frames_step(info.rate_num, info.rate_den, options->fps > 0 ? options->fps : (double)s->fps), n = 1;
-    if (options->n_frames && !view->image) {
-        n = options->n_frames;
-    } else if (!view->image) {
-        if (step == 0) step = 1; /* fewer than half a frame a second, or no rate: every frame */
-        n = (info.n_frames + step - 1) / step;
-    }
-    if (n > VR_MAX_FRAMES)
-        return vr_fail(e, VR_ERR_LIMIT, "%s: %lld frames would be looked at, at most %d are taken (--frames)",
-                       vr_source_path(source), (long long)n, VR_MAX_FRAMES);
-    VR_TRY(vr_view_take(view, (int)n, e));
-    if (options->n_frames || view->image)
-        view->n_frames = vr_frames_uniform(view->frame_indices, info.n_frames, (int)n);
-    else
-        for (int64_t i = 0; i < n; i++) view->frame_indices[i] = i * step;
-    const double rate = info.rate_num > 0 && info.rate_den > 0 ? (double)info.rate_num / (double)info.rate_den : 0;
-    for (int i = 0; i < view->n_frames; i++) view->frame_seconds[i] = rate > 0 ? (double)view->frame_indices[i] / rate : 0;
+    VR_TRY(vr_view_take_rate(view, source, options, (double)s->fps, e));
     const int64_t most = (int64_t)vr_longvu_frames_most(s, view->n_frames) * s->query_side * (s->query_side + 1);
     view->n_video_rows = most < s->max_length ? (int)most : s->max_length;
     return VR_OK;

@@ -7,6 +7,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/limits.h"
+#include "media/frames.h"
+
 static const vr_system *const systems[] = { &vr_system_video_llama, &vr_system_videochat, &vr_system_longvu };
 
 const vr_system *vr_system_find(vr_string name)
@@ -31,6 +34,32 @@ int vr_view_take(vr_view *view, int n_frames, vr_err *e)
     view->frame_facts = calloc(n, sizeof *view->frame_facts);
     if (view->frame_indices && view->frame_seconds && view->frame_facts) return VR_OK;
     return vr_fail(e, VR_ERR_LIMIT, "not enough memory for a list of %d frames", n_frames);
+}
+
+int vr_view_take_rate(vr_view *view, const vr_source *source, const vr_watch_options *options, double fps, vr_err *e)
+{
+    vr_source_info info;
+    vr_source_info_get(source, &info);
+    int64_t step = vr_frames_step(info.rate_num, info.rate_den, options->fps > 0 ? options->fps : fps), n = 1;
+    const bool even = options->n_frames > 0 || view->image;
+    if (options->n_frames && !view->image) {
+        n = options->n_frames;
+    } else if (!view->image) {
+        view->every_frame = step == 0; /* fewer than half a frame a second, or no rate */
+        if (step == 0) step = 1;
+        n = (info.n_frames + step - 1) / step;
+    }
+    if (n > VR_MAX_FRAMES)
+        return vr_fail(e, VR_ERR_LIMIT, "%s: %lld frames would be looked at, at most %d are taken (--frames)",
+                       vr_source_path(source), (long long)n, VR_MAX_FRAMES);
+    VR_TRY(vr_view_take(view, (int)n, e));
+    if (even)
+        view->n_frames = vr_frames_uniform(view->frame_indices, info.n_frames, (int)n);
+    else
+        for (int64_t i = 0; i < n; i++) view->frame_indices[i] = i * step;
+    const double rate = info.rate_num > 0 && info.rate_den > 0 ? (double)info.rate_num / (double)info.rate_den : 0;
+    for (int i = 0; i < view->n_frames; i++) view->frame_seconds[i] = rate > 0 ? (double)view->frame_indices[i] / rate : 0;
+    return VR_OK;
 }
 
 void vr_view_free(vr_view *view)

@@ -25,6 +25,8 @@ typedef struct vr_question {
 typedef struct vr_view {
     bool image;
     int n_frames;
+    bool every_frame;               /* the rate asked for is so high that every frame is looked at */
+    uint64_t seed;                  /* of what watch draws by chance */
     int64_t *frame_indices;         /* [n_frames] ascending */
     double *frame_seconds;          /* [n_frames] */
     int n_clips;                    /* of sound to be listened to; watch sets 0 where nothing could be heard */
@@ -44,6 +46,9 @@ typedef struct vr_view {
 void vr_view_free(vr_view *view);
 /* Takes the list of frames and of their facts: n_frames of frame_indices, frame_seconds and frame_facts, all 0. */
 int vr_view_take(vr_view *view, int n_frames, vr_err *e);
+/* The same for a system that looks at `fps` frames a second (options->fps instead, where given): every round(rate / fps)-th of
+ * the source, options->n_frames spread evenly, or the first of a picture. VR_ERR_LIMIT where that is too many. */
+int vr_view_take_rate(vr_view *view, const vr_source *source, const vr_watch_options *options, double fps, vr_err *e);
 void vr_view_facts(const vr_view *view, vr_facts *out);
 void vr_view_step(vr_view *view, const char *name, int64_t before, int64_t after, const char *unit);
 
