@@ -95,6 +95,7 @@ def build_memory(recipe, config, label, grid, width):
         recipe.numbers("memory", **{f"{name}_length": length})
     recipe.key("memory.abstract_ratio", "f32", number(config, "compress_Turing_update_ratio", label, default=0.2))
     hidden = rank(recipe.find("model.attention_model.q_proj.weight"), 2)[0]
+    recipe.numbers("memory", abstract_width=hidden)
     for name in "qk":
         recipe.linear(f"abstract.{name}", f"model.attention_model.{name}_proj", hidden, width)
 
