@@ -121,7 +121,11 @@ void vr_qformer_forward(const vr_qformer *qf, vr_run *run, const float *encoded,
     for (int i = 0; i < qf->n_blocks; i++) {
         const qformer_block *b = &qf->blocks[i];
         vr_post_attention_forward(&b->self, run, out, N, Q, out, Q);
-        if (i % qf->cross_interval == 0) vr_post_attention_forward(&b->cross, run, out, N, Q, encoded, R);
+        vr_run_dump(run, out, 3, shape, "%s.layer.%02d.self", qf->prefix, i);
+        if (i % qf->cross_interval == 0) {
+            vr_post_attention_forward(&b->cross, run, out, N, Q, encoded, R);
+            vr_run_dump(run, out, 3, shape, "%s.layer.%02d.cross", qf->prefix, i);
+        }
         vr_post_ffn_forward(&b->ffn, run, out, N * Q);
         vr_run_dump(run, out, 3, shape, "%s.layer.%02d", qf->prefix, i);
     }
