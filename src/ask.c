@@ -114,16 +114,16 @@ static int positions_dump(const vr_session *s, const int32_t *rows, int n, vr_er
     return rc;
 }
 
-static void ids_dump(const vr_session *s, const int32_t *rows, int n)
+void vr_session_ids_dump(const vr_session *s, vr_dump *dump, const int32_t *rows, int n)
 {
     const vr_system *system = s->model->system;
     const char *piece = system->rows_piece;
     const int32_t mark = piece ? vr_tokenizer_find(s->model->tokenizer, piece, strlen(piece)) : system->rows_mark;
-    for (int i = 0; s->dump && i < n; i++) {
+    for (int i = 0; dump && i < n; i++) {
         const bool is_clip = rows[i]<0, follows = i> 0 && rows[i - 1] < 0;
         if (is_clip && (system->rows_mark == 0 || (follows && system->rows_mark_once))) continue;
         const int32_t id = is_clip ? mark : rows[i];
-        vr_dump_i32(s->dump, "prompt.ids", &id, 1, (const int64_t[1]){ 1 });
+        vr_dump_i32(dump, "prompt.ids", &id, 1, (const int64_t[1]){ 1 });
     }
 }
 
@@ -188,25 +188,30 @@ void vr_session_reset(vr_session *s)
 
 static bool asked_to_stop(void *cookie)
 {
-    const vr_hooks *hooks = &((vr_session *)cookie)->model->hooks;
+    const vr_hooks *hooks = &((vr_session *)cookie)->hooks;
     return hooks->cancelled && hooks->cancelled(hooks->cookie);
 }
 
 static void prompt_progress(void *cookie, int64_t done, int64_t total)
 {
-    vr_hooks_progress(&((vr_session *)cookie)->model->hooks, "prompt", done, total);
+    vr_hooks_progress(&((vr_session *)cookie)->hooks, "prompt", done, total);
 }
 
-/* The clip's rows for this question. Rows that changed are no longer those in the cache. */
+void vr_session_rows_changed(vr_session *s)
+{
+    for (int i = 0; i < s->cache.n_rows; i++)
+        if (s->cached[i] < 0) s->cache.n_rows = i;
+}
+
+/* The clip's rows for this question; in a stream they are there (stream.c). */
 static int clip_show(vr_session *s, const asked *a, vr_err *e)
 {
     const vr_system *system = s->model->system;
-    if (!system->show) return VR_OK;
+    if (!system->show || !s->source) return VR_OK;
     const vr_question question = question_of(a);
     bool changed = true;
-    VR_TRY(system->show(s->model->state, &s->run, s->source, &s->view, &question, &changed, &s->model->hooks, e));
-    for (int i = 0; changed && i < s->cache.n_rows; i++)
-        if (s->cached[i] < 0) s->cache.n_rows = i;
+    VR_TRY(system->show(s->model->state, &s->run, s->source, &s->view, &question, &changed, &s->hooks, e));
+    if (changed) vr_session_rows_changed(s);
     return VR_OK;
 }
 
@@ -222,9 +227,11 @@ static int prompt_read(vr_session *s, const vr_generate *g, const int32_t *rows,
     memcpy(s->cached + same, rows + same, (size_t)(n - same) * sizeof *rows);
     out->n_reused_rows = same;
     positions_make(s, rows, n);
-    ids_dump(s, rows, n);
+    vr_session_ids_dump(s, s->dump, rows, n);
     VR_TRY(positions_dump(s, rows, n, e));
-    return vr_generate_read(g, rows, n, s->logits, e);
+    VR_TRY(vr_generate_read(g, rows, n, s->logits, e));
+    if (s->on_prompt) s->on_prompt(s, rows, n);
+    return VR_OK;
 }
 
 /* Show what the id adds to the answer. *go_on = false: the caller has had enough. */
@@ -294,7 +301,7 @@ static int turn_answer(vr_session *s, const vr_ask_options *options, vr_answer *
     if (rc == VR_OK) rc = rows_make(s, &a, e);
     if (rc == VR_OK) rc = rows_dropped(s, &a.rows, options->n_predict, &out->n_dropped_rows, e);
     if (rc == VR_OK && out->n_dropped_rows > 0)
-        vr_log_print(&s->model->hooks.log, VR_LOG_WARN,
+        vr_log_print(&s->hooks.log, VR_LOG_WARN,
                      "the conversation exceeds the context: its first %d of %d tokens are dropped", out->n_dropped_rows,
                      a.rows.count);
     out->n_prompt_rows = a.rows.count - out->n_dropped_rows;
@@ -303,10 +310,10 @@ static int turn_answer(vr_session *s, const vr_ask_options *options, vr_answer *
     if (rc != VR_OK) return rc;
     const double read = vr_clock();
     out->prompt_seconds = read - start;
-    vr_hooks_timing(&s->model->hooks, "prompt", out->prompt_seconds, out->n_prompt_rows - out->n_reused_rows, "tokens");
+    vr_hooks_timing(&s->hooks, "prompt", out->prompt_seconds, out->n_prompt_rows - out->n_reused_rows, "tokens");
     rc = answer_generate(s, &g, options, out, e);
     out->answer_seconds = vr_clock() - read;
-    if (rc == VR_OK) vr_hooks_timing(&s->model->hooks, "answer", out->answer_seconds, s->answer_ids.count, "tokens");
+    if (rc == VR_OK) vr_hooks_timing(&s->hooks, "answer", out->answer_seconds, s->answer_ids.count, "tokens");
     return rc;
 }
 

@@ -17,6 +17,24 @@
 #include "base/clock.h"
 #include "base/limits.h"
 
+/* What the file proposes for streams. */
+static int stream_recipe_read(vr_model *m, vr_err *e)
+{
+    vr_recipe *r = &m->recipe;
+    float fps = 1;
+    vr_string query;
+    r->streams = m->system->stream != NULL;
+    if (!r->streams) return VR_OK;
+    if (vr_weights_has(m->weights, "video.fps")) VR_TRY(vr_weights_float(m->weights, &fps, e, "video.fps"));
+    if (!(fps > 0)) return vr_fail(e, VR_ERR_WEIGHTS, "%s: video.fps is not above 0", vr_weights_path(m->weights));
+    r->fps = (double)fps;
+    if (!vr_weights_has(m->weights, "stream.query")) return VR_OK;
+    VR_TRY(vr_weights_string(m->weights, &query, e, "stream.query"));
+    VR_TRY(vr_text_append(&m->query, query.data, query.n_bytes, e));
+    r->query = vr_text_string(&m->query);
+    return VR_OK;
+}
+
 static int recipe_read(vr_model *m, vr_err *e)
 {
     const vr_weights *w = m->weights;
@@ -37,7 +55,7 @@ static int recipe_read(vr_model *m, vr_err *e)
     r->template_name = vr_text_string(&m->template_default);
     r->cpu_level = vr_cpu_level(m->backend);
     m->system->recipe(m->state, r);
-    return VR_OK;
+    return stream_recipe_read(m, e);
 }
 
 static int model_bind(vr_model *m, vr_err *e)
@@ -66,6 +84,8 @@ int vr_model_open(vr_model **out, const char *path, const vr_model_options *opti
     if (!m) return vr_fail(e, VR_ERR_LIMIT, "not enough memory for the model");
     m->hooks = options->hooks;
     int rc = vr_backend_open_cpu(&m->backend, &options->cpu, e);
+    m->cpu = options->cpu;
+    if (rc == VR_OK) m->cpu.level = vr_cpu_level(m->backend);
     if (rc == VR_OK) rc = vr_weights_open(&m->weights, path, e);
     if (rc == VR_OK) rc = model_bind(m, e);
     if (rc != VR_OK) {
@@ -88,12 +108,28 @@ void vr_model_free(vr_model *m)
     vr_text_free(&m->name);
     vr_text_free(&m->template_names);
     vr_text_free(&m->template_default);
+    vr_text_free(&m->query);
     free(m);
 }
 
 void vr_model_recipe(const vr_model *model, vr_recipe *out)
 {
     *out = model->recipe;
+}
+
+void vr_session_answer_plan(const vr_session *s, vr_run *run)
+{
+    const vr_llama_config *c = vr_llama_config_get(s->model->llama);
+    const size_t mark = vr_arena_mark(run->scratch);
+    vr_kvcache cache = { .k = vr_arena_floats(run->scratch, 0), .v = vr_arena_floats(run->scratch, 0), .n_layers = c->n_layers };
+    const int T = s->context < VR_LLAMA_ROWS ? s->context : VR_LLAMA_ROWS;
+    float *x = vr_arena_floats(run->scratch, (size_t)T * (size_t)c->width);
+    float *logits = vr_arena_floats(run->scratch, (size_t)c->vocab);
+    vr_llama_forward(s->model->llama, run, &cache, NULL, x, T, logits);
+    vr_arena_release(run->scratch, mark);
+    vr_arena_floats(run->scratch, (size_t)c->vocab); /* of the sampler: values and ids */
+    vr_arena_alloc(run->scratch, (size_t)c->vocab, sizeof(int32_t));
+    vr_arena_release(run->scratch, mark);
 }
 
 /* The run of watch and of the longest part of a prompt over a backend that does nothing: s->scratch_bytes. */
@@ -116,23 +152,14 @@ static int memory_plan(vr_session *s, vr_err *e)
         rc = s->model->system->show(s->model->state, &run, s->source, &view, &question, &changed, &silent, e);
         vr_arena_release(&counted, watched);
     }
-    if (rc == VR_OK) {
-        vr_kvcache cache = { .k = vr_arena_floats(&counted, 0), .v = vr_arena_floats(&counted, 0), .n_layers = c->n_layers };
-        const int T = s->context < VR_LLAMA_ROWS ? s->context : VR_LLAMA_ROWS;
-        float *x = vr_arena_floats(&counted, (size_t)T * (size_t)c->width);
-        float *logits = vr_arena_floats(&counted, (size_t)c->vocab);
-        vr_llama_forward(s->model->llama, &run, &cache, NULL, x, T, logits);
-        vr_arena_release(&counted, watched);
-        vr_arena_floats(&counted, (size_t)c->vocab); /* of the sampler: values and ids */
-        vr_arena_alloc(&counted, (size_t)c->vocab, sizeof(int32_t));
-    }
+    if (rc == VR_OK) vr_session_answer_plan(s, &run);
     if (view.features) s->model->system->features_free(view.features);
     s->scratch_bytes = counted.peak;
     vr_backend_free(nothing);
     return rc;
 }
 
-static int memory_check(const vr_session *s, vr_err *e)
+int vr_session_memory_check(const vr_session *s, vr_err *e)
 {
     const long pages = sysconf(_SC_PHYS_PAGES), page = sysconf(_SC_PAGESIZE);
     const size_t needed = s->scratch_bytes + s->cache_bytes;
@@ -167,7 +194,7 @@ static int session_prepare(vr_session *s, const char *video, const vr_watch_opti
     if (options->dump_dir) VR_TRY(vr_dump_open(&s->dump, options->dump_dir, e));
     VR_TRY(memory_plan(s, e));
     s->cache_bytes = vr_kvcache_bytes(c->n_layers, s->context, c->n_kv_heads * c->head_dim);
-    return memory_check(s, e);
+    return vr_session_memory_check(s, e);
 }
 
 int vr_session_open(vr_session **out, vr_model *model, const char *video, const vr_watch_options *options, const char *question,
@@ -177,6 +204,7 @@ int vr_session_open(vr_session **out, vr_model *model, const char *video, const 
     vr_session *s = calloc(1, sizeof *s);
     if (!s) return vr_fail(e, VR_ERR_LIMIT, "not enough memory for the session");
     s->model = model;
+    s->hooks = model->hooks;
     s->context = model->recipe.context;
     const int rc = session_prepare(s, video, options, question, e);
     if (rc != VR_OK) {
@@ -195,20 +223,26 @@ static void frames_dump(const vr_session *s)
     }
 }
 
-int vr_session_watch(vr_session *s, vr_err *e)
+int vr_session_memory_open(vr_session *s, vr_backend *be, vr_err *e)
 {
-    vr_model *m = s->model;
-    const vr_llama_config *c = vr_llama_config_get(m->llama);
+    const vr_llama_config *c = vr_llama_config_get(s->model->llama);
     VR_TRY(vr_arena_open(&s->scratch, s->scratch_bytes, e));
     VR_TRY(vr_kvcache_open(&s->cache, c->n_layers, s->context, c->n_kv_heads * c->head_dim, e));
     s->cached = malloc((size_t)s->context * sizeof *s->cached);
     s->positions = malloc((size_t)s->context * 3 * sizeof *s->positions);
     s->logits = malloc((size_t)c->vocab * sizeof *s->logits);
     if (!s->cached || !s->positions || !s->logits) return vr_fail(e, VR_ERR_LIMIT, "not enough memory for the session");
-    s->run = (vr_run){ .be = m->backend, .scratch = &s->scratch, .host = &s->scratch, .dump = s->dump };
+    s->run = (vr_run){ .be = be, .scratch = &s->scratch, .host = &s->scratch, .dump = s->dump };
     s->view.rows = vr_arena_floats(&s->scratch, (size_t)(s->view.n_audio_rows + s->view.n_video_rows) * (size_t)c->width);
+    return VR_OK;
+}
+
+int vr_session_watch(vr_session *s, vr_err *e)
+{
+    vr_model *m = s->model;
+    VR_TRY(vr_session_memory_open(s, m->backend, e));
     frames_dump(s);
-    return m->system->watch(m->state, &s->run, s->source, &s->view, &m->hooks, e);
+    return m->system->watch(m->state, &s->run, s->source, &s->view, &s->hooks, e);
 }
 
 int vr_session_close(vr_session *s, vr_err *e)

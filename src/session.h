@@ -1,5 +1,5 @@
 /*
- * session.h - the model and the session from the inside, for pipeline.c, ask.c and facts.c alone.
+ * session.h - the model and the session from the inside, for pipeline.c, ask.c, facts.c and stream*.c alone.
  */
 #ifndef VR_SESSION_H
 #define VR_SESSION_H
@@ -15,6 +15,7 @@
 
 struct vr_model {
     vr_hooks hooks;
+    vr_cpu_options cpu; /* level: of the backend */
     vr_backend *backend;
     vr_weights *weights;
     const vr_system *system;
@@ -22,11 +23,13 @@ struct vr_model {
     const vr_llama *llama; /* belongs to the system */
     vr_tokenizer *tokenizer;
     vr_recipe recipe;
-    vr_text name, template_names, template_default; /* what the recipe points to */
+    vr_text name, template_names, template_default, query; /* what the recipe points to */
 };
 
+/* Also who answers about a stream: then there is no source, and stream.c fills the view before each question. */
 struct vr_session {
     vr_model *model; /* borrowed */
+    vr_hooks hooks;  /* the model's, or those of the thread that answers about a stream */
     vr_prompt *prompt;
     char *system_text; /* NULL: the file's */
     bool dump_turns;
@@ -51,9 +54,22 @@ struct vr_session {
     vr_text answer;
     vr_ids answer_ids;
     vr_answer_text answer_text;
+    void (*on_prompt)(vr_session *s, const int32_t *rows, int n); /* rows of a prompt were read, logits are those of the last */
+    void *cookie;                                                 /* of on_prompt */
 };
 
 /* Rows of the whole prompt for a question that would be asked now (NULL: none): s->n_planned_rows, or VR_ERR_LIMIT. */
 int vr_session_budget(vr_session *s, const char *question, int n_predict, vr_err *e);
+
+/* Counts what the longest part of a prompt and an answer take of run->scratch; run plans. */
+void vr_session_answer_plan(const vr_session *s, vr_run *run);
+/* Is there s->scratch_bytes and s->cache_bytes of memory in this machine? */
+int vr_session_memory_check(const vr_session *s, vr_err *e);
+/* Takes the memory that was planned, and view.rows at its start. */
+int vr_session_memory_open(vr_session *s, vr_backend *be, vr_err *e);
+/* The rows of the clip are others: those in the cache are no longer valid. */
+void vr_session_rows_changed(vr_session *s);
+/* Stage prompt.ids; dump NULL: nothing. */
+void vr_session_ids_dump(const vr_session *s, vr_dump *dump, const int32_t *rows, int n);
 
 #endif
