@@ -27,11 +27,12 @@ import flash_vstream_qwen
 import gguf_writer
 import longvu
 import video_llama
+import videochat
 from checkpoint import Checkpoint
 from errors import ConvertError
 from recipe import Recipe
 
-SYSTEMS = (video_llama, longvu, flash_vstream, flash_vstream_qwen)
+SYSTEMS = (video_llama, videochat, longvu, flash_vstream, flash_vstream_qwen)
 
 
 class Report:

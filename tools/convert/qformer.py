@@ -8,6 +8,7 @@ Ref:   Video-LLaMA models/Qformer.py; heads and epsilon are in no checkpoint: be
 Trap:  output_query is the half that queries use; intermediate and output are the text half and are dropped.
 """
 from errors import ConvertError
+from gguf_writer import Output
 from recipe import rank
 
 HEAD_WIDTH = 64
@@ -47,19 +48,22 @@ def attention(recipe, new, old, width, encoder):
     recipe.norm(f"{new}.norm", f"{old}.output.LayerNorm", width)
 
 
-def build(recipe, new, name, query, encoder, bert, n_blocks=None):
-    """Adds X = new from name.bert.*; n_blocks: how many the system has, None: what the file has. -> width"""
+def build(recipe, new, name, query, encoder, bert, n_blocks=None, extra=None):
+    """Adds X = new from name.bert.*; n_blocks: how many the system has, None: what the file has;
+    extra: queries behind those of the tensor query. -> width"""
     old = f"{name}.bert.encoder.layer"
     query_tensor = recipe.find(query)
     n_queries, width = rank(query_tensor, 3)[1:]
+    n_extra = rank(recipe.find(extra), 3)[1] if extra else 0
     found = recipe.blocks(f"{old}.")
     n_blocks = n_blocks or max(found, 1)
     hidden = rank(recipe.find(f"{old}.0.intermediate_query.dense.weight"), 2)[0]
     interval = cross_interval(recipe, old, n_blocks)
     recipe.numbers(new, block_count=n_blocks, embedding_length=width, head_count=bert.head_count(width, name),
-                   feed_forward_length=hidden, query_count=n_queries, encoder_length=encoder, cross_interval=interval)
+                   feed_forward_length=hidden, query_count=n_queries + n_extra, encoder_length=encoder, cross_interval=interval)
     recipe.key(f"{new}.norm_epsilon", "f32", bert.epsilon)
-    recipe.exact(f"{new}.query", query, n_queries, width)
+    queries = [recipe.take(query, n_queries, width)] + ([recipe.take(extra, n_extra, width)] if extra else [])
+    recipe.outputs.append(Output(f"{new}.query", (n_queries + n_extra, width), "F32", queries))
     recipe.norm(f"{new}.input_norm", f"{name}.bert.embeddings.LayerNorm", width)
     for i in range(n_blocks):
         attention(recipe, f"{new}.blk.{i}.self", f"{old}.{i}.attention", width, width)

@@ -83,8 +83,14 @@ class Tensor:
 
     def first_rows(self, n):
         """The tensor cut to n steps of its first axis."""
-        assert 0 < n <= self.shape[0]
-        return Tensor(self.name, self.path, self.label, self.dtype, (n, *self.shape[1:]), self.offset, self.strides)
+        return self.rows(0, n)
+
+    def rows(self, first, n):
+        """n steps of its first axis, from first on."""
+        assert 0 <= first and 0 < n and first + n <= self.shape[0]
+        step = self.strides[0] if self.strides else math.prod(self.shape[1:])
+        offset = self.offset + first * step * ITEM_BYTES[self.dtype]
+        return Tensor(self.name, self.path, self.label, self.dtype, (n, *self.shape[1:]), offset, self.strides)
 
     def digest(self):
         """The same for two tensors that hold the same numbers as the same type."""

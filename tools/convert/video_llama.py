@@ -9,13 +9,14 @@ file (ckpt).
 Ref:   Video-LLaMA models/video_llama.py:82-250, 604-614 (load order), conversation/conversation_video.py (prompts),
        demo_video.py and demo_audiovideo.py (system text).
        A checkpoint of other sizes may bring a vidrun.json (weights/FORMAT.md).
-Trap:  eva_vit_g.pth may carry more than the 39 blocks that are built. The qkv bias is q_bias, zeros, v_bias.
+Trap:  eva_vit_g.pth may carry more than the 39 blocks that are built.
        The templates of both --model_type values are written; the default is llama_v2 where the token table has exactly the
        pieces of a SentencePiece model of at most 32000 pieces (Llama-2), else vicuna: Vicuna v0 has a [PAD] row, BiLLa and Ziya
        more pieces.
 """
 import re
 
+import eva_tower
 import llama_decoder
 import numpy as np
 import qformer
@@ -28,11 +29,8 @@ NAME = "video-llama"
 TITLE = "Video-LLaMA"
 TEMPLATES = ("vicuna", "llama_v2")
 
-VIT_BLOCKS = 39        # eva_vit.py:424
-VIT_HEAD_WIDTH = 88
-VIT_HEADS = 16         # for widths that 88 does not divide
 SMALL_BLOCKS = 2       # video_llama.py:31-45, the Video and Audio Q-Former
-RELEASED_BLOCKS = {("vit", 1408): 39, ("qformer", 768): 12, ("imagebind", 768): 12}  # a shorter file of these widths is cut off
+RELEASED_BLOCKS = {("vit", eva_tower.RELEASED_WIDTH): eva_tower.BLOCKS, ("qformer", 768): 12, ("imagebind", 768): 12}  # a shorter file of these widths is cut off
 GEOMETRY = ("vit_heads", "imagebind_heads", "imagebind_patch_stride", "temperature")
 CLIPS, MEL_BINS, MEL_FRAMES, PATCH_STRIDE, AUDIO_HEAD_WIDTH = 8, 128, 204, 10, 64
 
@@ -166,54 +164,9 @@ def merge(found, report):
 
 # ---- tensors and their keys
 
-def head_count(config, key, released_heads, width, what):
-    """Heads of a tower: what vidrun.json says, else as released."""
-    heads = integer(config, key, "vidrun.json", default=released_heads)
-    if width % heads:
-        raise ConvertError(f"vidrun.json: {key} {heads} does not divide {what}'s width {width}")
-    return heads
-
-
 def released(part, width, found):
     """Blocks a tower has: what its file holds, but no fewer than a released one of that width."""
     return max(found, RELEASED_BLOCKS.get((part, width), 1))
-
-
-def build_vit(recipe, config):
-    width, _, patch, _ = rank(recipe.find("visual_encoder.patch_embed.proj.weight"), 4)
-    hidden = rank(recipe.find("visual_encoder.blocks.0.mlp.fc1.weight"), 2)[0]
-    position = recipe.find("visual_encoder.pos_embed")
-    rows = rank(position, 3)[1]
-    grid = round((rows - 1) ** 0.5)
-    if rows < 2 or grid * grid != rows - 1:
-        raise ConvertError(f"{position.label}: tensor {position.name} has {rows} rows, not a class row and a square of patches")
-    if width % VIT_HEAD_WIDTH and width % VIT_HEADS and "vit_heads" not in config:
-        raise ConvertError(f"{position.label}: the image tower is {width} wide, which neither heads of {VIT_HEAD_WIDTH} nor "
-                           f"{VIT_HEADS} heads divide")
-    released_heads = VIT_HEADS if width % VIT_HEAD_WIDTH else width // VIT_HEAD_WIDTH
-    heads = head_count(config, "vit_heads", released_heads, width, "the image tower")
-    blocks = released("vit", width, min(recipe.blocks("visual_encoder.blocks."), VIT_BLOCKS))
-    recipe.numbers("vit", image_size=grid * patch, patch_size=patch, block_count=blocks, embedding_length=width,
-                   head_count=heads, feed_forward_length=hidden)
-    recipe.key("vit.activation", "string", "gelu")
-    recipe.key("vit.norm_epsilon", "f32", 1e-6)
-    recipe.key("vit.output_norm_epsilon", "f32", 1e-5)
-    recipe.weight("vit.patch.weight", "visual_encoder.patch_embed.proj.weight", width, 3, patch, patch)
-    recipe.exact("vit.patch.bias", "visual_encoder.patch_embed.proj.bias", width)
-    recipe.exact("vit.class", "visual_encoder.cls_token", width)
-    recipe.exact("vit.position", "visual_encoder.pos_embed", rows, width)
-    for i in range(blocks):
-        old, new = f"visual_encoder.blocks.{i}", f"vit.blk.{i}"
-        recipe.norm(f"{new}.norm1", f"{old}.norm1", width)
-        recipe.weight(f"{new}.qkv.weight", f"{old}.attn.qkv.weight", 3 * width, width)
-        recipe.exact_parts(f"{new}.qkv.bias", 3 * width, recipe.take(f"{old}.attn.q_bias", width), width,
-                           recipe.take(f"{old}.attn.v_bias", width))
-        recipe.linear(f"{new}.out", f"{old}.attn.proj", width, width)
-        recipe.norm(f"{new}.norm2", f"{old}.norm2", width)
-        recipe.linear(f"{new}.fc1", f"{old}.mlp.fc1", hidden, width)
-        recipe.linear(f"{new}.fc2", f"{old}.mlp.fc2", width, hidden)
-    recipe.norm("vit.output_norm", "ln_vision", width)
-    return width
 
 
 def build_imagebind(recipe, config):
@@ -230,7 +183,7 @@ def build_imagebind(recipe, config):
     patches = ((MEL_BINS - side) // stride + 1) * ((MEL_FRAMES - side) // stride + 1)
     blocks = released("imagebind", width, recipe.blocks(f"{trunk}."))
     scale = recipe.take("audio_encoder.modality_postprocessors.audio.1.log_logit_scale").values()
-    heads = head_count(config, "imagebind_heads", max(width // AUDIO_HEAD_WIDTH, 1), width, "the sound tower")
+    heads = eva_tower.head_count(config, "imagebind_heads", max(width // AUDIO_HEAD_WIDTH, 1), width, "the sound tower")
     recipe.numbers("imagebind", block_count=blocks, embedding_length=width, head_count=heads, feed_forward_length=hidden,
                    output_length=output, patch_size=side, patch_stride=stride)
     recipe.key("imagebind.norm_epsilon", "f32", 1e-6)
@@ -319,7 +272,9 @@ def build(recipe, checkpoint, template, report):
     folder = found["llm"][0][0].folder
     recipe.key("general.name", "string", checkpoint.title(used, (folder,)))
     config = checkpoint.geometry(GEOMETRY)
-    vit_width = build_vit(recipe, config)
+    blocks = released("vit", rank(recipe.find("visual_encoder.patch_embed.proj.weight"), 4)[0],
+                      min(recipe.blocks("visual_encoder.blocks."), eva_tower.BLOCKS))
+    vit_width = eva_tower.build(recipe, config, blocks)
     bert, frames = build_video(recipe, checkpoint, vit_width)
     recipe.key("video.sampling", "string", "uniform")
     recipe.numbers("video", frames=min(8, frames), frames_max=frames)
