@@ -24,6 +24,7 @@ typedef struct vr_question {
  * are told for the last question: watch or show fills them, but not while planning. */
 typedef struct vr_view {
     bool image;
+    bool caption; /* of a stream: the rows are for the query, not for a question */
     int n_frames;
     bool every_frame;               /* the rate asked for is so high that every frame is looked at */
     uint64_t seed;                  /* of what watch draws by chance */
@@ -66,7 +67,9 @@ typedef struct vr_stream_system {
     void (*snapshot_free)(void *snapshot);
     int (*snapshot_take)(const void *state, const void *memory, void *snapshot, vr_err *e);
     /* The rows for a question: fills view's rows, n_video_rows (at most rows_most), positions and facts; frame_indices and
-     * frame_seconds are those of the frames in the rows. run: of the thread that asks. snapshot NULL: planning. */
+     * frame_seconds are those of the frames in the rows. run: of the thread that asks. snapshot NULL: planning.
+     * Trap: stages of a question are written as ask020.NAME (frames so far), but those of all captions (view->caption) under one
+     *       name: one more row each, of the same shape; stages that change their shape must then be left out. */
     int (*show)(const void *state, const void *snapshot, vr_run *run, vr_view *view, const vr_hooks *hooks, vr_err *e);
     int (*rows_most)(const void *state); /* of video, for any question */
 } vr_stream_system;
