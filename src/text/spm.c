@@ -6,11 +6,18 @@
  *        -> merges: heap of neighbouring pairs that are a piece; highest score first, then leftmost
  *        -> ids: piece, or its UTF-8 bytes as byte pieces, or the unknown id
  *
+ * Where tokenizer.legacy is false a stretch behind a special string has no dummy blank, or (tokenizer.strip_prefix) loses it
+ * again: it is taken off the first piece.
  * Ref:   google/sentencepiece bpe_model.cc (SampleEncode), normalizer.cc (Normalize, NormalizePrefix: every malformed byte
- *        becomes one U+FFFD), sentencepiece_processor.cc (byte fallback; runs of unknown characters are one unknown id).
+ *        becomes one U+FFFD), sentencepiece_processor.cc (byte fallback; runs of unknown characters are one unknown id);
+ *        transformers 4.39 models/llama/tokenization_llama.py (tokenize, _tokenize), 4.31 likewise (strip_prefix).
  * Trap:  scores order the merges, not ids; pairs in the heap may be stale: they are known by their size.
  *        An unused piece takes part in merges and is then taken apart again where the pair considered last for its spelling
  *        was joined, even if that pair was never merged. An unused character stays (library 0.1.99).
+ *        Not legacy, transformers encodes "<unk>" in front of a text that begins with a blank and drops its pieces again: the
+ *        same as long as no piece has a blank behind another letter. There a text that begins with a special string has the
+ *        dummy blank in front of that; a first piece that is a blank alone is dropped before a control token and stays before
+ *        a token that was merely added.
  * Owner: the vocabulary is borrowed; texts, scores and the matcher are owned. Scratch is allocated per stretch.
  */
 #include "text/spm.h"
@@ -25,9 +32,11 @@
 #include "text/heap.h"
 #include "text/matcher.h"
 
-#define SCORES      "tokenizer.ggml.scores"
-#define BLANK       "\xe2\x96\x81" /* U+2581 */
-#define BLANK_BYTES 3
+#define SCORES       "tokenizer.ggml.scores"
+#define LEGACY       "tokenizer.legacy"
+#define STRIP_PREFIX "tokenizer.strip_prefix"
+#define BLANK        "\xe2\x96\x81" /* U+2581 */
+#define BLANK_BYTES  3
 
 struct vr_spm {
     const vr_vocab *vocab;
@@ -39,6 +48,8 @@ struct vr_spm {
     int32_t bytes[256]; /* ids of byte pieces; -1: missing */
     int n_bytes;        /* byte pieces there are; 0: no byte fallback */
     bool dummy_prefix, has_unused;
+    bool legacy;         /* every stretch has the dummy blank, not only the first */
+    bool strip_prefix;   /* not legacy: the others have it and lose it */
 };
 
 typedef struct symbol {
@@ -186,7 +197,10 @@ int vr_spm_open(vr_spm **out, const vr_vocab *vocab, const vr_weights *w, vr_err
     vr_spm *spm = calloc(1, sizeof *spm);
     if (!spm) return vr_fail(e, VR_ERR_LIMIT, "not enough memory for a tokenizer");
     spm->vocab = vocab;
+    spm->legacy = true;
     int rc = vr_weights_bool(w, &spm->dummy_prefix, e, "tokenizer.ggml.add_space_prefix");
+    if (rc == VR_OK && vr_weights_has(w, LEGACY)) rc = vr_weights_bool(w, &spm->legacy, e, LEGACY);
+    if (rc == VR_OK && vr_weights_has(w, STRIP_PREFIX)) rc = vr_weights_bool(w, &spm->strip_prefix, e, STRIP_PREFIX);
     if (rc == VR_OK) rc = read_scores(spm, w, e);
     if (rc == VR_OK) rc = read_bytes(spm, w, e);
     if (rc == VR_OK) rc = collect(spm, w, e);
@@ -208,6 +222,11 @@ void vr_spm_free(vr_spm *spm)
     free(spm);
 }
 
+bool vr_spm_legacy(const vr_spm *spm)
+{
+    return spm->legacy;
+}
+
 vr_string vr_spm_piece(const vr_spm *spm, int32_t id)
 {
     return spm->texts[id];
@@ -215,10 +234,17 @@ vr_string vr_spm_piece(const vr_spm *spm, int32_t id)
 
 /* ---- text to symbols ---- */
 
-static void normalise(work *k, const char *text, size_t n_bytes)
+static bool has_prefix(const vr_spm *spm, const vr_spm_stretch *s)
+{
+    if (!spm->dummy_prefix) return false;
+    if (spm->legacy || spm->strip_prefix) return s->n_bytes > 0;
+    return !s->behind_special && (s->n_bytes > 0 || s->next >= 0);
+}
+
+static void normalise(work *k, const char *text, size_t n_bytes, bool prefix)
 {
     char *out = k->text;
-    if (k->spm->dummy_prefix) out = (char *)memcpy(out, BLANK, BLANK_BYTES) + BLANK_BYTES;
+    if (prefix) out = (char *)memcpy(out, BLANK, BLANK_BYTES) + BLANK_BYTES;
     for (size_t i = 0; i < n_bytes;) {
         uint32_t point;
         const size_t length = vr_utf8_decode(text + i, n_bytes - i, &point);
@@ -313,12 +339,49 @@ static int emit(const work *k, const char *data, int32_t n_bytes, bool *in_unkno
     return vr_ids_push(ids, id, e);
 }
 
-int vr_spm_encode(const vr_spm *spm, const char *text, size_t n_bytes, vr_ids *ids, vr_err *e)
+static bool is_blank(const vr_spm *spm, int32_t id)
 {
+    const vr_string piece = spm->vocab->pieces[id];
+    return piece.n_bytes == BLANK_BYTES && memcmp(piece.data, BLANK, BLANK_BYTES) == 0;
+}
+
+/* The ids from `first` on without the dummy blank at the beginning of their first piece. What is left of it may be no piece:
+ * then it is the unknown id, as in the original. */
+static void strip_prefix(const vr_spm *spm, vr_ids *ids, int first)
+{
+    if (ids->count == first) return;
+    const vr_vocab *v = spm->vocab;
+    const vr_string piece = v->pieces[ids->data[first]];
+    if (piece.n_bytes < BLANK_BYTES || memcmp(piece.data, BLANK, BLANK_BYTES) != 0) return;
+    if (piece.n_bytes > BLANK_BYTES) {
+        const int id = vr_vocab_find(v, piece.data + BLANK_BYTES, piece.n_bytes - BLANK_BYTES);
+        if (id >= 0 || v->unknown >= 0) ids->data[first] = id >= 0 ? id : v->unknown;
+        return;
+    }
+    memmove(ids->data + first, ids->data + first + 1, (size_t)(ids->count - first - 1) * sizeof ids->data[0]);
+    ids->count--;
+}
+
+/* What the original does to the ids of a stretch, those from `first` on, where the tokenizer is not legacy. */
+static void repair(const vr_spm *spm, const vr_spm_stretch *s, vr_ids *ids, int first)
+{
+    if (spm->strip_prefix) {
+        if (spm->dummy_prefix && s->behind_special && s->text[0] != ' ') strip_prefix(spm, ids, first);
+        return;
+    }
+    const bool special = s->next >= 0 && spm->vocab->types[s->next] != VR_PIECE_USER_DEFINED;
+    if (special && !s->behind_special && ids->count == first + 1 && is_blank(spm, ids->data[first])) ids->count--;
+}
+
+int vr_spm_encode(const vr_spm *spm, const vr_spm_stretch *stretch, vr_ids *ids, vr_err *e)
+{
+    const size_t n_bytes = stretch->n_bytes;
     assert(n_bytes <= VR_MAX_PROMPT); /* so that every size below fits int32_t */
-    if (n_bytes == 0) return VR_OK;
+    const bool prefix = has_prefix(spm, stretch);
+    if (n_bytes == 0 && !prefix) return VR_OK;
     work k = { .spm = spm };
     const size_t n_symbols = n_bytes + 1; /* a byte makes at most one character, the dummy prefix another */
+    const int first = ids->count;
     int rc = VR_OK;
     k.text = malloc(3 * n_symbols);
     k.symbols = malloc(n_symbols * sizeof *k.symbols);
@@ -328,12 +391,13 @@ int vr_spm_encode(const vr_spm *spm, const char *text, size_t n_bytes, vr_ids *i
         rc = vr_fail(e, VR_ERR_LIMIT, "not enough memory to tokenise %zu bytes", n_bytes);
         goto done;
     }
-    normalise(&k, text, n_bytes);
+    normalise(&k, stretch->text, n_bytes, prefix);
     split(&k);
     merge(&k);
     bool in_unknown = false;
     for (int32_t i = 0; i >= 0 && rc == VR_OK; i = k.symbols[i].next)
         rc = emit(&k, k.text + k.symbols[i].at, k.symbols[i].n_bytes, &in_unknown, ids, e);
+    if (rc == VR_OK && !spm->legacy) repair(spm, stretch, ids, first);
 done:
     free(k.text);
     free(k.symbols);

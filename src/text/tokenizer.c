@@ -5,8 +5,10 @@
  *   encode:  text -> at each place the longest special string -> its id
  *                 -> stretches in between, blanks beside specials stripped where asked -> the kind's encoder
  *
+ * special_strip: blanks at both sides; special_lstrip, special_rstrip: at one.
  * Ref:   transformers 4.28 tokenization_utils.py (Trie.split, PreTrainedTokenizer.tokenize).
- * Trap:  every stretch is encoded for itself, so with its own dummy prefix; an empty or wholly stripped one adds nothing.
+ * Trap:  every stretch is encoded for itself, so with its own dummy prefix (spm.c: where the tokenizer is "legacy"); an empty
+ *        or wholly stripped one adds nothing. Not legacy, U+2581 becomes a blank before special strings are searched for.
  *        The original's trie goes wrong where a special string lies inside another; here the leftmost, longest one counts.
  * Owner: spellings are borrowed from the weight file, which has to outlive the tokenizer.
  */
@@ -27,11 +29,15 @@
 #define KIND          "tokenizer.ggml.model"
 #define SPECIAL_IDS   "tokenizer.special_ids"
 #define SPECIAL_STRIP "tokenizer.special_strip"
+#define SPECIAL_LEFT  "tokenizer.special_lstrip"
+#define SPECIAL_RIGHT "tokenizer.special_rstrip"
 #define SKIP_SPECIAL  "tokenizer.skip_special"
+#define BLANK         "\xe2\x96\x81" /* U+2581 */
+#define BLANK_BYTES   3
 
 typedef struct special {
     int32_t id;
-    bool strip; /* blanks beside it are dropped */
+    bool strip_left, strip_right; /* blanks before it, behind it are dropped */
 } special;
 
 struct vr_tokenizer {
@@ -40,10 +46,20 @@ struct vr_tokenizer {
     vr_matcher matcher; /* values: indexes of specials */
     vr_spm *spm;        /* one of the two; the other is NULL */
     vr_bpe *bpe;
-    bool skip_special; /* control pieces add nothing to a text */
+    bool skip_special; /* control and unknown pieces add nothing to a text */
 };
 
 /* ---- opening ---- */
+
+/* Element i of a list of flags that may be missing; kept where it is. */
+static int read_flag(const vr_weights *w, const char *key, int i, bool *flag, vr_err *e)
+{
+    int value;
+    if (!vr_weights_has(w, key)) return VR_OK;
+    VR_TRY(vr_weights_array_int(w, key, i, &value, e));
+    if (value) *flag = true;
+    return VR_OK;
+}
 
 static int read_special(const vr_tokenizer *t, const vr_weights *w, int i, special *out, vr_err *e)
 {
@@ -57,8 +73,9 @@ static int read_special(const vr_tokenizer *t, const vr_weights *w, int i, speci
     if (n == 0 || n > VR_VOCAB_SEARCHED_BYTES)
         return vr_fail(e, VR_ERR_WEIGHTS, "%s: key \"%s\": id %d is spelled with %zu bytes, expected 1 to %d",
                        vr_weights_path(w), SPECIAL_IDS, id, n, VR_VOCAB_SEARCHED_BYTES);
-    *out = (special){ .id = id, .strip = strip != 0 };
-    return VR_OK;
+    *out = (special){ .id = id, .strip_left = strip != 0, .strip_right = strip != 0 };
+    VR_TRY(read_flag(w, SPECIAL_LEFT, i, &out->strip_left, e));
+    return read_flag(w, SPECIAL_RIGHT, i, &out->strip_right, e);
 }
 
 static int read_specials(vr_tokenizer *t, const vr_weights *w, vr_err *e)
@@ -144,29 +161,34 @@ int vr_tokenizer_find(const vr_tokenizer *t, const char *piece, size_t n_bytes)
 vr_string vr_tokenizer_piece(const vr_tokenizer *t, int32_t id)
 {
     assert(id >= 0 && id < t->vocab.count);
-    if (t->skip_special && t->vocab.types[id] == VR_PIECE_CONTROL) return (vr_string){ "", 0 };
+    const int type = t->vocab.types[id];
+    if (t->skip_special && (type == VR_PIECE_CONTROL || type == VR_PIECE_UNKNOWN)) return (vr_string){ "", 0 };
     return t->bpe ? vr_bpe_piece(t->bpe, id) : vr_spm_piece(t->spm, id);
 }
 
 /* ---- encoding ---- */
 
-static int encode_stretch(const vr_tokenizer *t, const char *text, size_t n_bytes, bool strip_first, bool strip_last,
+/* A stretch between two specials; NULL: the text begins or ends there. */
+static int encode_stretch(const vr_tokenizer *t, const char *text, size_t n_bytes, const special *before, const special *after,
                           vr_ids *ids, vr_err *e)
 {
-    for (size_t n; strip_first && (n = vr_blank_bytes(text, n_bytes, false)) > 0;) {
+    for (size_t n; before && before->strip_right && (n = vr_blank_bytes(text, n_bytes, false)) > 0;) {
         text += n;
         n_bytes -= n;
     }
-    for (size_t n; strip_last && (n = vr_blank_bytes(text, n_bytes, true)) > 0;) n_bytes -= n;
-    return t->bpe ? vr_bpe_encode(t->bpe, text, n_bytes, ids, e) : vr_spm_encode(t->spm, text, n_bytes, ids, e);
+    for (size_t n; after && after->strip_left && (n = vr_blank_bytes(text, n_bytes, true)) > 0;) n_bytes -= n;
+    if (t->bpe) return vr_bpe_encode(t->bpe, text, n_bytes, ids, e);
+    const vr_spm_stretch stretch = { .text = text,
+                                     .n_bytes = n_bytes,
+                                     .behind_special = before != NULL,
+                                     .next = after ? after->id : -1 };
+    return vr_spm_encode(t->spm, &stretch, ids, e);
 }
 
-int vr_tokenizer_encode(const vr_tokenizer *t, const char *text, size_t n_bytes, vr_ids *ids, vr_err *e)
+static int encode(const vr_tokenizer *t, const char *text, size_t n_bytes, vr_ids *ids, vr_err *e)
 {
-    if (n_bytes > VR_MAX_PROMPT)
-        return vr_fail(e, VR_ERR_LIMIT, "a text of %zu bytes is too long to tokenise; the limit is %d", n_bytes, VR_MAX_PROMPT);
-    size_t begin = 0;   /* of the stretch */
-    bool strip = false; /* the special before it drops blanks */
+    size_t begin = 0; /* of the stretch */
+    const special *before = NULL;
     for (size_t at = 0, n; at < n_bytes;) {
         const int32_t found = vr_matcher_find(&t->matcher, text + at, n_bytes - at, &n);
         if (found < 0) {
@@ -174,10 +196,35 @@ int vr_tokenizer_encode(const vr_tokenizer *t, const char *text, size_t n_bytes,
             continue;
         }
         const special *s = &t->specials[found];
-        VR_TRY(encode_stretch(t, text + begin, at - begin, strip, s->strip, ids, e));
+        VR_TRY(encode_stretch(t, text + begin, at - begin, before, s, ids, e));
         VR_TRY(vr_ids_push(ids, s->id, e));
-        strip = s->strip;
+        before = s;
         begin = at += n;
     }
-    return encode_stretch(t, text + begin, n_bytes - begin, strip, false, ids, e);
+    return encode_stretch(t, text + begin, n_bytes - begin, before, NULL, ids, e);
+}
+
+/* A copy with blanks for U+2581; *n_bytes: its length. NULL: no memory. */
+static char *with_blanks(const char *text, size_t *n_bytes)
+{
+    char *out = malloc(*n_bytes + 1);
+    size_t n = 0;
+    for (size_t i = 0; out && i < *n_bytes;) {
+        const bool blank = *n_bytes - i >= BLANK_BYTES && memcmp(text + i, BLANK, BLANK_BYTES) == 0;
+        out[n++] = blank ? ' ' : text[i];
+        i += blank ? BLANK_BYTES : 1;
+    }
+    *n_bytes = n;
+    return out;
+}
+
+int vr_tokenizer_encode(const vr_tokenizer *t, const char *text, size_t n_bytes, vr_ids *ids, vr_err *e)
+{
+    if (n_bytes > VR_MAX_PROMPT)
+        return vr_fail(e, VR_ERR_LIMIT, "a text of %zu bytes is too long to tokenise; the limit is %d", n_bytes, VR_MAX_PROMPT);
+    if (t->bpe || vr_spm_legacy(t->spm)) return encode(t, text, n_bytes, ids, e);
+    char *copy = with_blanks(text, &n_bytes);
+    const int rc = copy ? encode(t, copy, n_bytes, ids, e) : vr_fail(e, VR_ERR_LIMIT, "not enough memory for a text");
+    free(copy);
+    return rc;
 }

@@ -49,7 +49,11 @@ class Text(Folder):
                                                              "unk_token": token("<unk>", rstrip=True)},
                                  "tokenizer_config.json": {"bos_token": "<s>", "eos_token": token("</s>")}})
         self.converted()
-        self.assertEqual(self.special(), {0: 1, 1: 0, 2: 1})
+        self.assertEqual(self.special(), {0: 0, 1: 0, 2: 1})
+        self.assertNotIn("tokenizer.special_lstrip", self.keys)
+        self.assertEqual(self.key("tokenizer.special_rstrip"), [1, 0, 1])
+        self.convert_text(files={"special_tokens_map.json": {"bos_token": token("<s>", single_word=True)}})
+        self.refused("special_tokens_map.json: bos_token: <s> counts only as a word")
 
     def test_bos(self):
         for files, want, warned in (({"special_tokens_map.json": {"bos_token": "</s>"}}, 2, False),

@@ -6,10 +6,17 @@ vocabulary.py - the tokenizer keys of the weight file, from the tokenizer files 
     special_tokens_map.json, tokenizer_config.json -> spellings of bos, eos, unk, pad; whether blanks beside them are dropped
     rows of the token table               -> ids that no piece has get unused names, so that every row has a name
 
+The rules changed with the library that a system pins (release: 28 for transformers 4.28 ...):
+    from 31  legacy of tokenizer_config.json counts: false, and a text behind a special token has no blank put in front of it
+    from 34  special tokens drop no blanks unless their flags say so; added_tokens_decoder of tokenizer_config.json, where it
+             is there, tells all added tokens and their flags, and the other two files are not read
+
 Ref:   transformers 4.28: tokenization_utils_base.py:1978-2040 (the map is applied after the configuration and wins),
        tokenization_utils.py tokenize (a special token that is a plain str strips both sides, an AddedToken what its flags say),
        models/llama/tokenization_llama.py:74-77 (plain strings of the configuration become AddedTokens without flags);
        convert_slow_tokenizer.py (a tokenizer.json keeps merges in the order of scores).
+       4.31 models/llama/tokenization_llama.py (legacy: the blank is put in front and taken off again), 4.39 likewise (it is not
+       put there) and tokenization_utils_base.py _from_pretrained (added_tokens_decoder).
 Trap:  old LLaMA conversions have empty special tokens: looking up "" gives the id of the unknown piece, and that is the BOS
        they use. added_tokens.json of early Llama-2 folders has a <pad> without a row in the table: dropped.
 """
@@ -22,19 +29,24 @@ from errors import ConvertError
 DEFAULTS = {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>"}
 ROLES = ("bos_token", "eos_token", "unk_token", "pad_token", "sep_token", "cls_token", "mask_token")
 WRAPPED = ROLES[:4]  # those that LlamaTokenizer turns into AddedTokens when the configuration has plain strings
+LEGACY_RELEASE, FLAGS_RELEASE = 31, 34
 BYTE_PIECE = re.compile(r"<0x[0-9A-F]{2}>")
 
 
-def keys(checkpoint, folder, n_rows, eos_id, report):
-    """-> (keys of the tokenizer, number of the tokenizer's own pieces without added ones)"""
+def keys(checkpoint, folder, n_rows, eos_id, report, release=28):
+    """release: of transformers 4 that the original pins. -> (keys of the tokenizer, number of the tokenizer's own pieces without
+    added ones)"""
     pieces, added = read_pieces(checkpoint, folder)
     label = checkpoint.label(folder)
     n_pieces = len(pieces.texts)
     if n_pieces > n_rows:
         raise ConvertError(f"{label}: the tokenizer has {n_pieces} pieces, the token table only {n_rows} rows")
+    decoder = read_decoder(checkpoint, folder) if release >= FLAGS_RELEASE else {}
+    added.update({text: i for text, (i, _) in decoder.items()} or read_added(checkpoint, folder))
+    specials = read_specials(checkpoint, folder, release, decoder)
+    names = {text for text, _ in specials.values()}
     texts, scores, types = list(pieces.texts), list(pieces.scores), list(pieces.types)
     ids = {text: i for i, text in enumerate(texts)}
-    added.update(read_added(checkpoint, folder))
     for text, i in sorted(added.items(), key=lambda item: item[1]):
         if ids.get(text) == i:
             continue
@@ -44,17 +56,12 @@ def keys(checkpoint, folder, n_rows, eos_id, report):
         if text in ids or i < len(texts):
             raise ConvertError(f"{label}: the added token {text} (id {i}) collides with a piece")
         append_unused(texts, scores, types, ids, i)
-        append(texts, scores, types, ids, text, 0.0, sp.USER_DEFINED)
+        special = release >= FLAGS_RELEASE and text in names
+        append(texts, scores, types, ids, text, 0.0, sp.CONTROL if special else sp.USER_DEFINED)
     append_unused(texts, scores, types, ids, n_rows)
 
     unknown = types.index(sp.UNKNOWN) if sp.UNKNOWN in types else None
-    specials = read_specials(checkpoint, folder)
     bos = find_bos(checkpoint, folder, specials, ids, unknown, report)
-    marked = {}
-    for text, strip in specials.values():
-        if text in ids:  # one spelling in two roles: the AddedToken's flags count
-            marked[ids[text]] = strip and marked.get(ids[text], True)
-    marked.update({ids[text]: True for text in added if text in ids and ids[text] not in marked})
     if eos_id is not None and eos_id >= n_rows:
         raise ConvertError(f"{label}: eos_token_id {eos_id} is beyond the {n_rows} rows of the token table")
     out = [
@@ -65,12 +72,57 @@ def keys(checkpoint, folder, n_rows, eos_id, report):
     ]
     numbers = (("bos", bos), ("eos", eos_id), ("unknown", unknown))
     out += [(f"tokenizer.ggml.{name}_token_id", "u32", i) for name, i in numbers if i is not None]
-    out += [
-        ("tokenizer.ggml.add_space_prefix", "bool", pieces.dummy_prefix),
-        ("tokenizer.special_ids", "[i32]", sorted(marked)),
-        ("tokenizer.special_strip", "[bool]", [marked[i] for i in sorted(marked)]),
-    ]
-    return out, n_pieces
+    out += prefix_keys(checkpoint, folder, pieces, release)
+    return out + special_keys(find_special(specials, added, decoder, ids, release)), n_pieces
+
+
+def prefix_keys(checkpoint, folder, pieces, release):
+    """Whether a blank is put in front of a text, and of which."""
+    config, label = checkpoint.json(folder, "tokenizer_config.json"), f"{checkpoint.label(folder)}/tokenizer_config.json"
+    legacy = flag(config, "legacy", label) if release >= LEGACY_RELEASE else True
+    if legacy or release < FLAGS_RELEASE:
+        prefix = pieces.dummy_prefix
+    else:
+        prefix = flag(config, "add_prefix_space", label)
+    out = [("tokenizer.ggml.add_space_prefix", "bool", prefix)]
+    if release >= LEGACY_RELEASE:
+        out.append(("tokenizer.legacy", "bool", legacy))
+    if not legacy and release < FLAGS_RELEASE:
+        out.append(("tokenizer.strip_prefix", "bool", True))
+    return out
+
+
+def flag(config, key, label):
+    """A boolean that is true where it is missing."""
+    value = config.get(key)
+    if type(value) is not bool and value is not None:
+        raise ConvertError(f"{label}: {key} is {value!r}, expected true or false")
+    return value is not False
+
+
+def find_special(specials, added, decoder, ids, release):
+    """{id: (drop blanks before it, behind it)} of the spellings that are no text"""
+    marked = {}
+    for text, strip in specials.values():
+        if text in ids:  # one spelling in two roles: the AddedToken's flags count
+            before = marked.get(ids[text], (True, True))
+            marked[ids[text]] = (strip[0] and before[0], strip[1] and before[1])
+    both = release < FLAGS_RELEASE
+    for text in added:
+        if text in ids and ids[text] not in marked:
+            marked[ids[text]] = decoder[text][1] if text in decoder else (both, both)
+    return marked
+
+
+def special_keys(marked):
+    """special_strip: at both sides; the two other lists only where a token drops those of one side."""
+    order = sorted(marked)
+    out = [("tokenizer.special_ids", "[i32]", order),
+           ("tokenizer.special_strip", "[bool]", [all(marked[i]) for i in order])]
+    for side, name in enumerate(("lstrip", "rstrip")):
+        if any(marked[i][side] and not all(marked[i]) for i in order):
+            out.append((f"tokenizer.special_{name}", "[bool]", [marked[i][side] for i in order]))
+    return out
 
 
 def append(texts, scores, types, ids, text, score, kind):
@@ -136,21 +188,42 @@ def read_added(checkpoint, folder):
     return added
 
 
-def read_specials(checkpoint, folder):
-    """{role: (spelling, drop blanks beside it)}; the special tokens map wins over the configuration."""
-    found = {role: (text, False) for role, text in DEFAULTS.items()}
-    for name in ("tokenizer_config.json", "special_tokens_map.json"):
+def token_flags(entry, label):
+    """An AddedToken in a JSON file. -> (spelling, (drop blanks before it, behind it))"""
+    if not isinstance(entry, dict) or not isinstance(entry.get("content"), str):
+        raise ConvertError(f"{label} is neither a text nor a token")
+    if entry.get("single_word"):
+        raise ConvertError(f"{label}: {entry['content']} counts only as a word of its own (single_word), which is not supported")
+    return entry["content"], (bool(entry.get("lstrip")), bool(entry.get("rstrip")))
+
+
+def read_decoder(checkpoint, folder):
+    """added_tokens_decoder: {spelling: (id, strip)}; its flag special means nothing: who has a role is special"""
+    label = f"{checkpoint.label(folder)}/tokenizer_config.json: added_tokens_decoder"
+    content = checkpoint.json(folder, "tokenizer_config.json").get("added_tokens_decoder") or {}
+    if not isinstance(content, dict) or not all(i.isascii() and i.isdigit() for i in content):
+        raise ConvertError(f"{label} is not a table of ids")
+    out = {}
+    for i, entry in content.items():
+        text, strip = token_flags(entry, f"{label}: {i}")
+        out[text] = (int(i), strip)
+    return out
+
+
+def read_specials(checkpoint, folder, release=28, decoder=()):
+    """{role: (spelling, (drop blanks before it, behind it))}; the special tokens map wins over the configuration."""
+    found = {role: (text, (False, False)) for role, text in DEFAULTS.items()}
+    for name in ("tokenizer_config.json",) if decoder else ("tokenizer_config.json", "special_tokens_map.json"):
         content = checkpoint.json(folder, name)
         extra = content.get("additional_special_tokens")
         entries = [(role, content[role]) for role in ROLES if content.get(role) is not None]
         entries += [(f"additional {i}", entry) for i, entry in enumerate(extra if isinstance(extra, list) else [])]
         for role, entry in entries:
             if isinstance(entry, str):
-                found[role] = (entry, name == "special_tokens_map.json" or role not in WRAPPED)
-            elif isinstance(entry, dict) and isinstance(entry.get("content"), str):
-                found[role] = (entry["content"], bool(entry.get("lstrip") or entry.get("rstrip")))
+                both = release < FLAGS_RELEASE and (name == "special_tokens_map.json" or role not in WRAPPED)
+                found[role] = (entry, decoder[entry][1] if entry in decoder else (both, both))
             else:
-                raise ConvertError(f"{checkpoint.label(folder)}/{name}: {role} is neither a text nor a token")
+                found[role] = token_flags(entry, f"{checkpoint.label(folder)}/{name}: {role}")
     return found
 
 
