@@ -123,7 +123,7 @@ def build_vision(recipe, checkpoint, folder, config, label):
 # ---- text
 
 def build_text(recipe, checkpoint, folder, config, label, rows, report):
-    ends = llama_decoder.ends_of_text(checkpoint, folder)
+    ends = llama_decoder.ends_of_text(checkpoint, folder, rows)
     keys, _ = vocabulary.keys(checkpoint, folder, rows, ends[0] if ends else None, report)
     tokenizer = checkpoint.json(folder, "tokenizer_config.json")
     recipe.keys += keys

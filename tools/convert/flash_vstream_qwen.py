@@ -158,9 +158,7 @@ def build_decoder(recipe, checkpoint, folder, config, label, report):
     if integer(config, "video_token_id", label, default=pad, low=0) != pad:
         raise ConvertError(f"{label}: video_token_id is {config['video_token_id']}, the tokenizer's <|video_pad|> is {pad}")
     _, rows = llama_decoder.build(recipe, checkpoint, folder, report, biases=True, scaling="mrope")
-    ends = llama_decoder.ends_of_text(checkpoint, folder)
-    if any(i >= rows for i in ends):
-        raise ConvertError(f"{checkpoint.label(folder)}: eos_token_id {max(ends)} is beyond the {rows} rows of the token table")
+    ends = llama_decoder.ends_of_text(checkpoint, folder, rows)
     recipe.keys += tokenizer.keys(None, ends, rows)
     prompt.sampling(recipe, checkpoint, folder, 0.0, PREDICT)
     context = recipe.told("llama.context_length")

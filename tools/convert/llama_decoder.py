@@ -20,12 +20,15 @@ from recipe import rank
 MAX_CONTEXT = 1 << 20  # VR_MAX_CONTEXT
 
 
-def ends_of_text(checkpoint, folder):
-    """The ids that end an answer, the first of them first."""
+def ends_of_text(checkpoint, folder, rows=None):
+    """The ids that end an answer, the first of them first; rows: of the token table, all must have one."""
     for name in ("generation_config.json", "config.json"):
         eos = checkpoint.json(folder, name).get("eos_token_id")
         eos = eos if isinstance(eos, list) else [eos]
         if eos and all(type(i) is int for i in eos):
+            if rows is not None and max(eos) >= rows:
+                raise ConvertError(f"{checkpoint.label(folder)}/{name}: eos_token_id {max(eos)} is beyond the {rows} rows of the "
+                                   "token table")
             return [i for i in dict.fromkeys(eos) if i >= 0]
     return []
 

@@ -246,9 +246,7 @@ def build_decoder(recipe, checkpoint, plan, folder, report):
                                       scaling="llama3" if llama else None)
     build_mlp(recipe, "project.video", "model.mm_projector", width, plan.width)
     recipe.exact("image_newline", "model.image_newline", width)
-    ends = llama_decoder.ends_of_text(checkpoint, folder)
-    if any(i >= rows for i in ends):
-        raise ConvertError(f"{checkpoint.label(folder)}: eos_token_id {max(ends)} is beyond the {rows} rows of the token table")
+    ends = llama_decoder.ends_of_text(checkpoint, folder, rows)
     recipe.keys += tokenizer.keys(bos, ends, rows)
     prompt.sampling(recipe, checkpoint, folder, 0.0, 128)  # the README answers greedily
     context = recipe.told("llama.context_length")
