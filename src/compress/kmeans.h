@@ -31,12 +31,13 @@ typedef struct vr_kmeans {
     int32_t *labels;  /* [n_rounds, T] */
     int32_t *refills; /* [n_refills] rows that emptied slots took, as drawn */
     int n_refills;
-    float *roots;    /* [n_rounds, T, K] distances of rows to slots; NULL: not kept */
-    float *weights;  /* [K] of the members at the last labels */
-    float *mixture;  /* [K, T] centroid j is sum_i mixture[j,i] x_i; rows equal to an earlier one have no share */
-    int32_t *source; /* [K] the row that slot j is, bit by bit; -1: a mixture */
-    double *work;    /* inside */
-    int32_t *equal;  /* inside: [T] the first row that is equal */
+    float *roots;     /* [n_rounds, T, K] distances of rows to slots; NULL: not kept */
+    float *weights;   /* [K] of the members at the last labels */
+    float *mixture;   /* [K, T] centroid j is sum_i mixture[j,i] x_i; rows equal to an earlier one have no share */
+    int32_t *source;  /* [K] the row that slot j is, bit by bit; -1: a mixture */
+    double *work;     /* inside */
+    float *row_roots; /* inside: [K] */
+    int32_t *equal;   /* inside: [T] the first row that is equal */
 } vr_kmeans;
 
 /* Room for runs of up to max_rows rows and max_slots slots; keep_roots: for stages. */
@@ -47,15 +48,14 @@ void vr_kmeans_alloc(vr_kmeans *km, vr_arena *host, int max_rows, int max_slots,
 void vr_kmeans_run(vr_kmeans *km, const double *distance, int T, int K, const float *weights, const int32_t *candidates,
                    int n_candidates, vr_random *random);
 
-/* All of it for x [T,D] in backend memory: distances, rounds, centroids y [min(T,K), D]. Scratch of the run: T*T doubles.
- * distance: NULL, or [T,T] host memory where the squared distances are left (vr_retrieve_nearest wants them). */
-void vr_kmeans_rows(const vr_run *run, vr_kmeans *km, const float *x, int T, int D, int K, vr_random *random, double *distance,
-                    float *y);
+/* distance [T,T] host: squared distances of x [T,D], backend memory. Scratch of the run: T*T doubles. */
+void vr_kmeans_distances(const vr_run *run, const float *x, int T, int D, double *distance);
 
-/* y [K,D] = centroids of the last run over x [T,D]; slots that are a row are copied. */
-void vr_kmeans_centroids(const vr_run *run, const vr_kmeans *km, const float *x, int D, float *y);
+/* y [K,D] = centroids of the last run over x [T,D], backend memory; a slot that is a row is that row to the bit. order [K]:
+ * the slot of each row of y, or NULL. While planning the caller sets km->T and km->K, which say how much scratch is taken. */
+void vr_kmeans_centroids(const vr_run *run, const vr_kmeans *km, const int32_t *order, const float *x, int D, float *y);
 
-/* Stages PREFIX.draws, .dist.NN, .labels.NN, .weights; nothing for a run without rounds but the weights. */
+/* Stages PREFIX.draws, .dist.NN, .labels.NN, .weights; of a run without rounds the weights alone. */
 void vr_kmeans_dump(const vr_run *run, const vr_kmeans *km, const char *prefix);
 
 #endif

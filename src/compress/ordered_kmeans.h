@@ -17,13 +17,15 @@ typedef struct vr_ordered_kmeans {
     float *weights;     /* [K] members, by time */
     float *times;       /* [K] mean place of the members */
     int32_t *positions; /* [K] times rounded, half to even */
-    int32_t *slots;     /* inside: slot of km behind each of the result, or -1 - row */
+    int32_t *slots;     /* inside: the slot of km that each of the result is */
+    float *slot_times;  /* inside: [K] of the slots of km */
+    double *distance;   /* [T,T] squared */
 } vr_ordered_kmeans;
 
 void vr_ordered_kmeans_alloc(vr_ordered_kmeans *o, vr_arena *host, int max_rows, int max_slots, bool keep_roots);
 
-/* x [T,D] in backend memory -> y [K,D] centroids by time. weights [T] or NULL (ones). Scratch of the run: T*T doubles and K*D
- * floats; rows are compared on the host.
+/* x [T,D] in backend memory that the host can read -> y [K,D] centroids by time, T >= 1. weights [T] or NULL (ones). Scratch
+ * of the run: T*T doubles.
  * An emptied slot makes the published code fail; here it keeps weight 0 and the time of the row it took. */
 void vr_ordered_kmeans_rows(const vr_run *run, vr_ordered_kmeans *o, const float *x, int T, int D, int K, const float *weights,
                             vr_random *random, float *y);

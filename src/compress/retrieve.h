@@ -13,7 +13,7 @@
 #include "kernels/backend.h"
 
 /* distance [T,T] squared; picks[j] = the row nearest to row keys[j], the lower row among equals.
- * roots: NULL, or [T, n_keys] distances, for the stage. */
+ * roots [T, n_keys] out: the distances. T >= 1. All of it host memory. */
 void vr_retrieve_nearest(const double *distance, int T, const int32_t *keys, int n_keys, int32_t *picks, float *roots);
 
 /* picks [n_keys] host: for each key the nearest row of the bank by the expanded form in f32, whose rounding decides among rows

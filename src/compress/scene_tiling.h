@@ -26,22 +26,23 @@ void vr_scene_depth(const float *similarity, int n, float *depth);
 
 /* depth [T-1] of T >= 1 frames -> ends [at most T] out: the last frame of every scene, ascending, T - 1 the last; returns
  * their number. Among equal depths the lower place. work [T] floats. */
-int vr_scene_ends(const float *depth, int T, const vr_scene_rule *rule, int32_t *ends);
+int vr_scene_ends(const float *depth, int T, const vr_scene_rule *rule, float *work, int32_t *ends);
 
-/* Scenes of a stream: 4 bytes a frame, whatever a frame weighs. Host memory grows; freed by vr_scene_stream_free. */
+/* Scenes of a stream: 12 bytes a frame, whatever a frame weighs. */
 typedef struct vr_scene_stream {
-    int T;             /* frames so far */
-    float *similarity; /* [T - 1] */
-    float *depth;      /* [T - 1] after vr_scene_stream_ends */
-    int32_t *ends;
+    int T, D;
+    float *pair; /* [2,D] backend memory: the last class row, the new one */
+    /* owned, grow by doubling */
     int capacity;
-    float *last; /* [D] backend memory of the caller's arena: the last class row */
-    int D;
+    float *similarity; /* [T - 1] */
+    float *work;       /* [2 T] */
+    int32_t *ends;     /* [T] */
 } vr_scene_stream;
 
+/* Takes 2 D floats of the run's scratch, for as long as the stream lives. */
 void vr_scene_stream_open(vr_scene_stream *s, const vr_run *run, int D);
 void vr_scene_stream_free(vr_scene_stream *s); /* zeroed is legal */
-/* The class row x [D] of the next frame, backend memory. VR_ERR_LIMIT without memory. */
+/* The class row x [D] of the next frame, backend memory. VR_ERR_LIMIT without memory. While planning it takes scratch only. */
 int vr_scene_stream_append(vr_scene_stream *s, const vr_run *run, const float *x, vr_err *e);
 /* Ends of the scenes of all frames so far, borrowed until the next call; returns their number (0 before the first frame). */
 int vr_scene_stream_ends(vr_scene_stream *s, const vr_scene_rule *rule, const int32_t **ends);

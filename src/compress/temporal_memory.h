@@ -18,23 +18,25 @@
 typedef struct vr_temporal_memory {
     int K, D, capacity;
     int n;                         /* rows now; more than K only after a first clip that was longer */
-    float *rows;                   /* [capacity, D] backend memory, in the order of the slots; changes place with `spare` */
-    float *spare;                  /* [capacity, D] backend memory */
-    double *distance;              /* [capacity, capacity] host, rows of `capacity` */
-    double *lines;                 /* [capacity, capacity] backend memory */
-    double *work;                  /* [capacity, capacity] host */
-    float *mixture;                /* [K, capacity] backend memory */
-    int32_t *ids;                  /* [capacity] backend memory */
-    vr_kmeans km;                  /* of the last update */
+    float *rows;                   /* [n,D] backend memory, in the order of the slots; changes place with each update */
+    double *distance;              /* [n, n] squares, host; lines of `capacity` numbers */
+    vr_kmeans km;                  /* of the last update; meaningless before the second clip */
     int n_keys;                    /* of the last update: min(3, slots); 0 after the first clip */
     int32_t order[VR_MEMORY_KEYS]; /* heaviest slots */
-    int32_t picks[VR_MEMORY_KEYS]; /* rows of the update nearest to the rows of these numbers */
+    int32_t picks[VR_MEMORY_KEYS]; /* of the rows that were clustered the ones nearest to those of these numbers */
+    /* inside */
+    float *spare, *share;          /* [capacity, D], [capacity] backend */
+    int32_t *ids;                  /* [capacity] backend */
+    double *lines, *line, *before; /* [capacity * capacity] backend, host, host */
+    int32_t *order_all;            /* [capacity] */
+    float *roots;                  /* [capacity, 3] */
 } vr_temporal_memory;
 
-/* Takes memory for K slots and clips of up to max_clip rows of D floats. */
+/* Takes memory of the run's arenas for K slots and clips of up to max_clip rows of D floats, as long as the stream lives. */
 void vr_temporal_memory_alloc(vr_temporal_memory *m, const vr_run *run, int K, int max_clip, int D);
 void vr_temporal_memory_clear(vr_temporal_memory *m);
-/* One clip x [t,D], t <= max_clip. The first clip is kept as it is, whatever its length. */
+/* One clip x [t,D], t <= max_clip, backend memory. The first clip is kept as it is, whatever its length. Takes no scratch;
+ * nothing happens while planning. */
 void vr_temporal_memory_update(vr_temporal_memory *m, const vr_run *run, const float *x, int t, vr_random *random);
 
 #endif
