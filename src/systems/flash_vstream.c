@@ -1,0 +1,343 @@
+/*
+ * flash_vstream.c - Flash-VStream (LLaVA): its parts, what is looked at, and the memory of a whole clip. Notes, tensors and
+ * traps: flash_vstream.md. Streams: flash_vstream_stream.c.
+ *
+ *   1 frame a second -> maps [64,D] ; the newest is the spatial memory, of the L frames before it:
+ *     -> 4x4 tokens  -> k-means: 25 slots ............. temporal
+ *     -> 1 token     -> attention of 25 slots ......... abstract
+ *     -> maps of the frames numbered as the 3 heaviest slots ... retrieved
+ *
+ * Ref:  Flash-VStream-LLaVA vstream_arch.py:214-277, compress_functions.py:130-169, 263-277.
+ * Trap: a key is the frame with a slot's number, not the slot: retrieved frames are among the first 25, and only their maps
+ *       are kept.
+ * Owner: weights are borrowed; the memory of a clip is scratch of the run.
+ */
+#include "systems/flash_vstream.h"
+
+#include <stdlib.h>
+
+#include "base/clock.h"
+#include "base/limits.h"
+#include "compress/kmeans.h"
+#include "compress/retrieve.h"
+#include "compress/weight_order.h"
+#include "media/frames.h"
+
+#define LENGTH_MOST 4096 /* slots of a memory; the published ones have 25 */
+
+static void system_free(void *state)
+{
+    vr_flash *s = state;
+    if (!s) return;
+    vr_vit_free(s->vit);
+    vr_llama_free(s->llama);
+    free(s);
+}
+
+/* A grid of `side` tokens a line out of one of `from`, by whole windows. */
+static int side_read(const vr_weights *w, int *side, int from, const char *key, vr_err *e)
+{
+    VR_TRY(vr_weights_int(w, side, 1, from, e, "%s", key));
+    if (from / (from / *side) == *side) return VR_OK;
+    return vr_fail(e, VR_ERR_WEIGHTS, "%s: %s %d cannot be made of %d tokens a line by whole windows", vr_weights_path(w), key,
+                   *side, from);
+}
+
+static int numbers_read(vr_flash *s, const vr_weights *w, vr_err *e)
+{
+    int retrieved, abstract_side;
+    VR_TRY(vr_weights_float(w, &s->fps, e, "video.fps"));
+    VR_TRY(vr_weights_floats(w, s->mean, 3, e, "pixel.mean"));
+    VR_TRY(vr_weights_floats(w, s->std, 3, e, "pixel.std"));
+    VR_TRY(side_read(w, &s->map_side, vr_vit_side(s->vit), "memory.pool_side", e));
+    VR_TRY(side_read(w, &s->temporal_side, s->map_side, "memory.temporal_side", e));
+    VR_TRY(side_read(w, &abstract_side, s->map_side, "memory.abstract_side", e));
+    VR_TRY(vr_weights_int(w, &s->spatial_length, 1, LENGTH_MOST, e, "memory.spatial_length"));
+    VR_TRY(vr_weights_int(w, &s->temporal_length, 1, LENGTH_MOST, e, "memory.temporal_length"));
+    VR_TRY(vr_weights_int(w, &s->abstract.N, 1, LENGTH_MOST, e, "memory.abstract_length"));
+    VR_TRY(vr_weights_int(w, &retrieved, VR_MEMORY_KEYS, VR_MEMORY_KEYS, e, "memory.retrieved_length"));
+    VR_TRY(vr_weights_float(w, &s->abstract.ratio, e, "memory.abstract_ratio"));
+    s->map_tokens = s->map_side * s->map_side;
+    s->temporal_tokens = s->temporal_side * s->temporal_side;
+    s->abstract_side = abstract_side;
+    s->abstract.P = abstract_side * abstract_side;
+    s->abstract.D = s->D;
+    return VR_OK;
+}
+
+static int parts_open(vr_flash *s, vr_weights *w, vr_err *e)
+{
+    const vr_vit_parts clip = { .prefix = "vit", .stage = "vision", .class_row = true, .input_norm = true };
+    int E;
+    VR_TRY(vr_llama_open(&s->llama, w, e));
+    VR_TRY(vr_vit_open(&s->vit, w, &clip, e));
+    s->D = vr_vit_width(s->vit);
+    VR_TRY(numbers_read(s, w, e));
+    VR_TRY(vr_weights_int(w, &E, 1, VR_MAX_WIDTH, e, "memory.abstract_width"));
+    VR_TRY(vr_weights_matrix(w, &s->abstract.q, E, s->D, e, "abstract.q.weight"));
+    VR_TRY(vr_weights_vector(w, &s->abstract.q_bias, E, e, "abstract.q.bias"));
+    VR_TRY(vr_weights_matrix(w, &s->abstract.k, E, s->D, e, "abstract.k.weight"));
+    VR_TRY(vr_weights_vector(w, &s->abstract.k_bias, E, e, "abstract.k.bias"));
+    const int most = vr_flash_rows(s, s->abstract.N, s->temporal_length, VR_MEMORY_KEYS + s->spatial_length);
+    if (most > VR_MAX_CONTEXT) return vr_fail(e, VR_ERR_WEIGHTS, "%s: a memory of %d tokens", vr_weights_path(w), most);
+    return vr_project_mlp_bind(&s->project, w, "project.video", s->D, vr_llama_config_get(s->llama)->width, 0, e);
+}
+
+static int system_open(void **state, vr_weights *w, vr_err *e)
+{
+    *state = NULL;
+    vr_flash *s = calloc(1, sizeof *s);
+    if (!s) return vr_fail(e, VR_ERR_LIMIT, "not enough memory for the model");
+    const int rc = parts_open(s, w, e);
+    if (rc != VR_OK) {
+        system_free(s);
+        return rc;
+    }
+    *state = s;
+    return VR_OK;
+}
+
+static const vr_llama *system_decoder(const void *state)
+{
+    return ((const vr_flash *)state)->llama;
+}
+
+static void system_recipe(const void *state, vr_recipe *out)
+{
+    const vr_flash *s = state;
+    out->n_frames = 0;
+    out->n_frames_max = VR_MAX_FRAMES;
+    out->hears = false;
+    out->streams = true;
+    out->fps = (double)s->fps;
+}
+
+static int smaller(int a, int b)
+{
+    return a < b ? a : b;
+}
+
+/* Of T frames: those of the spatial memory, those before, and their slots. */
+typedef struct parts {
+    int n_spatial, L, n_slots;
+} parts;
+
+static parts parts_of(const vr_flash *s, int T)
+{
+    const int n_spatial = smaller(s->spatial_length, T), L = T - n_spatial;
+    return (parts){ n_spatial, L, smaller(s->temporal_length, L) };
+}
+
+static int system_plan(const void *state, const vr_source *source, const vr_watch_options *options, vr_view *view, vr_err *e)
+{
+    const vr_flash *s = state;
+    VR_TRY(vr_view_take_rate(view, source, options, (double)s->fps, e));
+    view->seed = options->seed;
+    const parts p = parts_of(s, view->n_frames);
+    view->n_video_rows =
+        vr_flash_rows(s, smaller(s->abstract.N, p.L), p.n_slots, smaller(VR_MEMORY_KEYS, p.n_slots) + p.n_spatial);
+    return VR_OK;
+}
+
+/* What is kept of a clip while its frames go by. Backend memory but for the buffers of pictures. */
+typedef struct look {
+    const vr_flash *s;
+    vr_run *run;
+    const vr_hooks *hooks;
+    int T;
+    parts p;
+    float *first;         /* [n_slots, map tokens, D] maps of the first frames */
+    float *last;          /* [n_spatial, map tokens, D] maps of the newest */
+    float *temporal;      /* [L, temporal tokens, D] */
+    float *abstract;      /* [L, abstract tokens, D] */
+    float *pixels, *maps; /* of a pass */
+    int width, height;    /* of the video, after rotation */
+    uint8_t *rgb;         /* [height,width,3] */
+    vr_flash_picture picture;
+    double decoding, encoding;
+} look;
+
+static void buffers_take(look *l)
+{
+    const vr_flash *s = l->s;
+    vr_arena *scratch = l->run->scratch;
+    const size_t D = (size_t)s->D, map_floats = (size_t)s->map_tokens * D, S = (size_t)vr_vit_image_size(s->vit);
+    const size_t pass = (size_t)smaller(l->T, VR_FLASH_PASS);
+    l->first = vr_arena_floats(scratch, (size_t)l->p.n_slots * map_floats);
+    l->last = vr_arena_floats(scratch, (size_t)l->p.n_spatial * map_floats);
+    l->temporal = vr_arena_floats(scratch, (size_t)l->p.L * (size_t)s->temporal_tokens * D);
+    l->abstract = vr_arena_floats(scratch, (size_t)l->p.L * (size_t)s->abstract.P * D);
+    l->pixels = vr_arena_floats(scratch, pass * 3 * S * S);
+    l->maps = vr_arena_floats(scratch, pass * map_floats);
+    l->rgb = vr_arena_alloc(l->run->host, 3 * (size_t)l->width * (size_t)l->height, 1);
+    vr_flash_picture_take(s, l->run, &l->picture);
+}
+
+/* Maps of frames first .. first + n - 1, those among [from, from + n_out) to their places in out. */
+static void maps_keep(look *l, int first, int n, int from, int n_out, float *out)
+{
+    const size_t map_floats = (size_t)l->s->map_tokens * (size_t)l->s->D;
+    const int begin = first > from ? first : from, end = smaller(first + n, from + n_out);
+    if (begin >= end) return;
+    l->run->be->ops->copy_rows(l->run->be, out + (size_t)(begin - from) * map_floats, l->s->D,
+                               l->maps + (size_t)(begin - first) * map_floats, l->s->D, (end - begin) * l->s->map_tokens,
+                               l->s->D);
+}
+
+/* The maps of a pass -> what is remembered of them. */
+static void pass_keep(look *l, int first, int n)
+{
+    const vr_flash *s = l->s;
+    const int before = first >= l->p.L ? 0 : smaller(n, l->p.L - first); /* frames that the slots are made of */
+    float *temporal = l->temporal + (size_t)first * (size_t)(s->temporal_tokens * s->D);
+    float *abstract = l->abstract + (size_t)first * (size_t)(s->abstract.P * s->D);
+    vr_run_dump(l->run, l->maps, 3, (const int64_t[3]){ n, s->map_tokens, s->D }, "compress.pool.frame");
+    maps_keep(l, first, n, 0, l->p.n_slots, l->first);
+    maps_keep(l, first, n, l->p.L, l->p.n_spatial, l->last);
+    if (before == 0) return;
+    vr_flash_pool(s, l->run, l->maps, before, s->temporal_side, temporal);
+    vr_flash_pool(s, l->run, l->maps, before, s->abstract_side, abstract);
+    vr_run_dump(l->run, temporal, 3, (const int64_t[3]){ before, s->temporal_tokens, s->D }, "compress.pool.long");
+    vr_run_dump(l->run, abstract, 3, (const int64_t[3]){ before, s->abstract.P, s->D }, "compress.pool.turing");
+}
+
+/* frames NULL: planning, one pass is enough. */
+static int frames_look(look *l, vr_frames *frames, vr_err *e)
+{
+    const size_t S = (size_t)vr_vit_image_size(l->s->vit);
+    const int n_run = frames ? l->T : smaller(l->T, VR_FLASH_PASS);
+    for (int first = 0; first < n_run; first += VR_FLASH_PASS) {
+        const int n = smaller(n_run - first, VR_FLASH_PASS);
+        const double start = vr_clock();
+        VR_TRY(vr_hooks_check(l->hooks, e));
+        for (int i = 0, index; frames && i < n; i++) {
+            VR_TRY(vr_frames_next(frames, l->rgb, &index, e));
+            VR_TRY(
+                vr_flash_pixels(l->s, l->run, &l->picture, l->rgb, l->width, l->height, l->pixels + (size_t)i * 3 * S * S, e));
+        }
+        const double decoded = vr_clock();
+        vr_flash_maps(l->s, l->run, l->pixels, n, l->maps);
+        pass_keep(l, first, n);
+        VR_TRY(vr_backend_sync(l->run->be, e));
+        l->decoding += decoded - start;
+        l->encoding += vr_clock() - decoded;
+        if (frames) vr_hooks_progress(l->hooks, "vision", first + n, l->T);
+    }
+    return VR_OK;
+}
+
+/* Which of the first frames are shown whole: picks [VR_MEMORY_KEYS]; returns their number. */
+static int frames_retrieve(const look *l, const vr_kmeans *km, const double *distance, int32_t *picks)
+{
+    const int K = l->p.n_slots, n = smaller(VR_MEMORY_KEYS, K);
+    vr_arena *host = l->run->host;
+    vr_dump *dump = vr_run_stages(l->run);
+    const size_t mark = vr_arena_mark(host);
+    int32_t *order = vr_arena_alloc(host, (size_t)K, sizeof *order);
+    float *roots = vr_arena_floats(host, (size_t)l->p.L * VR_MEMORY_KEYS);
+    if (!l->run->be->plan) {
+        vr_order_descending(km->weights, K, order);
+        vr_retrieve_nearest(distance, l->p.L, order, n, picks, roots);
+        vr_dump_i32(dump, "compress.retrieve.order", order, 1, (const int64_t[1]){ K });
+        vr_dump_f32(dump, "compress.retrieve.dist", roots, 2, (const int64_t[2]){ l->p.L, n });
+        vr_dump_i32(dump, "compress.retrieve.index", picks, 1, (const int64_t[1]){ n });
+    }
+    vr_arena_release(host, mark);
+    return n;
+}
+
+/* A memory -> rows of the decoder; returns their number. */
+static int rows_make(const vr_flash *s, vr_run *run, const vr_flash_memory *m, float *rows)
+{
+    vr_flash_piece pieces[VR_FLASH_PIECES];
+    const int n_pieces = vr_flash_pieces(s, m, pieces);
+    const int n = vr_flash_rows(s, m->n_abstract, m->n_temporal, m->n_picks + m->n_spatial);
+    const size_t mark = vr_arena_mark(run->scratch);
+    float *all = vr_arena_floats(run->scratch, (size_t)n * (size_t)s->D), *to = all;
+    for (int i = 0; i < n_pieces; i++) {
+        run->be->ops->copy_rows(run->be, to, s->D, pieces[i].rows, s->D, pieces[i].n_rows, s->D);
+        to += (size_t)pieces[i].n_rows * (size_t)s->D;
+    }
+    vr_flash_project(s, run, all, n, rows);
+    vr_arena_release(run->scratch, mark);
+    return n;
+}
+
+/* All that is kept -> rows of the decoder. */
+static void memory_make(look *l, vr_view *view)
+{
+    const vr_flash *s = l->s;
+    const int L = l->p.L, K = l->p.n_slots, columns = s->temporal_tokens * s->D;
+    vr_run *run = l->run;
+    vr_random random = { view->seed };
+    vr_kmeans km;
+    int32_t picks[VR_MEMORY_KEYS] = { 0 };
+    vr_flash_memory m = { .spatial = l->last, .n_spatial = l->p.n_spatial, .picks = picks, .retrieved = l->first };
+    const size_t mark = vr_arena_mark(run->scratch);
+    if (L > 0) {
+        float *slots = vr_arena_floats(run->scratch, (size_t)K * (size_t)columns);
+        float *abstract = vr_arena_floats(run->scratch, (size_t)s->abstract.N * (size_t)(s->abstract.P * s->D));
+        double *distance = vr_arena_alloc(run->host, (size_t)L * (size_t)L, sizeof *distance);
+        vr_kmeans_alloc(&km, run->host, L, K, run->dump != NULL);
+        vr_kmeans_distances(run, l->temporal, L, columns, distance);
+        if (run->be->plan)
+            km.T = L, km.K = K;
+        else
+            vr_kmeans_run(&km, distance, L, K, NULL, NULL, 0, &random);
+        vr_kmeans_centroids(run, &km, NULL, l->temporal, columns, slots);
+        vr_kmeans_dump(run, &km, "compress.kmeans");
+        vr_run_dump(run, slots, 3, (const int64_t[3]){ K, s->temporal_tokens, s->D }, "compress.temporal");
+        m.temporal = slots;
+        m.n_temporal = K;
+        m.n_picks = frames_retrieve(l, &km, distance, picks);
+        vr_abstract_memory_append(&s->abstract, run, abstract, &m.n_abstract, l->abstract, L, "compress.abstract");
+        m.abstract = abstract;
+    }
+    view->n_video_rows = rows_make(s, run, &m, view->rows);
+    vr_arena_release(run->scratch, mark);
+}
+
+static int system_watch(const void *state, vr_run *run, vr_source *source, vr_view *view, const vr_hooks *hooks, vr_err *e)
+{
+    const vr_flash *s = state;
+    vr_source_info info;
+    vr_frames *frames = NULL;
+    vr_source_info_get(source, &info);
+    look l = { .s = s, .run = run, .hooks = hooks, .T = view->n_frames, .p = parts_of(s, view->n_frames) };
+    l.width = info.rotation % 180 ? info.height : info.width;
+    l.height = info.rotation % 180 ? info.width : info.height;
+    const size_t mark = vr_arena_mark(run->scratch);
+    buffers_take(&l);
+    if (!run->be->plan) {
+        VR_TRY(vr_frames_open(&frames, source, view->frame_indices, l.T, l.width, l.height, VR_RESIZE_PIL_BICUBIC, &hooks->log,
+                              e));
+        if (view->every_frame)
+            vr_log_print(&hooks->log, VR_LOG_WARN, "%s: has too few frames a second to choose from, all of them are looked at",
+                         vr_source_path(source));
+    }
+    const int rc = frames_look(&l, frames, e);
+    vr_frames_free(frames);
+    VR_TRY(rc);
+    const double start = vr_clock();
+    memory_make(&l, view);
+    vr_arena_release(run->scratch, mark);
+    VR_TRY(vr_backend_sync(run->be, e));
+    if (run->be->plan) return VR_OK;
+    vr_hooks_timing(hooks, "frames", l.decoding, l.T, "frames");
+    vr_hooks_timing(hooks, "vision", l.encoding, l.T, "frames");
+    vr_hooks_timing(hooks, "memory", vr_clock() - start, l.T, "frames");
+    return VR_OK;
+}
+
+const vr_system vr_system_flash_vstream = {
+    .name = "flash-vstream",
+    .open = system_open,
+    .free = system_free,
+    .decoder = system_decoder,
+    .recipe = system_recipe,
+    .plan = system_plan,
+    .watch = system_watch,
+    .stream = &vr_flash_stream,
+    .rows_mark = -200,
+    .rows_mark_once = true,
+};
