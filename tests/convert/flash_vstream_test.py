@@ -152,6 +152,20 @@ class Flash(Folder):
         made.write_json(self.path(small.CLIP, "config.json"), {**vision, "model_type": "clip_vision_model"})
         self.converted()  # a tower saved on its own
 
+    def test_pixels(self):
+        small.write_llava(self.root)
+        right = {"crop_size": {"height": 32, "width": 32}, "size": {"shortest_edge": 32}, "resample": 3,
+                 "image_mean": [0.5, 0.25, 0.125], "image_std": [1, 2, 4]}
+        for told in (right, {**right, "crop_size": 32, "size": 32}):
+            made.write_json(self.path(small.CLIP, "preprocessor_config.json"), told)
+            self.converted()
+            self.assertEqual((self.key("pixel.mean"), self.key("pixel.std")), ([0.5, 0.25, 0.125], [1, 2, 4]))
+        for change, text in (({"crop_size": 30}, "crop_size is 30"), ({"size": {"shortest_edge": 33}}, "shortest_edge"),
+                             ({"resample": 2}, "resample is 2"), ({"image_std": [1, 1, 0]}, "image_std")):
+            made.write_json(self.path(small.CLIP, "preprocessor_config.json"), {**right, **change})
+            with self.subTest(change=change):
+                self.refused("preprocessor_config.json", text)
+
     def test_missing_and_surplus_tensors(self):
         for part, name in (("model", "model.attention_model.q_proj.weight"), ("model", "model.attention_model.k_proj.bias"),
                            ("model", "model.mm_projector.2.weight"), ("model", "model.layers.1.mlp.up_proj.weight"),
@@ -214,7 +228,8 @@ class Flash(Folder):
         os.remove(os.path.join(folder, "pytorch_model.bin"))
         names = sorted(tensors["model"])
         for n, half in enumerate((names[:9], names[9:])):  # the second one begins behind the attention's tensors
-            made.save_zip(os.path.join(folder, f"pytorch_model-0000{n + 1}-of-00002.bin"), {k: tensors["model"][k] for k in half})
+            path = os.path.join(folder, f"pytorch_model-0000{n + 1}-of-00002.bin")
+            made.save_zip(path, {name: tensors["model"][name] for name in half})
         self.converted()
         self.assertEqual(pathlib.Path(self.out).read_bytes(), whole)
 
@@ -224,15 +239,15 @@ class Flash(Folder):
         part = {name: self.key(f"template.vicuna_v1.{name}") for name in ("first", "next", "open", "answer")}
         said = self.key("prompt.video").replace("{video}", "<image>") + self.key("prompt.separator") + "Who is it?"
         first = part["first"].replace("{system}", self.key("prompt.system.video")).replace("{text}", said)
-        start = ("A chat between a curious user and an artificial intelligence assistant. The assistant gives helpful, detailed, "
-                 "and polite answers to the user's questions. USER: <image>\nWho is it? ")
+        start = ("A chat between a curious user and an artificial intelligence assistant. The assistant gives helpful, "
+                 "detailed, and polite answers to the user's questions. USER: <image>\nWho is it? ")
         self.assertEqual(first + part["open"], f"{start}ASSISTANT:")
         self.assertEqual(first + part["answer"].replace("{text}", "A dog.") + part["next"].replace("{text}", "Sure?"),
                          f"{start}ASSISTANT: A dog.</s>USER: Sure? ")
         self.assertEqual(self.key("template.vicuna_v1.stop"), ["</s>"])
         self.assertEqual([self.key(f"template.vicuna_v1.{n}") for n in ("cut", "after", "trim")], ["</s>", "", 0])
         self.assertEqual(self.key("prompt.image"), self.key("prompt.video"))
-        self.assertEqual(self.key("tokenizer.clean_spaces"), 1)
+        self.assertEqual((self.key("tokenizer.clean_spaces"), self.key("tokenizer.legacy")), (1, 0))
         self.refused("vicuna_v1", options=("--template", "vicuna"))
 
     def test_several_ends(self):
@@ -257,4 +272,5 @@ class Golden(Folder):
         row = row * get["vit.input_norm.weight"] + get["vit.input_norm.bias"]
         want = np.load(shared / "stages" / "vision.embed.npy")[0, 0]
         self.assertLess(np.linalg.norm(row - want) / np.linalg.norm(want), 1e-6)
-        self.assertEqual([self.key(f"memory.{n}") for n in ("temporal_length", "abstract_length", "spatial_length")], [25, 25, 1])
+        names = ("temporal_length", "abstract_length", "spatial_length")
+        self.assertEqual([self.key(f"memory.{name}") for name in names], [25, 25, 1])

@@ -16,6 +16,7 @@ import re
 import clip_tower
 import llama_decoder
 import prompt
+import vision_tower
 import vocabulary
 from checkpoint import integer, join, number, one_folder
 from errors import ConvertError
@@ -41,6 +42,7 @@ RETRIEVED = 3                    # key_length, fixed in the original
 MEMORY_MAX = 4096                # slots
 ANSWER = 1024                    # room behind the longest prompt: the evaluation's longest answer
 PREDICT = 512
+RELEASE = 31                     # of transformers 4, pinned
 
 SYSTEM_TEXT = ("A chat between a curious user and an artificial intelligence assistant. The assistant gives helpful, detailed, "
                "and polite answers to the user's questions.")
@@ -100,18 +102,28 @@ def build_memory(recipe, config, label, grid, width):
         recipe.linear(f"abstract.{name}", f"model.attention_model.{name}_proj", hidden, width)
 
 
+def check_pictures(checkpoint, folder, size):
+    """What preprocessor_config.json says of the size of the tower's pictures, as a number or as an object, and of how they are
+    resized."""
+    config, label = checkpoint.json(folder, "preprocessor_config.json"), f"{checkpoint.label(folder)}/preprocessor_config.json"
+    for key, known in (("size", (size, {"shortest_edge": size})), ("crop_size", (size, {"height": size, "width": size})),
+                       ("resample", (3,))):
+        if config.get(key, known[0]) not in known:
+            raise ConvertError(f"{label}: {key} is {config[key]!r}, only {known[0]} is supported")
+
+
 def build_vision(recipe, checkpoint, folder, config, label):
     """folder: of the tower; config, label: of the model."""
     recipe.key("video.sampling", "string", "fps")
     recipe.key("video.fps", "f32", 1.0)
     recipe.key("video.resize", "string", "clip")
     recipe.key("image.resize", "string", "clip")
-    recipe.key("pixel.mean", "[f32]", clip_tower.PIXEL_MEAN)
-    recipe.key("pixel.std", "[f32]", clip_tower.PIXEL_STD)
+    vision_tower.build_pixels(recipe, checkpoint, folder, clip_tower.PIXEL_MEAN, clip_tower.PIXEL_STD)
     tower, its_label, kind = clip_tower.configuration(checkpoint, folder)
     if kind not in ("clip", "clip_vision_model"):
         raise ConvertError(f"{its_label}: model_type is {kind!r}, expected clip")
     width = clip_tower.build(recipe, tower, its_label, "vit")
+    check_pictures(checkpoint, folder, recipe.told("vit.image_size"))
     if integer(config, "mm_hidden_size", label, default=width) != width:
         raise ConvertError(f"{label}: mm_hidden_size is {config['mm_hidden_size']}, the tower is {width} wide")
     build_memory(recipe, config, label, recipe.told("vit.image_size") // recipe.told("vit.patch_size"), width)
@@ -124,7 +136,7 @@ def build_vision(recipe, checkpoint, folder, config, label):
 
 def build_text(recipe, checkpoint, folder, config, label, rows, report):
     ends = llama_decoder.ends_of_text(checkpoint, folder, rows)
-    keys, _ = vocabulary.keys(checkpoint, folder, rows, ends[0] if ends else None, report)
+    keys, _ = vocabulary.keys(checkpoint, folder, rows, ends[0] if ends else None, report, RELEASE)
     tokenizer = checkpoint.json(folder, "tokenizer_config.json")
     recipe.keys += keys
     recipe.key("tokenizer.skip_special", "bool", True)

@@ -16,6 +16,7 @@ import re
 import bpe_vocabulary
 import llama_decoder
 import prompt
+import vision_tower
 from checkpoint import integer, join, one_folder
 from clip_tower import PIXEL_MEAN, PIXEL_STD
 from errors import ConvertError
@@ -123,22 +124,13 @@ def build_memory(recipe, config, label):
     recipe.numbers("memory", temporal_length=temporal // 2, spatial_length=spatial // 2, pool_size=pool)
 
 
-def pixel_values(checkpoint, folder, name, default):
-    """Three numbers of preprocessor_config.json."""
-    values = checkpoint.json(folder, "preprocessor_config.json").get(name, default)
-    if not (isinstance(values, (list, tuple)) and len(values) == 3 and all(type(v) in (int, float) for v in values)):
-        raise ConvertError(f"{checkpoint.label(folder)}/preprocessor_config.json: {name} is {values!r}, expected three numbers")
-    return [float(v) for v in values]
-
-
 def build_vision(recipe, checkpoint, folder, config, label):
     recipe.key("video.sampling", "string", "qwen-list")
     recipe.key("video.fps", "f32", 1.0)
     recipe.numbers("video", frames_max=FRAMES_MAX, pixels_min=PIXELS_MIN, pixels_max=PIXELS_MAX)
     recipe.key("video.resize", "string", "qwen-twice")
     recipe.key("image.resize", "string", "qwen-twice")
-    recipe.key("pixel.mean", "[f32]", pixel_values(checkpoint, folder, "image_mean", PIXEL_MEAN))
-    recipe.key("pixel.std", "[f32]", pixel_values(checkpoint, folder, "image_std", PIXEL_STD))
+    vision_tower.build_pixels(recipe, checkpoint, folder, PIXEL_MEAN, PIXEL_STD)
     vision, inside = section(config, "vision_config", label), f"{label}: vision_config"
     width = build_tower(recipe, vision, inside)
     build_memory(recipe, section(vision, "flash_memory_config", inside), inside)

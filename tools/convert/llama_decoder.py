@@ -27,8 +27,8 @@ def ends_of_text(checkpoint, folder, rows=None):
         eos = eos if isinstance(eos, list) else [eos]
         if eos and all(type(i) is int for i in eos):
             if rows is not None and max(eos) >= rows:
-                raise ConvertError(f"{checkpoint.label(folder)}/{name}: eos_token_id {max(eos)} is beyond the {rows} rows of the "
-                                   "token table")
+                raise ConvertError(f"{checkpoint.label(folder)}/{name}: eos_token_id {max(eos)} is beyond the {rows} rows of "
+                                   "the token table")
             return [i for i in dict.fromkeys(eos) if i >= 0]
     return []
 

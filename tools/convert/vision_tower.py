@@ -3,6 +3,7 @@ vision_tower.py - image towers of Hugging Face folders: SigLIP and DINOv2 with S
 
     config.json: heads, blocks; vision_model.{embeddings, encoder.layers.%d} -> siglip.*
     config.json: heads, blocks; {embeddings, encoder.layer.%d, layernorm}    -> dino.*, its positions resampled
+    preprocessor_config.json                                                 -> pixel.*, for Flash-VStream
 
 Ref:   LongVU longvu/multimodal_encoder/siglip_encoder.py, dino_encoder.py (sizes of the pictures); transformers 4.43
        models/siglip/modeling_siglip.py, models/dinov2/modeling_dinov2.py (names; interpolate_pos_encoding).
@@ -22,6 +23,17 @@ from tensor import Computed
 GEOMETRY = ("siglip_image_size", "dino_image_size")
 IMAGE_SIZE = {"siglip": 384, "dino": 378}  # fixed in the original, whatever the towers' own files say
 MODEL_TYPES = {"siglip": ("siglip", "siglip_vision_model"), "dino": ("dinov2",)}
+
+
+def build_pixels(recipe, checkpoint, folder, mean, std):
+    """Adds pixel.mean and pixel.std as preprocessor_config.json says; mean, std: where it says nothing."""
+    config, label = checkpoint.json(folder, "preprocessor_config.json"), f"{checkpoint.label(folder)}/preprocessor_config.json"
+    for key, default, low in (("mean", mean, -1e6), ("std", std, 0)):
+        values = config.get(f"image_{key}", default)
+        if not (isinstance(values, (list, tuple)) and len(values) == 3
+                and all(type(v) in (int, float) and low < v < 1e6 for v in values)):
+            raise ConvertError(f"{label}: image_{key} is {values!r}, expected three numbers{' above 0' * (low == 0)}")
+        recipe.key(f"pixel.{key}", "[f32]", [float(v) for v in values])
 
 
 def configuration(checkpoint, folder, tower):
