@@ -48,8 +48,8 @@ struct vr_spm {
     int32_t bytes[256]; /* ids of byte pieces; -1: missing */
     int n_bytes;        /* byte pieces there are; 0: no byte fallback */
     bool dummy_prefix, has_unused;
-    bool legacy;         /* every stretch has the dummy blank, not only the first */
-    bool strip_prefix;   /* not legacy: the others have it and lose it */
+    bool legacy;       /* every stretch has the dummy blank, not only the first */
+    bool strip_prefix; /* not legacy: the others have it and lose it */
 };
 
 typedef struct symbol {

@@ -178,10 +178,9 @@ static int encode_stretch(const vr_tokenizer *t, const char *text, size_t n_byte
     }
     for (size_t n; after && after->strip_left && (n = vr_blank_bytes(text, n_bytes, true)) > 0;) n_bytes -= n;
     if (t->bpe) return vr_bpe_encode(t->bpe, text, n_bytes, ids, e);
-    const vr_spm_stretch stretch = { .text = text,
-                                     .n_bytes = n_bytes,
-                                     .behind_special = before != NULL,
-                                     .next = after ? after->id : -1 };
+    const vr_spm_stretch stretch = {
+        .text = text, .n_bytes = n_bytes, .behind_special = before != NULL, .next = after ? after->id : -1
+    };
     return vr_spm_encode(t->spm, &stretch, ids, e);
 }
 

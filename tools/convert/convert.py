@@ -28,11 +28,12 @@ import gguf_writer
 import longvu
 import video_llama
 import videochat
+import videollamb
 from checkpoint import Checkpoint
 from errors import ConvertError
 from recipe import Recipe
 
-SYSTEMS = (video_llama, videochat, longvu, flash_vstream, flash_vstream_qwen)
+SYSTEMS = (video_llama, videochat, longvu, videollamb, flash_vstream, flash_vstream_qwen)
 
 
 class Report:

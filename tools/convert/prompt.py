@@ -1,5 +1,5 @@
 """
-prompt.py - the keys of a checkpoint with one prompt template: sampling, media text, system text, template.
+prompt.py - the keys of a checkpoint with one prompt template, or a few: sampling, media text, system text, template.
 
     generation_config.json --sampling()--> sampling.*
     parts of a template    --keys()------> prompt.*, template.NAME.*
@@ -28,16 +28,17 @@ def sampling(recipe, checkpoint, folder, temperature, predict, top_k=0):
     recipe.numbers("sampling", predict=predict)
 
 
-def keys(recipe, name, parts, system, media, context):
-    """parts: of TEMPLATE, cut, after and trim may be left out; media: what the first message says before the question, about a
-    video or a picture; context: prompt and answer together."""
+def keys(recipe, name, parts, system, media, context, others=None):
+    """parts: of TEMPLATE, cut, after, trim and system may be left out; media: what the first message says before the question,
+    about a video or a picture; context: prompt and answer together; others: {name: parts} of more templates."""
+    templates = {name: parts, **(others or {})}
     recipe.numbers("prompt", context=context)
     recipe.key("prompt.template", "string", name)
-    recipe.key("prompt.templates", "[string]", [name])
+    recipe.key("prompt.templates", "[string]", list(templates))
     for kind in ("video", "image"):
         recipe.key(f"prompt.system.{kind}", "string", system)
         recipe.key(f"prompt.{kind}", "string", media)
     recipe.key("prompt.separator", "string", "")
-    for part, content in {**parts, "cut": parts.get("cut", ""), "after": parts.get("after", ""),
-                          "trim": parts.get("trim", False)}.items():
-        recipe.key(f"template.{name}.{part}", {"stop": "[string]", "trim": "bool"}.get(part, "string"), content)
+    for template, its_parts in templates.items():
+        for part, content in {"cut": "", "after": "", "trim": False, **its_parts}.items():
+            recipe.key(f"template.{template}.{part}", {"stop": "[string]", "trim": "bool"}.get(part, "string"), content)
