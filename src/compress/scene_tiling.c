@@ -46,18 +46,24 @@ static int compare_places(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-/* The `count` deepest of n places, ascending; not-a-number counts as the deepest. */
-static int deepest(const float *depth, int n, int count, float *work, int32_t *ends)
+/* Place a comes before b: deeper, or as deep and lower; not-a-number counts as the deepest. */
+static bool before(const float *depth, int a, int b)
+{
+    if (isnan(depth[a]) != isnan(depth[b])) return isnan(depth[a]);
+    if (depth[a] != depth[b] && !isnan(depth[a])) return depth[a] > depth[b];
+    return a < b;
+}
+
+/* The `count` deepest of n places, ascending. */
+static int deepest(const float *depth, int n, int count, int32_t *ends)
 {
     int n_ends = 0;
-    if (n > 0) memcpy(work, depth, (size_t)n * sizeof *work);
-    while (n_ends < count && n_ends < n) {
-        int best = 0;
-        for (int i = 1; i < n && !isnan(work[best]); i++) {
-            if (work[i] > work[best] || isnan(work[i])) best = i;
+    for (int last = -1; n_ends < count && n_ends < n; n_ends++) {
+        int next = -1;
+        for (int i = 0; i < n; i++) {
+            if ((last < 0 || before(depth, last, i)) && (next < 0 || before(depth, i, next))) next = i;
         }
-        work[best] = -INFINITY; /* depths are finite, or not a number */
-        ends[n_ends++] = best;
+        ends[n_ends] = last = next;
     }
     qsort(ends, (size_t)n_ends, sizeof *ends, compare_places);
     return n_ends;
@@ -73,18 +79,18 @@ static float threshold(const float *depth, int n, float alpha)
     return (float)(mean + (double)alpha * sqrt(square / (n - 1)));
 }
 
-int vr_scene_ends(const float *depth, int T, const vr_scene_rule *rule, float *work, int32_t *ends)
+int vr_scene_ends(const float *depth, int T, const vr_scene_rule *rule, int32_t *ends)
 {
     const int n = T - 1;
     int n_ends = 0;
     if (rule->n_cuts > 0) {
-        n_ends = deepest(depth, n, rule->n_cuts, work, ends);
+        n_ends = deepest(depth, n, rule->n_cuts, ends);
     } else if (n > 1) {
         const float least = threshold(depth, n, rule->alpha);
         for (int i = 0; i < n; i++) {
             if (depth[i] > least) ends[n_ends++] = i;
         }
-        if (n_ends > rule->most) n_ends = deepest(depth, n, rule->most, work, ends);
+        if (n_ends > rule->most) n_ends = deepest(depth, n, rule->most, ends);
     }
     ends[n_ends++] = n;
     return n_ends;
@@ -98,7 +104,7 @@ void vr_scene_stream_open(vr_scene_stream *s, const vr_run *run, int D)
 void vr_scene_stream_free(vr_scene_stream *s)
 {
     free(s->similarity);
-    free(s->work);
+    free(s->depth);
     free(s->ends);
     *s = (vr_scene_stream){ 0 };
 }
@@ -110,11 +116,11 @@ static int grow(vr_scene_stream *s, vr_err *e)
     const int capacity = s->capacity ? 2 * s->capacity : 1024;
     float *similarity = realloc(s->similarity, (size_t)capacity * sizeof *similarity);
     if (similarity) s->similarity = similarity;
-    float *work = realloc(s->work, 2 * (size_t)capacity * sizeof *work);
-    if (work) s->work = work;
+    float *depth = realloc(s->depth, (size_t)capacity * sizeof *depth);
+    if (depth) s->depth = depth;
     int32_t *ends = realloc(s->ends, (size_t)capacity * sizeof *ends);
     if (ends) s->ends = ends;
-    if (!similarity || !work || !ends) return vr_fail(e, VR_ERR_LIMIT, "scenes: no memory for %d frames", capacity);
+    if (!similarity || !depth || !ends) return vr_fail(e, VR_ERR_LIMIT, "scenes: no memory for %d frames", capacity);
     s->capacity = capacity;
     return VR_OK;
 }
@@ -137,6 +143,6 @@ int vr_scene_stream_ends(vr_scene_stream *s, const vr_scene_rule *rule, const in
 {
     *ends = s->ends;
     if (s->T == 0) return 0;
-    vr_scene_depth(s->similarity, s->T - 1, s->work);
-    return vr_scene_ends(s->work, s->T, rule, s->work + s->T, s->ends);
+    vr_scene_depth(s->similarity, s->T - 1, s->depth);
+    return vr_scene_ends(s->depth, s->T, rule, s->ends);
 }

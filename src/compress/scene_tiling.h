@@ -25,8 +25,8 @@ void vr_scene_similarity(const vr_run *run, const float *x, int T, int D, float 
 void vr_scene_depth(const float *similarity, int n, float *depth);
 
 /* depth [T-1] of T >= 1 frames -> ends [at most T] out: the last frame of every scene, ascending, T - 1 the last; returns
- * their number. Among equal depths the lower place. work [T] floats. */
-int vr_scene_ends(const float *depth, int T, const vr_scene_rule *rule, float *work, int32_t *ends);
+ * their number. Among equal depths the lower place. */
+int vr_scene_ends(const float *depth, int T, const vr_scene_rule *rule, int32_t *ends);
 
 /* Scenes of a stream: 12 bytes a frame, whatever a frame weighs. */
 typedef struct vr_scene_stream {
@@ -35,7 +35,7 @@ typedef struct vr_scene_stream {
     /* owned, grow by doubling */
     int capacity;
     float *similarity; /* [T - 1] */
-    float *work;       /* [2 T] */
+    float *depth;      /* [T - 1] of the last vr_scene_stream_ends */
     int32_t *ends;     /* [T] */
 } vr_scene_stream;
 
