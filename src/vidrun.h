@@ -117,6 +117,7 @@ typedef struct vr_step {
  * beyond 0..1. */
 typedef struct vr_frame_fact {
     bool kept;              /* some of the rows are its own, or made of it among others */
+    int slot;               /* of the memory that it went into, from 1; 0: none */
     bool high;              /* on the finer one of two grids */
     int n_tokens;           /* rows of its own, ends of lines included; 0: none */
     int n_lines, n_columns; /* of its grid; 0: none */
@@ -124,24 +125,42 @@ typedef struct vr_frame_fact {
     const uint8_t *tokens; /* [n_lines, n_columns] 1: kept; NULL: all are */
 } vr_frame_fact;
 
+/* Frames that belong together. */
+typedef struct vr_scene_fact {
+    int first, last; /* of the sampled frames, by place; the next scene begins behind last */
+    float depth;     /* how deep the valley of similarity behind its last frame is; 0: nothing follows */
+    bool shown;      /* rows of the decoder are its own */
+} vr_scene_fact;
+
 /* The sound that was listened to, small enough to be shown. */
 typedef struct vr_sound_fact {
     int n_clips, n_bins, n_columns; /* n_clips 0: nothing was heard */
     const uint8_t *mel;             /* [n_clips, n_bins, n_columns] log-mel, 0 the quietest and 255 the loudest of all clips */
 } vr_sound_fact;
 
+/* A memory whose slots are made of frames that are alike, and frames that it shows whole (Flash-VStream). */
+typedef struct vr_memory_fact {
+    int n_slots;              /* that frames share; 0: there is no such memory */
+    int n_abstract;           /* slots that saw every frame */
+    int n_retrieved;          /* frames shown whole because a heavy slot led to them */
+    const int32_t *retrieved; /* [n_retrieved] positions in the list of frames, the heaviest slot first; repeats possible */
+} vr_memory_fact;
+
 enum { VR_FACT_STEPS = 6 };
 
 /* What became of the clip for the last question. */
 typedef struct vr_facts {
-    const char *regime; /* "full", "mix", "prune", "picture"; NULL: the system knows one way only */
+    const char *regime; /* "full", "mix", "prune", "memory", "picture"; NULL: the system knows one way only */
     int n_steps;
     vr_step steps[VR_FACT_STEPS];
     int n_frames;                      /* sampled */
     const vr_frame_fact *frames;       /* [n_frames] as in the plan; borrowed until the next question */
     int n_kept, n_high;                /* frames */
+    int n_scenes;                      /* 0: the system knows none */
+    const vr_scene_fact *scenes;       /* [n_scenes] borrowed likewise */
     int64_t n_tokens_before, n_tokens; /* that could have been, and rows of the clip in the prompt */
     vr_sound_fact sound;               /* borrowed */
+    vr_memory_fact memory;             /* borrowed */
 } vr_facts;
 
 /* After an answer. */
