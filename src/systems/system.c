@@ -71,6 +71,7 @@ void vr_view_free(vr_view *view)
     free(view->positions);
     free(view->positions_plain);
     free(view->mel);
+    free(view->retrieved);
     *view = (vr_view){ 0 };
 }
 
@@ -84,6 +85,7 @@ void vr_view_facts(const vr_view *view, vr_facts *out)
         out->n_high += view->frame_facts[i].high;
     }
     out->sound.mel = view->mel;
+    out->memory.retrieved = view->retrieved;
 }
 
 void vr_view_step(vr_view *view, const char *name, int64_t before, int64_t after, const char *unit)

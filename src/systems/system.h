@@ -42,6 +42,7 @@ typedef struct vr_view {
     vr_facts facts;             /* its pointers are set by vr_view_facts alone */
     vr_frame_fact *frame_facts; /* [n_frames] */
     uint8_t *mel;               /* what facts.sound shows; NULL: none */
+    int32_t *retrieved;         /* what facts.memory shows; NULL: none */
 } vr_view;
 
 void vr_view_free(vr_view *view);
