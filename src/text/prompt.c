@@ -29,14 +29,15 @@ typedef struct stop_sequence {
 } stop_sequence;
 
 struct vr_prompt {
-    char *system_video, *system_image;     /* prompt.system.* */
-    char *video, *image, *audio_video;     /* prompt.*: audio_video is NULL in a file without a sound branch */
-    char *first, *next, *open, *answer;    /* template.NAME.* */
-    char *cut, *after;                     /* empty: no such mark */
-    char *separator;                       /* prompt.separator: between media text and question */
-    bool trim;                             /* blanks around what is said are dropped */
-    bool cleans;                           /* tokenizer.clean_spaces */
-    const vr_tokenizer *tokenizer;         /* borrowed */
+    char *system_video, *system_image;  /* prompt.system.* */
+    char *video, *image, *audio_video;  /* prompt.*: audio_video is NULL in a file without a sound branch */
+    char *first, *next, *open, *answer; /* template.NAME.* */
+    char *system;                       /* likewise; NULL: the file's of the media */
+    char *cut, *after;                  /* empty: no such mark */
+    char *separator;                    /* prompt.separator: between media text and question */
+    bool trim;                          /* blanks around what is said are dropped */
+    bool cleans;                        /* tokenizer.clean_spaces */
+    const vr_tokenizer *tokenizer;      /* borrowed */
     stop_sequence stops[MAX_STOPS];
     int n_stops;
 };
@@ -173,7 +174,8 @@ static int append_template(const vr_prompt *prompt, const vr_prompt_scene *scene
 int vr_prompt_render(const vr_prompt *prompt, const vr_prompt_scene *scene, const vr_turn *turns, int n_turns, vr_spans *out,
                      vr_err *e)
 {
-    const char *own_system = scene->image ? prompt->system_image : prompt->system_video;
+    const char *media_system = scene->image ? prompt->system_image : prompt->system_video;
+    const char *own_system = prompt->system ? prompt->system : media_system;
     const char *system = scene->system_text ? scene->system_text : own_system;
     const char *media = scene->image ? prompt->image : scene->heard ? prompt->audio_video : prompt->video;
     VR_TRY(span_add(out, VR_SPAN_TEXT, e));
@@ -275,6 +277,11 @@ static int template_read(vr_prompt *p, const vr_weights *w, const char *name, co
     VR_TRY(string_copy(&p->answer, w, e, group, "answer"));
     VR_TRY(string_copy(&p->cut, w, e, group, "cut"));
     VR_TRY(string_copy(&p->after, w, e, group, "after"));
+    snprintf(group, sizeof group, "template.%s.system", name);
+    if (vr_weights_has(w, group)) {
+        snprintf(group, sizeof group, "template.%s", name);
+        VR_TRY(string_copy(&p->system, w, e, group, "system"));
+    }
     snprintf(group, sizeof group, "template.%s.trim", name);
     if (vr_weights_has(w, group)) VR_TRY(vr_weights_bool(w, &p->trim, e, "%s", group));
     return stops_read(p, w, name, tokenizer, e);
@@ -349,9 +356,9 @@ done:
 void vr_prompt_free(vr_prompt *prompt)
 {
     if (!prompt) return;
-    char *const strings[] = { prompt->system_video, prompt->system_image, prompt->video, prompt->image,
-                              prompt->audio_video,  prompt->first,        prompt->next,  prompt->open,
-                              prompt->answer,       prompt->cut,          prompt->after, prompt->separator };
+    char *const strings[] = { prompt->system_video, prompt->system_image, prompt->video, prompt->image,  prompt->audio_video,
+                              prompt->first,        prompt->next,         prompt->open,  prompt->answer, prompt->cut,
+                              prompt->after,        prompt->separator,    prompt->system };
     for (size_t i = 0; i < sizeof strings / sizeof strings[0]; i++) free(strings[i]);
     free(prompt);
 }

@@ -14,7 +14,7 @@
 
 typedef struct prompt_file { /* NULL: the key is left out, or empty */
     const char *first, *next, *open, *answer, *stop;
-    const char *video, *separator, *cut, *after;
+    const char *video, *separator, *cut, *after, *system;
     int trim; /* -1: no such key */
 } prompt_file;
 
@@ -50,7 +50,7 @@ static void put_tokenizer(writer *f)
 static subject subject_of(const prompt_file *p)
 {
     writer f = { 0 };
-    put_head(&f, 3, 0, 22 + (uint64_t)(p->separator != NULL) + (uint64_t)(p->trim >= 0));
+    put_head(&f, 3, 0, 22 + (uint64_t)(p->separator != NULL) + (uint64_t)(p->trim >= 0) + (uint64_t)(p->system != NULL));
     put_tokenizer(&f);
     put_text(&f, "prompt.template", "t");
     put_array(&f, "prompt.templates", 8, 1), put_string(&f, "t");
@@ -67,6 +67,7 @@ static subject subject_of(const prompt_file *p)
     put_text(&f, "template.t.cut", p->cut);
     put_text(&f, "template.t.after", p->after);
     if (p->separator) put_text(&f, "prompt.separator", p->separator);
+    if (p->system) put_text(&f, "template.t.system", p->system);
     if (p->trim >= 0) put_key(&f, "template.t.trim", 7), put_u8(&f, (uint8_t)p->trim);
     subject s = { 0 };
     vr_err e = { 0 };
@@ -150,6 +151,26 @@ START_TEST(without_separator)
     p.separator = "--";
     s = subject_of(&p);
     expect(&s, false, false, turns, 1, "< S\n>[V]\n-- Why? \n|A:");
+    subject_free(&s);
+}
+END_TEST
+
+START_TEST(system_of_the_template)
+{
+    prompt_file p = plain;
+    p.video = "{video}\n";
+    p.separator = "";
+    p.system = "T {text}";
+    subject s = subject_of(&p);
+    const vr_turn turns[] = { { .question = second } };
+    expect(&s, false, false, turns, 1, "<T {text}>[V]\n\tAnd {video} {text}?|A:");
+    expect(&s, true, false, turns, 1, "<T {text}>[V]\n\tAnd {video} {text}?|A:");
+    const vr_prompt_scene scene = { .n_frames = 2, .seconds = seconds, .system_text = "own" };
+    vr_spans spans = { 0 };
+    vr_err e = { 0 };
+    ck_assert_int_eq(vr_prompt_render(s.prompt, &scene, turns, 1, &spans, &e), VR_OK);
+    ck_assert_str_eq(vr_text_string(&spans.items[0].text), "<own>");
+    vr_spans_free(&spans);
     subject_free(&s);
 }
 END_TEST
@@ -260,6 +281,7 @@ int main(void)
     TCase *t = tcase_create("prompt");
     tcase_add_test(t, as_it_was);
     tcase_add_test(t, without_separator);
+    tcase_add_test(t, system_of_the_template);
     tcase_add_test(t, trimmed);
     tcase_add_test(t, ends);
     tcase_add_test(t, answers);
