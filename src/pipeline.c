@@ -48,6 +48,7 @@ static int recipe_read(vr_model *m, vr_err *e)
     VR_TRY(vr_weights_float(w, &r->sampling.repetition_penalty, e, "sampling.repetition_penalty"));
     VR_TRY(vr_weights_int(w, &r->sampling.top_k, 0, VR_MAX_VOCAB, e, "sampling.top_k"));
     VR_TRY(vr_weights_int(w, &r->n_predict, 1, VR_MAX_CONTEXT, e, "sampling.predict"));
+    if (vr_weights_has(w, "prompt.rows_max")) VR_TRY(vr_weights_int(w, &m->rows_max, 2, VR_MAX_CONTEXT, e, "prompt.rows_max"));
     r->context = vr_llama_config_get(m->llama)->context;
     r->system = m->system->name;
     r->name = vr_text_string(&m->name);

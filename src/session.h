@@ -23,6 +23,7 @@ struct vr_model {
     const vr_llama *llama; /* belongs to the system */
     vr_tokenizer *tokenizer;
     vr_recipe recipe;
+    int rows_max; /* of a prompt, the clip's included; the last ones are cut off. 0: no bound */
     vr_text name, template_names, template_default, query; /* what the recipe points to */
 };
 
