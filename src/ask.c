@@ -127,6 +127,14 @@ void vr_session_ids_dump(const vr_session *s, vr_dump *dump, const int32_t *rows
     }
 }
 
+/* Cuts off what the original's bound of a prompt does not let pass: the end, be it the question. -> rows cut off */
+static int rows_cut(const vr_session *s, vr_ids *rows)
+{
+    const int most = s->model->rows_max, n = most && rows->count > most ? rows->count - most : 0;
+    rows->count -= n;
+    return n;
+}
+
 /* Rows to drop at the beginning so that n_predict more fit; VR_ERR_LIMIT where that would reach the clip. */
 static int rows_dropped(const vr_session *s, const vr_ids *rows, int n_predict, int *dropped, vr_err *e)
 {
@@ -155,6 +163,7 @@ int vr_session_budget(vr_session *s, const char *question, int n_predict, vr_err
     const vr_question asked_now = rc == VR_OK ? question_of(&a) : (vr_question){ 0 };
     if (rc == VR_OK && system->budget) rc = system->budget(s->model->state, &s->view, &asked_now, &s->view.n_video_rows, e);
     if (rc == VR_OK) rc = rows_make(s, &a, e);
+    if (rc == VR_OK) rows_cut(s, &a.rows);
     if (rc == VR_OK) rc = rows_dropped(s, &a.rows, n_predict, &dropped, e);
     s->n_planned_rows = a.rows.count;
     asked_free(&a);
@@ -299,6 +308,11 @@ static int turn_answer(vr_session *s, const vr_ask_options *options, vr_answer *
     int rc = texts_make(s, s->turns, s->n_turns, &a, e);
     if (rc == VR_OK) rc = clip_show(s, &a, e);
     if (rc == VR_OK) rc = rows_make(s, &a, e);
+    const int n_cut = rc == VR_OK ? rows_cut(s, &a.rows) : 0;
+    if (n_cut > 0)
+        vr_log_print(&s->hooks.log, VR_LOG_WARN,
+                     "the prompt is longer than the %d tokens that the system was made for: its last %d are cut off",
+                     s->model->rows_max, n_cut);
     if (rc == VR_OK) rc = rows_dropped(s, &a.rows, options->n_predict, &out->n_dropped_rows, e);
     if (rc == VR_OK && out->n_dropped_rows > 0)
         vr_log_print(&s->hooks.log, VR_LOG_WARN,
