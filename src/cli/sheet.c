@@ -16,7 +16,15 @@
 #include "cli/record.h"
 #include "media/png.h"
 
-enum { MARGIN = 12, WIDTH_LEAST = 720, QUESTION_LINES = 3, ANSWER_LINES = 8, MEL_HEIGHT = 64, TEXT_SCALE = 2, LEGEND_LINES = 7 };
+enum {
+    MARGIN = 12,
+    WIDTH_LEAST = 720,
+    QUESTION_LINES = 3,
+    ANSWER_LINES = 8,
+    MEL_HEIGHT = 64,
+    TEXT_SCALE = 2,
+    LEGEND_LINES = 7
+};
 
 static const vr_colour black = { 20, 20, 20 }, grey = { 110, 110, 110 }, dark = { 70, 70, 70 };
 static const vr_colour high_colour = { 235, 120, 0 }, low_colour = { 40, 110, 220 }, kept_colour = { 60, 150, 80 },
@@ -95,7 +103,7 @@ static vr_colour border_colour(const sheet *s, const vr_frame_fact *fact)
     return !two_grids(&s->facts) ? kept_colour : fact->high ? high_colour : low_colour;
 }
 
-static void label_draw(sheet *s, int x, int y, int position, bool kept)
+static void label_draw(sheet *s, int x, int y, int position, const vr_frame_fact *fact)
 {
     const vr_sheet_layout *l = &s->layout;
     const double seconds = s->plan.frame_seconds[position];
@@ -105,7 +113,12 @@ static void label_draw(sheet *s, int x, int y, int position, bool kept)
     const int number = n;
     if (s->plan.n_frames_total > 1)
         n += snprintf(text + n, sizeof text - (size_t)n, " %d:%04.1f", (int)(seconds / 60), fmod(floor(seconds * 10) / 10, 60));
-    vr_canvas_text(&s->canvas, x - l->border, y, l->scale, room, text, (size_t)(n <= fits ? n : number), kept ? black : grey);
+    if (n > fits) n = number;
+    if (fact->slot > 0) {
+        const int slot = snprintf(text + n, sizeof text - (size_t)n, " s%d", fact->slot);
+        if (n + slot <= fits) n += slot;
+    }
+    vr_canvas_text(&s->canvas, x - l->border, y, l->scale, room, text, (size_t)n, fact->kept ? black : grey);
 }
 
 static void frames_draw(sheet *s)
@@ -126,7 +139,7 @@ static void frames_draw(sheet *s)
             picture_dim(rgb, l->frame_width, l->frame_height, fact);
         vr_canvas_border(&s->canvas, x, y, l->frame_width, l->frame_height, l->border, border_colour(s, fact));
         vr_canvas_picture(&s->canvas, x, y, l->frame_width, l->frame_height, rgb);
-        label_draw(s, x, y + l->frame_height + l->border + 3, position, fact->kept);
+        label_draw(s, x, y + l->frame_height + l->border + 3, position, fact);
     }
     s->y += l->height;
 }
@@ -187,7 +200,8 @@ static void legend_draw(sheet *s)
     const vr_facts *f = &s->facts;
     char text[192];
     if (!*vr_record_facts_line(f, text, sizeof text))
-        snprintf(text, sizeof text, "%d frame%s, %lld tokens", f->n_frames, f->n_frames == 1 ? "" : "s", (long long)f->n_tokens);
+        snprintf(text, sizeof text, "%d frame%s, %lld tokens", f->n_frames, f->n_frames == 1 ? "" : "s",
+                 (long long)f->n_tokens);
     legend_line(s, text);
     if (s->layout.n_frames < f->n_frames) {
         snprintf(text, sizeof text, "%d of %d sampled frames are shown", s->layout.n_frames, f->n_frames);
@@ -196,7 +210,13 @@ static void legend_draw(sheet *s)
     if (!f->regime) return;
     bool dims = false;
     for (int i = 0; i < f->n_frames; i++) dims = dims || f->frames[i].n_lines > 0;
-    if (two_grids(f)) {
+    if (f->memory.n_slots > 0) {
+        snprintf(text, sizeof text, "shown whole: %d (retrieved: %d)", f->n_high, f->memory.n_retrieved);
+        legend_key(s, false, high_colour, text);
+        snprintf(text, sizeof text, "in the memory only: %d frames in %d slots, those of one slot have the same s",
+                 f->n_kept - f->n_high, f->memory.n_slots);
+        if (f->n_kept > f->n_high) legend_key(s, false, low_colour, text);
+    } else if (two_grids(f)) {
         snprintf(text, sizeof text, "high resolution: %d", f->n_high);
         legend_key(s, false, high_colour, text);
         snprintf(text, sizeof text, "low resolution: %d", f->n_kept - f->n_high);
