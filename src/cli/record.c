@@ -140,6 +140,20 @@ static void write_rows(vr_json *j, const vr_answer *answer)
     vr_json_close(j, '}');
 }
 
+static void write_memory(vr_json *j, const vr_facts *facts)
+{
+    vr_json_open(j, "memory", '{');
+    vr_json_int(j, "slots", facts->memory.n_slots);
+    vr_json_int(j, "abstract", facts->memory.n_abstract);
+    vr_json_open(j, "retrieved", '[');
+    for (int i = 0; i < facts->memory.n_retrieved; i++) vr_json_int(j, NULL, facts->memory.retrieved[i]);
+    vr_json_close(j, ']');
+    vr_json_open(j, "frame_slots", '[');
+    for (int i = 0; i < facts->n_frames; i++) vr_json_int(j, NULL, facts->frames[i].slot);
+    vr_json_close(j, ']');
+    vr_json_close(j, '}');
+}
+
 static void write_facts(vr_json *j, const vr_facts *facts)
 {
     vr_json_open(j, "facts", '{');
@@ -167,6 +181,7 @@ static void write_facts(vr_json *j, const vr_facts *facts)
     vr_json_open(j, "frame_tokens", '[');
     for (int i = 0; i < facts->n_frames; i++) vr_json_int(j, NULL, facts->frames[i].n_tokens);
     vr_json_close(j, ']');
+    if (facts->memory.n_slots > 0) write_memory(j, facts);
     vr_json_close(j, '}');
 }
 
