@@ -263,38 +263,35 @@ static int rows_make(const vr_flash *s, vr_run *run, const vr_flash_memory *m, f
     return n;
 }
 
-/* All that is kept -> rows of the decoder. */
-static void memory_make(look *l, vr_view *view)
+/* Slots, abstract memory and picks of the L frames before the spatial memory -> m and story, in memory of the run. */
+static void memory_make(look *l, uint64_t seed, vr_flash_memory *m, vr_flash_story *story, int32_t *picks)
 {
     const vr_flash *s = l->s;
     const int L = l->p.L, K = l->p.n_slots, columns = s->temporal_tokens * s->D;
     vr_run *run = l->run;
-    vr_random random = { view->seed };
+    vr_random random = { seed };
     vr_kmeans km;
-    int32_t picks[VR_MEMORY_KEYS] = { 0 };
-    vr_flash_memory m = { .spatial = l->last, .n_spatial = l->p.n_spatial, .picks = picks, .retrieved = l->first };
-    const size_t mark = vr_arena_mark(run->scratch);
-    if (L > 0) {
-        float *slots = vr_arena_floats(run->scratch, (size_t)K * (size_t)columns);
-        float *abstract = vr_arena_floats(run->scratch, (size_t)s->abstract.N * (size_t)(s->abstract.P * s->D));
-        double *distance = vr_arena_alloc(run->host, (size_t)L * (size_t)L, sizeof *distance);
-        vr_kmeans_alloc(&km, run->host, L, K, run->dump != NULL);
-        vr_kmeans_distances(run, l->temporal, L, columns, distance);
-        if (run->be->plan)
-            km.T = L, km.K = K;
-        else
-            vr_kmeans_run(&km, distance, L, K, NULL, NULL, 0, &random);
-        vr_kmeans_centroids(run, &km, NULL, l->temporal, columns, slots);
-        vr_kmeans_dump(run, &km, "compress.kmeans");
-        vr_run_dump(run, slots, 3, (const int64_t[3]){ K, s->temporal_tokens, s->D }, "compress.temporal");
-        m.temporal = slots;
-        m.n_temporal = K;
-        m.n_picks = frames_retrieve(l, &km, distance, picks);
-        vr_abstract_memory_append(&s->abstract, run, abstract, &m.n_abstract, l->abstract, L, "compress.abstract");
-        m.abstract = abstract;
-    }
-    view->n_video_rows = rows_make(s, run, &m, view->rows);
-    vr_arena_release(run->scratch, mark);
+    float *slots = vr_arena_floats(run->scratch, (size_t)K * (size_t)columns);
+    float *abstract = vr_arena_floats(run->scratch, (size_t)s->abstract.N * (size_t)(s->abstract.P * s->D));
+    int32_t *labels = vr_arena_alloc(run->host, (size_t)L, sizeof *labels);
+    double *distance = vr_arena_alloc(run->host, (size_t)L * (size_t)L, sizeof *distance);
+    vr_kmeans_alloc(&km, run->host, L, K, run->dump != NULL);
+    vr_kmeans_distances(run, l->temporal, L, columns, distance);
+    if (run->be->plan)
+        km.T = L, km.K = K;
+    else
+        vr_kmeans_run(&km, distance, L, K, NULL, NULL, 0, &random);
+    vr_kmeans_centroids(run, &km, NULL, l->temporal, columns, slots);
+    vr_kmeans_dump(run, &km, "compress.kmeans");
+    vr_run_dump(run, slots, 3, (const int64_t[3]){ K, s->temporal_tokens, s->D }, "compress.temporal");
+    m->temporal = slots;
+    m->n_temporal = K;
+    m->n_picks = frames_retrieve(l, &km, distance, picks);
+    vr_abstract_memory_append(&s->abstract, run, abstract, &m->n_abstract, l->abstract, L, "compress.abstract");
+    m->abstract = abstract;
+    for (int i = 0; i < L && !run->be->plan; i++)
+        labels[i] = km.n_rounds > 0 ? km.labels[(size_t)(km.n_rounds - 1) * (size_t)L + (size_t)i] : i;
+    *story = (vr_flash_story){ l->width, l->height, L, labels, km.weights, K, m->n_abstract, picks, m->n_picks };
 }
 
 static int system_watch(const void *state, vr_run *run, vr_source *source, vr_view *view, const vr_hooks *hooks, vr_err *e)
@@ -319,9 +316,14 @@ static int system_watch(const void *state, vr_run *run, vr_source *source, vr_vi
     vr_frames_free(frames);
     VR_TRY(rc);
     const double start = vr_clock();
-    memory_make(&l, view);
-    vr_arena_release(run->scratch, mark);
+    int32_t picks[VR_MEMORY_KEYS] = { 0 };
+    vr_flash_memory m = { .spatial = l.last, .n_spatial = l.p.n_spatial, .picks = picks, .retrieved = l.first };
+    vr_flash_story story = { .width = l.width, .height = l.height };
+    if (l.p.L > 0) memory_make(&l, view->seed, &m, &story, picks);
+    view->n_video_rows = rows_make(s, run, &m, view->rows);
     VR_TRY(vr_backend_sync(run->be, e));
+    if (!run->be->plan) vr_flash_tell(s, view, &story);
+    vr_arena_release(run->scratch, mark);
     if (run->be->plan) return VR_OK;
     vr_hooks_timing(hooks, "frames", l.decoding, l.T, "frames");
     vr_hooks_timing(hooks, "vision", l.encoding, l.T, "frames");

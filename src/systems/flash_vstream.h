@@ -1,6 +1,7 @@
 /*
  * flash_vstream.h - Flash-VStream (LLaVA) from the inside: flash_vstream.c (parts, plan, clip -> rows),
- * flash_vstream_maps.c (frames -> maps, memory -> rows), flash_vstream_stream.c (the memory of a stream).
+ * flash_vstream_maps.c (frames -> maps, memory -> rows), flash_vstream_stream.c (the memory of a stream), flash_vstream_facts.c
+ * (what is told of it).
  */
 #ifndef VR_FLASH_VSTREAM_H
 #define VR_FLASH_VSTREAM_H
@@ -65,6 +66,22 @@ void vr_flash_maps(const vr_flash *s, vr_run *run, const float *pixels, int n, f
 void vr_flash_pool(const vr_flash *s, vr_run *run, const float *maps, int n, int side, float *out);
 /* x [n,D], the whole memory -> rows [n,Dl] of the decoder. Stages compress.memory, project.video. */
 void vr_flash_project(const vr_flash *s, vr_run *run, const float *x, int n, float *rows);
+
+/* What a clip's memory is made of, for the facts. */
+typedef struct vr_flash_story {
+    int width, height;     /* of the video */
+    int n_before;          /* L frames in front of the spatial memory */
+    const int32_t *labels; /* [L] the slot of each */
+    const float *weights;  /* [n_slots] frames of each slot */
+    int n_slots, n_abstract;
+    const int32_t *picks; /* [n_picks] frames retrieved */
+    int n_picks;
+} vr_flash_story;
+
+/* Facts of all frames of the view; n_video_rows is set. */
+void vr_flash_tell(const vr_flash *s, vr_view *view, const vr_flash_story *story);
+/* facts.memory; without memory for it nothing is told. */
+void vr_flash_tell_retrieved(vr_view *view, int n_slots, int n_abstract, const int32_t *positions, int n);
 
 extern const vr_stream_system vr_flash_stream;
 

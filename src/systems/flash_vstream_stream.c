@@ -59,7 +59,6 @@ static int stream_open(const void *state, const vr_stream_options *options, vr_r
 {
     const vr_flash *s = state;
     *memory = NULL;
-    if (options->captions != VR_CAPTIONS_OFF) return vr_fail(e, VR_ERR_USAGE, "this model says nothing unasked: no captions");
     stream *m = calloc(1, sizeof *m);
     seen *banked = calloc((size_t)s->temporal_length + 1, sizeof *banked);
     if (!m || !banked) {
