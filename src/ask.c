@@ -121,7 +121,7 @@ void vr_session_ids_dump(const vr_session *s, vr_dump *dump, const int32_t *rows
     const int32_t mark = piece ? vr_tokenizer_find(s->model->tokenizer, piece, strlen(piece)) : system->rows_mark;
     for (int i = 0; dump && i < n; i++) {
         const bool is_clip = rows[i]<0, follows = i> 0 && rows[i - 1] < 0;
-        if (is_clip && (system->rows_mark == 0 || (follows && system->rows_mark_once))) continue;
+        if (is_clip && (mark == 0 || (follows && system->rows_mark_once))) continue;
         const int32_t id = is_clip ? mark : rows[i];
         vr_dump_i32(dump, "prompt.ids", &id, 1, (const int64_t[1]){ 1 });
     }

@@ -11,7 +11,7 @@
 #include "media/frames.h"
 
 static const vr_system *const systems[] = { &vr_system_video_llama, &vr_system_videochat, &vr_system_longvu,
-                                           &vr_system_flash_vstream };
+                                           &vr_system_flash_vstream, &vr_system_flash_vstream_qwen };
 
 const vr_system *vr_system_find(vr_string name)
 {
@@ -23,7 +23,7 @@ const vr_system *vr_system_find(vr_string name)
 
 const char *vr_system_names(void)
 {
-    return "video-llama videochat longvu flash-vstream";
+    return "video-llama videochat longvu flash-vstream flash-vstream-qwen";
 }
 
 int vr_view_take(vr_view *view, int n_frames, vr_err *e)

@@ -110,6 +110,7 @@ void vr_hooks_progress(const vr_hooks *hooks, const char *stage, int64_t done, i
 void vr_hooks_timing(const vr_hooks *hooks, const char *stage, double seconds, int64_t count, const char *unit);
 int vr_hooks_check(const vr_hooks *hooks, vr_err *e); /* VR_ERR_CANCEL when the caller asked to stop */
 
-extern const vr_system vr_system_video_llama, vr_system_videochat, vr_system_longvu, vr_system_flash_vstream;
+extern const vr_system vr_system_video_llama, vr_system_videochat, vr_system_longvu, vr_system_flash_vstream,
+    vr_system_flash_vstream_qwen;
 
 #endif

@@ -1,0 +1,52 @@
+/*
+ * flash_vstream_qwen.h - Flash-VStream (Qwen2-VL) from the inside: flash_vstream_qwen.c (parts, plan), flash_vstream_qwen_look.c
+ * (clip -> memory -> rows), flash_vstream_qwen_places.c (where the rows stand, what is told of them).
+ */
+#ifndef VR_FLASH_VSTREAM_QWEN_H
+#define VR_FLASH_VSTREAM_QWEN_H
+
+#include "encode/qwen_vit.h"
+#include "project/patch_merger.h"
+#include "systems/system.h"
+
+typedef struct vr_flash_qwen {
+    vr_qwen_vit *vit;
+    vr_patch_merger merger;
+    vr_llama *llama;
+    float mean[3], std[3];
+    float fps;
+    int frames_max;                      /* 240 */
+    int pixels_min, pixels_max;          /* of the first resize */
+    int temporal_length, spatial_length; /* 60 slots of the CSM, 30 steps of the DAM */
+    int pool;                            /* 2: half resolution */
+} vr_flash_qwen;
+
+/* What a clip is cut into, known before anything is decoded. */
+typedef struct vr_flash_qwen_layout {
+    int first_height, first_width; /* between the two resizes */
+    vr_qwen_grid full, half;       /* half is pooled */
+    int n_steps;                   /* t: pairs of pictures */
+    int n_slots, n_whole;          /* steps of the CSM, of the DAM */
+    int slot_rows, whole_rows;     /* rows of the decoder that one of each takes */
+} vr_flash_qwen_layout;
+
+int vr_flash_qwen_layout_make(const vr_flash_qwen *s, const vr_source *source, int n_frames, vr_flash_qwen_layout *out,
+                              vr_err *e);
+int vr_flash_qwen_rows(const vr_flash_qwen_layout *layout); /* of the decoder, for the whole clip */
+
+int vr_flash_qwen_look(const vr_flash_qwen *s, vr_run *run, vr_source *source, vr_view *view, const vr_hooks *hooks, vr_err *e);
+
+/* What became of the steps. */
+typedef struct vr_flash_qwen_memory {
+    const int32_t *whole;      /* [n_whole] steps that are shown whole, in the order of their rows */
+    const int32_t *slot_times; /* [n_slots] places of the CSM in time */
+    const float *slot_means;   /* [n_slots] the same, not rounded */
+    const float *slot_weights; /* [n_slots] steps in each */
+} vr_flash_qwen_memory;
+
+/* view->positions, positions_plain, n_positions. */
+int vr_flash_qwen_places(const vr_flash_qwen_layout *layout, const vr_flash_qwen_memory *memory, vr_view *view, vr_err *e);
+/* The facts. */
+void vr_flash_qwen_tell(const vr_flash_qwen_layout *layout, const vr_flash_qwen_memory *memory, vr_view *view);
+
+#endif
