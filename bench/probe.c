@@ -14,7 +14,7 @@
 #include "base/limits.h"
 #include "bench/bench.h"
 #include "kernels/cpu/cpuid.h"
-#include "kernels/ref/half.h"
+#include "base/half.h"
 
 #if defined(__x86_64__)
 #include <immintrin.h>

@@ -10,7 +10,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "kernels/ref/half.h"
+#include "base/half.h"
 
 #define GUARD      16          /* floats on either side */
 #define GUARD_BITS 0x7fc5a5a5u /* a quiet NaN that no kernel makes */

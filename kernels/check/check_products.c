@@ -9,7 +9,7 @@
 #include <string.h>
 
 #include "kernels/check/check.h"
-#include "kernels/ref/half.h"
+#include "base/half.h"
 
 static const vr_dtype dtypes[VR_DSP_DTYPES] = { VR_DTYPE_F32, VR_DTYPE_F16, VR_DTYPE_BF16 };
 

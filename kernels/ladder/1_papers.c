@@ -8,7 +8,7 @@
 #include <math.h>
 
 #include "kernels/ladder/ladder.h"
-#include "kernels/ref/half.h"
+#include "base/half.h"
 
 static void widen(float *y, const uint16_t *x, int64_t n)
 {

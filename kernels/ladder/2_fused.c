@@ -9,7 +9,7 @@
 #include <math.h>
 
 #include "kernels/ladder/ladder.h"
-#include "kernels/ref/half.h"
+#include "base/half.h"
 
 void vr_ladder_fused(const vr_prune *p, vr_pool *pool, float *scratch)
 {

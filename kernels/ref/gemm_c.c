@@ -8,7 +8,7 @@
  * Ref:   kernels/dsp.h.
  */
 #include "kernels/dsp.h"
-#include "kernels/ref/half.h"
+#include "base/half.h"
 
 #define TILE_COLS 8 /* as in select.c */
 

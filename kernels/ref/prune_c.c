@@ -10,7 +10,7 @@
 #include <string.h>
 
 #include "kernels/dsp.h"
-#include "kernels/ref/half.h"
+#include "base/half.h"
 
 typedef float read_fn(const void *x, int64_t i);
 

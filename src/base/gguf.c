@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "base/limits.h"
+#include "base/strips.h"
 #include "base/utf8.h"
 
 _Static_assert(sizeof(size_t) >= 8, "a weight file is mapped whole");
@@ -206,6 +207,11 @@ static int tensor_fault(const cursor *c, const vr_gguf_tensor *t, const char *fa
 static int measure(const cursor *c, vr_gguf_tensor *t)
 {
     int block = 0, block_bytes = 0;
+    if (vr_is_strips((vr_dtype)t->type)) {
+        if (t->n_dims != 2) return tensor_fault(c, t, "is of a type that only matrices have");
+        t->n_bytes = vr_strips_bytes((vr_dtype)t->type, t->shape[0], t->shape[1]); /* within size_t: VR_MAX_DIM squared is */
+        return VR_OK;
+    }
     if (!vr_dtype_block(t->type, &block, &block_bytes))
         return vr_fail(c->e, VR_ERR_WEIGHTS, "%s: tensor \"%.*s\" has the unknown type %lu", c->path, (int)t->name.n_bytes,
                        t->name.data, (unsigned long)t->type);

@@ -25,6 +25,8 @@
 
 #include "base/gguf.h"
 #include "base/limits.h"
+#include "base/stock.h"
+#include "base/strips.h"
 #include "base/utf8.h"
 
 /* One byte more than any name in a file and a NUL: a name that had to be cut cannot be found by accident. */
@@ -44,6 +46,8 @@ struct vr_weights {
     char *path;
     void *map; /* NULL: bytes are borrowed */
     size_t map_bytes;
+    void **repacked; /* [n_repacked] owned: matrices of stock types in the kernels' form */
+    int n_repacked;
 };
 
 static int map_file(vr_weights *w, const char *path, vr_err *e)
@@ -113,6 +117,8 @@ void vr_weights_free(vr_weights *w)
 {
     if (!w) return;
     vr_gguf_free(&w->gguf);
+    for (int i = 0; i < w->n_repacked; i++) free(w->repacked[i]);
+    free(w->repacked);
     if (w->map) munmap(w->map, w->map_bytes);
     free(w->path);
     free(w);
@@ -335,16 +341,32 @@ static const vr_gguf_tensor *bind(vr_weights *w, const char *name, int n_dims, c
     }
     bool same = t->n_dims == n_dims;
     for (int i = 0; same && i < n_dims; i++) same = t->shape[i] == shape[i];
-    const bool accepted = t->type == VR_DTYPE_F32 || (!only_f32 && (t->type == VR_DTYPE_F16 || t->type == VR_DTYPE_BF16));
+    const bool accepted = t->type == VR_DTYPE_F32 || (!only_f32 && (t->type == VR_DTYPE_F16 || t->type == VR_DTYPE_BF16 ||
+                                                                    vr_is_strips((vr_dtype)t->type) || vr_is_stock(t->type)));
     if (!same || !accepted) {
         char is[96], wanted[96]; /* 4 dimensions of at most 20 digits */
         vr_fail(e, VR_ERR_WEIGHTS, "%s: tensor \"%s\" is %s %s, expected %s %s", w->path, name,
                 print_shape(is, sizeof is, t->n_dims, t->shape), vr_dtype_name((vr_dtype)t->type),
-                print_shape(wanted, sizeof wanted, n_dims, shape), only_f32 ? "F32" : "F32, F16 or BF16");
+                print_shape(wanted, sizeof wanted, n_dims, shape), only_f32 ? "F32" : "F32, F16, BF16 or quantised");
         return NULL;
     }
     t->bound = true;
     return t;
+}
+
+/* A matrix of a stock type becomes one of ours, in memory that lives as long as w. */
+static int repack(vr_weights *w, vr_matrix *m, const char *name, vr_err *e)
+{
+    const size_t bytes = (vr_stock_target_bytes(m->dtype, m->rows, m->cols) + 63) / 64 * 64;
+    void **grown = realloc(w->repacked, ((size_t)w->n_repacked + 1) * sizeof *grown);
+    if (grown) w->repacked = grown;
+    void *data = grown ? aligned_alloc(64, bytes) : NULL;
+    if (!data) return vr_fail(e, VR_ERR_OTHER, "%s: no memory for tensor \"%s\"", w->path, name);
+    w->repacked[w->n_repacked++] = data;
+    vr_stock_repack(data, m->dtype, m->data, m->rows, m->cols);
+    m->data = data;
+    m->dtype = vr_stock_target(m->dtype);
+    return VR_OK;
 }
 
 int vr_weights_matrix(vr_weights *w, vr_matrix *out, int rows, int cols, vr_err *e, const char *name_format, ...)
@@ -354,7 +376,7 @@ int vr_weights_matrix(vr_weights *w, vr_matrix *out, int rows, int cols, vr_err 
     const vr_gguf_tensor *t = bind(w, name, 2, (const int64_t[2]){ rows, cols }, false, e);
     if (!t) return VR_ERR_WEIGHTS;
     *out = (vr_matrix){ .data = w->gguf.bytes + t->offset, .dtype = (vr_dtype)t->type, .rows = rows, .cols = cols };
-    return VR_OK;
+    return vr_is_stock(t->type) ? repack(w, out, name, e) : VR_OK;
 }
 
 /* Tensors begin at multiples of 8 bytes or more of a map or of aligned memory, so the cast is to an aligned float. */

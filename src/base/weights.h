@@ -54,8 +54,8 @@ int vr_weights_array_string(const vr_weights *w, const char *key, int i, vr_stri
 int vr_weights_array_float(const vr_weights *w, const char *key, int i, float *out, vr_err *e);
 int vr_weights_array_int(const vr_weights *w, const char *key, int i, int *out, vr_err *e); /* integers and booleans */
 
-/* Tensors, bound by name and exact shape. matrix takes F32, F16 or BF16; f32 vectors, tables and norms must be F32.
- * shape is in C order (slowest first), n_dims 1..4. */
+/* Tensors, bound by name and exact shape. matrix takes every type of a model; f32 vectors, tables and norms must be F32.
+ * shape is in C order (slowest first), n_dims 1..4. Stock block types are repacked (base/stock.h). */
 int vr_weights_matrix(vr_weights *w, vr_matrix *out, int rows, int cols, vr_err *e, const char *name_format, ...)
     VR_PRINTF(6, 7);
 int vr_weights_vector(vr_weights *w, const float **out, int count, vr_err *e, const char *name_format, ...)

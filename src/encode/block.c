@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "base/limits.h"
+#include "base/strips.h"
 
 int vr_block_config_read(vr_block_config *config, int *n_blocks, const vr_weights *w, const char *prefix, vr_err *e)
 {
@@ -64,10 +65,11 @@ int vr_block_bind(vr_block *block, vr_weights *w, const vr_block_config *config,
     VR_TRY(vr_weights_matrix(w, &block->fc2_w, D, F, e, "%s.blk.%d.fc2.weight", prefix, index));
     VR_TRY(vr_weights_vector(w, &block->fc2_b, D, e, "%s.blk.%d.fc2.bias", prefix, index));
     if (config->gated) {
-        block->fc1_w.rows = F;
-        block->gate_w = block->fc1_w;
-        block->gate_w.data =
-            (const unsigned char *)block->fc1_w.data + (size_t)F * (size_t)D * vr_dtype_bytes(block->fc1_w.dtype);
+        if (vr_is_strips(block->fc1_w.dtype) && F % VR_STRIP_ROWS != 0)
+            return vr_fail(e, VR_ERR_WEIGHTS, "%s: %s.blk.%d.fc1.weight is quantised, and its halves of %d rows share a strip",
+                           vr_weights_path(w), prefix, index, F);
+        block->gate_w = vr_matrix_rows(&block->fc1_w, F, F);
+        block->fc1_w = vr_matrix_rows(&block->fc1_w, 0, F);
     }
     if (config->layer_scale) {
         VR_TRY(vr_weights_vector(w, &block->scale1, D, e, "%s.blk.%d.scale1", prefix, index));

@@ -167,12 +167,15 @@ START_TEST(tensors)
     ck_assert_int_eq(vr_weights_unused(w, NULL), 2);
     ck_assert_int_eq(lines, 7);
 
-    REFUSED(vr_weights_matrix(w, &m, 3, 2, &e, "w"), NAME ": tensor \"w\" is [2,3] F16, expected [3,2] F32, F16 or BF16");
+    REFUSED(vr_weights_matrix(w, &m, 3, 2, &e, "w"),
+            NAME ": tensor \"w\" is [2,3] F16, expected [3,2] F32, F16, BF16 or quantised");
     REFUSED(vr_weights_table(w, &t, 2, 3, &e, "w"), NAME ": tensor \"w\" is [2,3] F16, expected [2,3] F32");
     REFUSED(vr_weights_vector(w, &b, 5, &e, "b"), NAME ": tensor \"b\" is [4] F32, expected [5] F32");
     REFUSED(vr_weights_vector(w, &b, 6, &e, "t"), NAME ": tensor \"t\" is [3,2] F32, expected [6] F32");
-    REFUSED(vr_weights_matrix(w, &m, 2, 2, &e, "h"), NAME ": tensor \"h\" is [2,2,1] BF16, expected [2,2] F32, F16 or BF16");
-    REFUSED(vr_weights_matrix(w, &m, 2, 64, &e, "q"), NAME ": tensor \"q\" is [2,64] Q8_0, expected [2,64] F32, F16 or BF16");
+    REFUSED(vr_weights_matrix(w, &m, 2, 2, &e, "h"),
+            NAME ": tensor \"h\" is [2,2,1] BF16, expected [2,2] F32, F16, BF16 or quantised");
+    ck_assert_int_eq(vr_weights_matrix(w, &m, 2, 64, &e, "q"), VR_OK); /* of a stock type */
+    ck_assert(m.dtype == VR_DTYPE_Q8_R16 && (const unsigned char *)m.data != start + 192);
     REFUSED(vr_weights_vector(w, &b, 4, &e, "blk.%d.x", 7), NAME ": tensor \"blk.7.x\" is missing");
     vr_weights_free(w);
     free(copy);

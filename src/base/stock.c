@@ -1,0 +1,60 @@
+/*
+ * stock.c - see stock.h.
+ *
+ * Ref: ggml-common.h (block_q4_0, block_q4_1, block_q8_0), ggml-quants.c (dequantize_row_q4_1).
+ */
+#include "base/stock.h"
+
+#include <string.h>
+
+#include "base/half.h"
+#include "base/strips.h"
+
+enum { BLOCK = 32 };
+
+bool vr_is_stock(uint32_t type)
+{
+    return type == VR_DTYPE_Q8_0 || type == VR_DTYPE_Q4_0 || type == VR_DTYPE_Q4_1;
+}
+
+vr_dtype vr_stock_target(vr_dtype t)
+{
+    return t == VR_DTYPE_Q8_0 ? VR_DTYPE_Q8_R16 : t == VR_DTYPE_Q4_0 ? VR_DTYPE_Q4_R16 : VR_DTYPE_F16;
+}
+
+size_t vr_stock_target_bytes(vr_dtype t, int rows, int cols)
+{
+    const vr_dtype target = vr_stock_target(t);
+    return target == VR_DTYPE_F16 ? (size_t)rows * (size_t)cols * 2 : vr_strips_bytes(target, rows, cols);
+}
+
+/* n numbers of Q4_1: scale, least, 16 bytes of two numbers */
+static void widen_q4_1(uint16_t *out, const unsigned char *stock, int n)
+{
+    for (int first = 0; first < n; first += BLOCK, stock += 20) {
+        uint16_t scale, least;
+        memcpy(&scale, stock, sizeof scale);
+        memcpy(&least, stock + 2, sizeof least);
+        for (int i = 0; i < BLOCK; i++) {
+            const int both = stock[4 + i % 16], number = i < 16 ? both & 15 : both >> 4;
+            out[first + i] = vr_f32_to_f16(vr_f16_to_f32(scale) * (float)number + vr_f16_to_f32(least));
+        }
+    }
+}
+
+void vr_stock_repack(void *out, vr_dtype t, const void *data, int rows, int cols)
+{
+    int elements, bytes;
+    vr_dtype_block((uint32_t)t, &elements, &bytes);
+    const size_t row_bytes = (size_t)(cols / elements) * (size_t)bytes;
+    if (vr_stock_target(t) == VR_DTYPE_F16) {
+        for (int r = 0; r < rows; r++)
+            widen_q4_1((uint16_t *)out + (size_t)r * (size_t)cols, (const unsigned char *)data + (size_t)r * row_bytes, cols);
+        return;
+    }
+    for (int r = 0; r < rows; r += VR_STRIP_ROWS) {
+        const int n = rows - r < VR_STRIP_ROWS ? rows - r : VR_STRIP_ROWS;
+        vr_strip_from_stock((unsigned char *)out + vr_strips_bytes(vr_stock_target(t), r, cols), vr_stock_target(t),
+                            (const unsigned char *)data + (size_t)r * row_bytes, row_bytes, n, cols);
+    }
+}
