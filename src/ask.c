@@ -118,7 +118,8 @@ void vr_session_ids_dump(const vr_session *s, vr_dump *dump, const int32_t *rows
 {
     const vr_system *system = s->model->system;
     const char *piece = system->rows_piece;
-    const int32_t mark = piece ? vr_tokenizer_find(s->model->tokenizer, piece, strlen(piece)) : system->rows_mark;
+    const int32_t known = s->view.image && system->rows_mark_image ? system->rows_mark_image : system->rows_mark;
+    const int32_t mark = piece ? vr_tokenizer_find(s->model->tokenizer, piece, strlen(piece)) : known;
     for (int i = 0; dump && i < n; i++) {
         const bool is_clip = rows[i]<0, follows = i> 0 && rows[i - 1] < 0;
         if (is_clip && (mark == 0 || (follows && system->rows_mark_once))) continue;
@@ -259,6 +260,9 @@ static int text_show(vr_session *s, vr_text_stream *stream, int32_t id, bool las
     return rc;
 }
 
+/* The logits of every step, under the names that the recorded runs of the systems have for them. */
+static const char *const step_stages[] = { "decoder.step_logits", "answer.logits", "decoder.logits.steps" };
+
 static int answer_generate(vr_session *s, const vr_generate *g, const vr_ask_options *options, vr_answer *out, vr_err *e)
 {
     const int V = vr_llama_config_get(s->model->llama)->vocab;
@@ -270,8 +274,8 @@ static int answer_generate(vr_session *s, const vr_generate *g, const vr_ask_opt
     s->answer_ids.count = 0;
     out->stop = VR_STOP_LENGTH;
     while (s->answer_ids.count < options->n_predict) {
-        vr_dump_f32(s->dump, "decoder.step_logits", s->logits, 2, (const int64_t[2]){ 1, V });
-        vr_dump_f32(s->dump, "answer.logits", s->logits, 2, (const int64_t[2]){ 1, V });
+        for (size_t i = 0; i < sizeof step_stages / sizeof *step_stages; i++)
+            vr_dump_f32(s->dump, step_stages[i], s->logits, 2, (const int64_t[2]){ 1, V });
         const int32_t id = vr_sampler_next(&sampler, s->logits, V, s->answer_ids.data, s->answer_ids.count, &s->scratch);
         VR_TRY(vr_ids_push(&s->answer_ids, id, e));
         vr_dump_i32(s->dump, "answer.ids", &id, 1, (const int64_t[1]){ 1 });

@@ -10,8 +10,8 @@
 #include "base/limits.h"
 #include "media/frames.h"
 
-static const vr_system *const systems[] = { &vr_system_video_llama, &vr_system_videochat, &vr_system_longvu,
-                                           &vr_system_flash_vstream, &vr_system_flash_vstream_qwen };
+static const vr_system *const systems[] = { &vr_system_video_llama, &vr_system_videollamb,    &vr_system_videochat,
+                                            &vr_system_longvu,      &vr_system_flash_vstream, &vr_system_flash_vstream_qwen };
 
 const vr_system *vr_system_find(vr_string name)
 {
@@ -23,7 +23,7 @@ const vr_system *vr_system_find(vr_string name)
 
 const char *vr_system_names(void)
 {
-    return "video-llama videochat longvu flash-vstream flash-vstream-qwen";
+    return "video-llama videollamb videochat longvu flash-vstream flash-vstream-qwen";
 }
 
 int vr_view_take(vr_view *view, int n_frames, vr_err *e)
@@ -70,6 +70,7 @@ void vr_view_free(vr_view *view)
     free(view->frame_facts);
     free(view->positions);
     free(view->positions_plain);
+    free(view->scene_facts);
     free(view->mel);
     free(view->retrieved);
     *view = (vr_view){ 0 };
@@ -84,6 +85,7 @@ void vr_view_facts(const vr_view *view, vr_facts *out)
         out->n_kept += view->frame_facts[i].kept;
         out->n_high += view->frame_facts[i].high;
     }
+    out->scenes = view->scene_facts;
     out->sound.mel = view->mel;
     out->memory.retrieved = view->retrieved;
 }

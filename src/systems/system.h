@@ -41,6 +41,7 @@ typedef struct vr_view {
     void *features;             /* of the system, from watch to show; NULL where rows do not depend on the question */
     vr_facts facts;             /* its pointers are set by vr_view_facts alone */
     vr_frame_fact *frame_facts; /* [n_frames] */
+    vr_scene_fact *scene_facts; /* [facts.n_scenes] owned */
     uint8_t *mel;               /* what facts.sound shows; NULL: none */
     int32_t *retrieved;         /* what facts.memory shows; NULL: none */
 } vr_view;
@@ -96,6 +97,7 @@ typedef struct vr_system {
     void (*features_free)(void *features); /* NULL without show */
     const vr_stream_system *stream;        /* NULL: follows no stream */
     int32_t rows_mark;                     /* what the stage prompt.ids shows for rows of the clip; 0: nothing */
+    int32_t rows_mark_image;               /* of a picture; 0: as rows_mark */
     bool rows_mark_once;                   /* once for all rows, not once a row */
     const char *rows_piece;                /* NULL, or the piece whose id it shows instead of rows_mark */
 } vr_system;
@@ -110,6 +112,7 @@ void vr_hooks_progress(const vr_hooks *hooks, const char *stage, int64_t done, i
 void vr_hooks_timing(const vr_hooks *hooks, const char *stage, double seconds, int64_t count, const char *unit);
 int vr_hooks_check(const vr_hooks *hooks, vr_err *e); /* VR_ERR_CANCEL when the caller asked to stop */
 
+extern const vr_system vr_system_videollamb;
 extern const vr_system vr_system_video_llama, vr_system_videochat, vr_system_longvu, vr_system_flash_vstream,
     vr_system_flash_vstream_qwen;
 
