@@ -29,9 +29,12 @@ typedef struct test_vocab { /* zero: the key is left out */
     bool dummy_prefix;
     const char *kind; /* NULL: "llama" */
     const int *bos, *eos, *unknown;
-    const int *special; /* [n_special] */
-    const int *strip;   /* [n_strip] */
+    const int *special;         /* [n_special] */
+    const int *strip;           /* [n_strip] */
+    const int *lstrip, *rstrip; /* [n_special] */
+    const int *legacy, *strip_prefix;
     int n_special, n_strip;
+    bool skip_special;
     int n_scores, n_types; /* 0: as many as pieces; -1: no such key */
 } test_vocab;
 
@@ -49,6 +52,17 @@ static inline void *aligned_copy(const writer *f)
     return copy;
 }
 
+static inline void put_flag(writer *f, const char *name, const int *flag)
+{
+    if (flag) put_key(f, name, 7), put_u8(f, (uint8_t)*flag);
+}
+
+static inline void put_flags(writer *f, const char *name, const int *flags, int n)
+{
+    if (flags) put_array(f, name, 7, (uint64_t)n);
+    for (int i = 0; flags && i < n; i++) put_u8(f, (uint8_t)flags[i]);
+}
+
 static inline void put_id(writer *f, const char *name, const int *id)
 {
     if (id) put_key(f, name, 4), put_u32(f, (uint32_t)*id);
@@ -59,7 +73,8 @@ static inline void write_vocab(writer *f, const test_vocab *v)
     const int total = v->count + (v->all_bytes ? 256 : 0);
     const int n_scores = v->n_scores ? v->n_scores : total, n_types = v->n_types ? v->n_types : total;
     const bool special = v->n_special > 0;
-    const int n_keys = 3 + (n_scores > 0) + (n_types > 0) + !!v->bos + !!v->eos + !!v->unknown + special + (v->n_strip > 0);
+    const int n_keys = 3 + (n_scores > 0) + (n_types > 0) + !!v->bos + !!v->eos + !!v->unknown + special + (v->n_strip > 0) +
+                       !!v->lstrip + !!v->rstrip + !!v->legacy + !!v->strip_prefix + v->skip_special;
     put_head(f, 3, 0, (uint64_t)n_keys);
     put_key(f, "tokenizer.ggml.model", 8), put_string(f, v->kind ? v->kind : "llama");
     put_key(f, "tokenizer.ggml.add_space_prefix", 7), put_u8(f, v->dummy_prefix);
@@ -79,8 +94,12 @@ static inline void write_vocab(writer *f, const test_vocab *v)
     put_id(f, "tokenizer.ggml.unknown_token_id", v->unknown);
     if (special) put_array(f, "tokenizer.special_ids", 5, (uint64_t)v->n_special);
     for (int i = 0; i < v->n_special; i++) put_u32(f, (uint32_t)v->special[i]);
-    if (v->n_strip > 0) put_array(f, "tokenizer.special_strip", 7, (uint64_t)v->n_strip);
-    for (int i = 0; i < v->n_strip; i++) put_u8(f, (uint8_t)v->strip[i]);
+    if (v->n_strip > 0) put_flags(f, "tokenizer.special_strip", v->strip, v->n_strip);
+    put_flags(f, "tokenizer.special_lstrip", v->lstrip, v->n_special);
+    put_flags(f, "tokenizer.special_rstrip", v->rstrip, v->n_special);
+    put_flag(f, "tokenizer.legacy", v->legacy);
+    put_flag(f, "tokenizer.strip_prefix", v->strip_prefix);
+    if (v->skip_special) put_flag(f, "tokenizer.skip_special", &(const int){ 1 });
 }
 
 /* f is freed. The error of vr_tokenizer_open is returned. */

@@ -61,7 +61,7 @@ static int compare_recorded(const subject *s, const char *path)
 
 START_TEST(recorded)
 {
-    static const char *const names[] = { "vicuna", "stable_vicuna", "qwen2", "llama3" };
+    static const char *const names[] = { "vicuna", "stable_vicuna", "videollamb", "flash_vstream", "qwen2", "llama3" };
     char path[256];
     snprintf(path, sizeof path, "tests/fixtures/text/%s.gguf", names[_i]);
     subject s = subject_of_file(path);
@@ -339,6 +339,103 @@ START_TEST(special_strings)
 }
 END_TEST
 
+static const test_piece shown[] = {
+    { "<unk>", 0, 2 },    { "<s>", 0, 3 },     { "</s>", 0, 3 }, { BLANK, -9, 1 },       { "a", -9, 1 },
+    { BLANK "a", -1, 1 }, { BLANK "b", 0, 1 }, { "[P]", 0, 4 },  { BLANK BLANK, -8, 1 },
+};
+static const int shown_special[] = { 0, 1, 2, 7 }, no[] = { 0, 0, 0, 0 };
+
+static test_vocab shown_vocab(const int *legacy)
+{
+    return (test_vocab){ .pieces = shown,
+                         .count = 9,
+                         .unknown = &zero,
+                         .dummy_prefix = true,
+                         .special = shown_special,
+                         .n_special = 4,
+                         .strip = no,
+                         .n_strip = 4,
+                         .legacy = legacy };
+}
+
+/* Expected: what transformers 4.39 does with legacy=False and pieces like these. */
+START_TEST(not_legacy)
+{
+    test_vocab v = shown_vocab(&zero);
+    subject s = subject_of(&v);
+    EXPECT(&s, "", "");
+    EXPECT(&s, "a", "5");
+    EXPECT(&s, " a", "3 5");
+    EXPECT(&s, "a</s>a", "5 2 4"); /* no dummy prefix behind a special string */
+    EXPECT(&s, "a</s> a", "5 2 5");
+    EXPECT(&s, "a</s>" BLANK "a", "5 2 5"); /* U+2581 is a blank */
+    EXPECT(&s, "</s>a", "2 4");             /* the prefix alone is dropped before a control token */
+    EXPECT(&s, "[P]a", "3 7 4");            /* not before an added one */
+    EXPECT(&s, " </s>", "8 2");             /* two blanks are not one */
+    EXPECT(&s, "</s></s>[P]", "2 2 7");
+    EXPECT(&s, "<unk>", "0");
+    subject_free(&s);
+    v.dummy_prefix = false;
+    s = subject_of(&v);
+    EXPECT(&s, "a</s>a", "4 2 4");
+    EXPECT(&s, "[P] a", "7 5");
+    EXPECT(&s, " </s>", "2"); /* a blank of the text likewise */
+    EXPECT(&s, " [P]", "3 7");
+    EXPECT(&s, " ", "3");
+    subject_free(&s);
+}
+END_TEST
+
+/* Expected: the same of transformers 4.31. */
+START_TEST(prefix_taken_off)
+{
+    test_vocab v = shown_vocab(&zero);
+    v.strip_prefix = &one;
+    subject s = subject_of(&v);
+    EXPECT(&s, "a</s>a", "5 2 4");
+    EXPECT(&s, "a</s> a", "5 2 3 5"); /* with the prefix, not without */
+    EXPECT(&s, "a</s>b", "5 2 0");    /* what is left of the piece is none */
+    EXPECT(&s, "a</s>c", "5 2 0");    /* U+2581 alone, then an unknown one */
+    EXPECT(&s, "</s>a", "2 4");
+    EXPECT(&s, "[P]a", "7 4");
+    subject_free(&s);
+    v.legacy = &one; /* then it means nothing */
+    s = subject_of(&v);
+    EXPECT(&s, "a</s>a", "5 2 5");
+    subject_free(&s);
+}
+END_TEST
+
+START_TEST(blanks_at_one_side)
+{
+    const int left[] = { 0, 1, 0, 0 }, right[] = { 0, 0, 1, 0 };
+    test_vocab v = shown_vocab(NULL);
+    v.lstrip = left, v.rstrip = right;
+    subject s = subject_of(&v);
+    EXPECT(&s, "a <s> a", "5 1 3 5");
+    EXPECT(&s, "a </s> a", "5 3 2 5");
+    EXPECT(&s, "a [P] a", "5 3 7 3 5");
+    EXPECT(&s, "  <s>  </s>  ", "1 8 3 2");
+    subject_free(&s);
+    v.legacy = &zero;
+    s = subject_of(&v);
+    EXPECT(&s, "  <s>", "1");
+    EXPECT(&s, "a" BLANK "<s> a", "5 1 5");
+    subject_free(&s);
+}
+END_TEST
+
+START_TEST(special_pieces_skipped)
+{
+    test_vocab v = shown_vocab(NULL);
+    v.skip_special = true;
+    subject s = subject_of(&v);
+    for (int32_t id = 0; id < 3; id++) ck_assert_uint_eq(vr_tokenizer_piece(s.tokenizer, id).n_bytes, 0);
+    ck_assert_uint_eq(vr_tokenizer_piece(s.tokenizer, 7).n_bytes, 3); /* added, not special */
+    subject_free(&s);
+}
+END_TEST
+
 START_TEST(texts_of_pieces)
 {
     static const test_piece pieces[] = {
@@ -406,7 +503,7 @@ int main(void)
     Suite *suite = suite_create("tokenizer");
     TCase *t = tcase_create("tokenizer");
     tcase_set_timeout(t, 900);
-    tcase_add_loop_test(t, recorded, 0, 4);
+    tcase_add_loop_test(t, recorded, 0, 6);
     tcase_add_test(t, llama_vectors);
     tcase_add_test(t, merges_by_score_then_leftmost);
     tcase_add_test(t, dummy_prefix_and_unknown);
@@ -415,6 +512,10 @@ int main(void)
     tcase_add_test(t, unused_pieces_are_taken_apart);
     tcase_add_test(t, equal_spellings);
     tcase_add_test(t, special_strings);
+    tcase_add_test(t, not_legacy);
+    tcase_add_test(t, prefix_taken_off);
+    tcase_add_test(t, blanks_at_one_side);
+    tcase_add_test(t, special_pieces_skipped);
     tcase_add_test(t, texts_of_pieces);
     tcase_add_test(t, a_megabyte);
     suite_add_tcase(suite, t);
