@@ -31,8 +31,14 @@ struct vr_llama {
     vr_matrix embedding, output; /* [V, Dl]  token_embd, output; the same where there is no output */
     const float *output_norm;    /* [Dl] */
     float *cosine, *sine;        /* [context, E/2] owned */
+    bool norm_last;              /* see vr_llama_norm_last */
     llama_layer layers[];        /* [n_layers] */
 };
+
+void vr_llama_norm_last(vr_llama *llama)
+{
+    llama->norm_last = true;
+}
 
 /* whether the file has a tensor of this name, for those that a decoder may lack */
 static bool has_tensor(const vr_weights *w, const char *name)
@@ -240,7 +246,7 @@ void vr_llama_forward(const vr_llama *llama, vr_run *run, vr_kvcache *cache, con
         vr_run_dump(run, x, 2, shape, "decoder.layer.%02d", l);
     }
     cache->n_rows += T;
-    if (run->dump) {
+    if (run->dump && !llama->norm_last) {
         float *normed = vr_arena_floats(run->scratch, (size_t)T * (size_t)c->width);
         run->be->ops->rms_norm(run->be, normed, x, llama->output_norm, T, c->width, c->epsilon);
         vr_run_dump(run, normed, 2, shape, "decoder.norm");
@@ -249,6 +255,7 @@ void vr_llama_forward(const vr_llama *llama, vr_run *run, vr_kvcache *cache, con
         float *last = vr_arena_floats(run->scratch, (size_t)c->width);
         run->be->ops->rms_norm(run->be, last, x + (size_t)(T - 1) * (size_t)c->width, llama->output_norm, 1, c->width,
                                c->epsilon);
+        if (llama->norm_last) vr_run_dump(run, last, 2, (const int64_t[2]){ 1, c->width }, "decoder.norm");
         run->be->ops->linear(run->be, logits, last, &llama->output, NULL, VR_ACT_NONE, NULL, 1);
     }
     vr_arena_release(run->scratch, mark);

@@ -27,6 +27,8 @@ typedef struct vr_llama_config {
 int vr_llama_open(vr_llama **out, vr_weights *w, vr_err *e);
 void vr_llama_free(vr_llama *llama); /* NULL is legal */
 const vr_llama_config *vr_llama_config_get(const vr_llama *llama);
+/* The stage decoder.norm is that of the last row of a prompt only: recorded runs of some systems have it so. */
+void vr_llama_norm_last(vr_llama *llama);
 
 /* Embedding rows of ids [T] -> out [T, Dl]; ids are inside the vocabulary. */
 void vr_llama_embed(const vr_llama *llama, vr_run *run, const int32_t *ids, int T, float *out);

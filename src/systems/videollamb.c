@@ -115,6 +115,7 @@ static int towers_open(vr_videollamb *s, vr_weights *w, vr_err *e)
 static int parts_open(vr_videollamb *s, vr_weights *w, vr_err *e)
 {
     VR_TRY(vr_llama_open(&s->llama, w, e));
+    vr_llama_norm_last(s->llama);
     VR_TRY(towers_open(s, w, e));
     VR_TRY(vr_memory_bridge_open(&s->bridge, w, s->D, e));
     VR_TRY(vr_project_bind(&s->project, w, "project.video", s->D, vr_llama_config_get(s->llama)->width, e));
