@@ -213,8 +213,8 @@ static void legend_draw(sheet *s)
     if (f->memory.n_slots > 0) {
         snprintf(text, sizeof text, "shown whole: %d (retrieved: %d)", f->n_high, f->memory.n_retrieved);
         legend_key(s, false, high_colour, text);
-        snprintf(text, sizeof text, "in the memory only: %d frames in %d slots, those of one slot have the same s",
-                 f->n_kept - f->n_high, f->memory.n_slots);
+        snprintf(text, sizeof text, "in a slot only: %d (%d slots; frames that share one have the same s)", f->n_kept - f->n_high,
+                 f->memory.n_slots);
         if (f->n_kept > f->n_high) legend_key(s, false, low_colour, text);
     } else if (two_grids(f)) {
         snprintf(text, sizeof text, "high resolution: %d", f->n_high);
