@@ -104,9 +104,10 @@ def bicubic_axis(image, size):
     return out
 
 
-def bicubic(image, side):
-    wide = bicubic_axis(image.swapaxes(0, 1), side).swapaxes(0, 1)
-    return bicubic_axis(wide, side)
+def bicubic(image, height, width=None):
+    """[Y,X,3] uint8 -> [height,width,3]; width None: a square"""
+    wide = bicubic_axis(image.swapaxes(0, 1), width or height).swapaxes(0, 1)
+    return bicubic_axis(wide, height)
 
 
 def normalise(rgb):
