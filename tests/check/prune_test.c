@@ -16,26 +16,9 @@
 
 #include "kernels/backend.h"
 #include "kernels/cpu/select.h"
+#include "tests/unit/npy_support.h"
 
 /* --- recorded tensors ----------------------------------------------------------------------------------------------------- */
-
-/* Data of FOLDER/NAME.npy, 4 bytes a number, to be freed; NULL: no such file. */
-static void *load(const char *folder, const char *name, size_t *n)
-{
-    char path[512];
-    unsigned char head[10];
-    snprintf(path, sizeof path, "%s/%s.npy", folder, name);
-    FILE *f = fopen(path, "rb");
-    if (!f) return NULL;
-    ck_assert_msg(fread(head, 1, sizeof head, f) == sizeof head && memcmp(head, "\x93NUMPY\x01", 7) == 0, "%s", path);
-    const long start = 10 + head[8] + 256L * head[9];
-    ck_assert(fseek(f, 0, SEEK_END) == 0);
-    *n = (size_t)(ftell(f) - start) / 4;
-    void *x = malloc(*n * 4 + 1);
-    ck_assert(x && fseek(f, start, SEEK_SET) == 0 && fread(x, 4, *n, f) == *n);
-    fclose(f);
-    return x;
-}
 
 static uint16_t narrow(float x, vr_dtype dtype)
 {
@@ -117,7 +100,7 @@ static void compare_run(vr_backend *be, const recorded *r, const char *folder, c
         char name[64];
         size_t n_cosines;
         snprintf(name, sizeof name, "%s.cosine.%02d", r->name, first / 8);
-        float *cosine = load(folder, name, &n_cosines);
+        float *cosine = npy_load(folder, name, &n_cosines);
         for (size_t i = 0; cosine && i < n_cosines; i++) {
             const double error = fabs((double)s[(size_t)((first + 1) * r->N) + i] - (double)cosine[i]);
             ck_assert_msg(error < 1e-6, "%s: cosine %zu is off by %g", name, i, error);
@@ -133,9 +116,9 @@ static bool check_run(const recorded *r, const char *folder)
     char name[64];
     size_t n, n_kept;
     snprintf(name, sizeof name, "%s.input", strcmp(r->name, "stc.a2") == 0 ? "stc.a" : r->name);
-    float *x = load(folder, name, &n);
+    float *x = npy_load(folder, name, &n);
     snprintf(name, sizeof name, "%s.kept", r->name);
-    int32_t *kept = load(folder, name, &n_kept);
+    int32_t *kept = npy_load(folder, name, &n_kept);
     const bool found = x && kept;
     if (found) ck_assert(n == n_kept * (size_t)r->D && n_kept == (size_t)(r->n_frames * r->N));
     for (size_t t = 0; found && t < 3; t++) {
@@ -152,9 +135,9 @@ static bool check_select(const char *name, const char *folder)
     char file[64];
     size_t n, n_frames;
     snprintf(file, sizeof file, "%s.input", name);
-    float *x = load(folder, file, &n);
+    float *x = npy_load(folder, file, &n);
     snprintf(file, sizeof file, "%s.similarity", name);
-    float *want = load(folder, file, &n_frames);
+    float *want = npy_load(folder, file, &n_frames);
     const bool found = x && want;
     if (found) {
         float *s = malloc(n_frames * sizeof *s);
