@@ -84,6 +84,12 @@ void vr_json_natural(vr_json *j, const char *key, uint64_t value)
     fprintf(j->file, "%" PRIu64, value);
 }
 
+void vr_json_bool(vr_json *j, const char *key, bool value)
+{
+    begin(j, key);
+    fputs(value ? "true" : "false", j->file);
+}
+
 void vr_json_number(vr_json *j, const char *key, double value)
 {
     begin(j, key);

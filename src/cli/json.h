@@ -23,6 +23,7 @@ void vr_json_close(vr_json *j, char bracket);                     /* '}' or ']' 
 void vr_json_text(vr_json *j, const char *key, const char *text); /* NULL: null */
 void vr_json_int(vr_json *j, const char *key, int64_t value);
 void vr_json_natural(vr_json *j, const char *key, uint64_t value);
+void vr_json_bool(vr_json *j, const char *key, bool value);
 void vr_json_number(vr_json *j, const char *key, double value); /* not finite: null */
 
 #endif

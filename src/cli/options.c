@@ -22,7 +22,7 @@
 
 #define AT(member) offsetof(vr_options, member)
 
-static const char asking[] = "Asking", watching[] = "Watching", answering[] = "Answering", computing[] = "Computing",
+static const char asking[] = "Asking", watching[] = "Watching", following[] = "Following a stream", answering[] = "Answering", computing[] = "Computing",
                   showing[] = "Showing", instead[] = "Instead of answering";
 
 /* clang-format off */
@@ -41,6 +41,20 @@ const vr_option vr_option_table[VR_N_OPTIONS] = {
         "do not listen to the sound" },
     [VR_OPTION_IMAGE] = { "image", 0, VR_OPTION_FLAG, NULL, 0, 0, NULL, AT(image), watching,
         "VIDEO is a still picture (of a video: its first frame)" },
+    [VR_OPTION_STREAM] = { "stream", 0, VR_OPTION_FLAG, NULL, 0, 0, NULL, AT(stream), following,
+        "look at VIDEO frame by frame and answer meanwhile; VIDEO may be a pipe that does not end" },
+    [VR_OPTION_REALTIME] = { "realtime", 0, VR_OPTION_FLAG, NULL, 0, 0, NULL, AT(realtime), following,
+        "at the pace of the video; frames that are still waiting when the next one is due are dropped" },
+    [VR_OPTION_ASK] = { "ask", 0, VR_OPTION_TEXT, "FILE", 0, 0, NULL, AT(ask_file), following,
+        "questions by time: lines of TIME, a tab and a question; TIME is seconds or HH:MM:SS" },
+    [VR_OPTION_ASK_AFTER] = { "ask-after", 0, VR_OPTION_TEXT, "N,...", 0, 0, NULL, AT(ask_after), following,
+        "ask the lines of standard input after so many frames" },
+    [VR_OPTION_CAPTIONS] = { "captions", 0, VR_OPTION_CHOICE, "WHEN", 0, 0, "original off scenes", AT(captions), following,
+        "speak unasked: original (as the published system does), scenes (once a scene) or off" },
+    [VR_OPTION_SRT] = { "srt", 0, VR_OPTION_TEXT, "FILE", 0, 0, NULL, AT(srt), following,
+        "write the captions as SubRip subtitles" },
+    [VR_OPTION_VTT] = { "vtt", 0, VR_OPTION_TEXT, "FILE", 0, 0, NULL, AT(vtt), following,
+        "write the captions as WebVTT subtitles" },
     [VR_OPTION_PREDICT] = { "predict", 'n', VR_OPTION_INT, "N", 1, VR_MAX_CONTEXT, NULL, AT(n_predict), answering,
         "tokens of an answer at most" },
     [VR_OPTION_TEMP] = { "temp", 0, VR_OPTION_NUMBER, "X", 0, 100, NULL, AT(temperature), answering,
@@ -297,6 +311,29 @@ static int fail_both(vr_option_id a, vr_option_id b, vr_err *e)
                    vr_option_table[b].name);
 }
 
+/* Options of streams: nothing without --stream, and what --stream does not take. */
+static int check_stream(const vr_options *o, vr_err *e)
+{
+    static const vr_option_id only[] = { VR_OPTION_REALTIME, VR_OPTION_ASK, VR_OPTION_ASK_AFTER, VR_OPTION_CAPTIONS,
+                                         VR_OPTION_SRT,      VR_OPTION_VTT };
+    static const vr_option_id never[] = { VR_OPTION_FRAMES, VR_OPTION_IMAGE, VR_OPTION_PICTURE };
+    for (size_t i = 0; !o->stream && i < sizeof only / sizeof *only; i++)
+        if (vr_options_given(o, only[i]))
+            return vr_fail(e, VR_ERR_USAGE, "option --%s needs --stream", vr_option_table[only[i]].name);
+    if (!o->stream) return VR_OK;
+    for (size_t i = 0; i < sizeof never / sizeof *never; i++)
+        if (vr_options_given(o, never[i])) return fail_both(VR_OPTION_STREAM, never[i], e);
+    if (o->ask_file && o->ask_after) return fail_both(VR_OPTION_ASK, VR_OPTION_ASK_AFTER, e);
+    if (o->ask_file && !*o->ask_file) return vr_fail(e, VR_ERR_USAGE, "option --ask: the file's name is empty");
+    if (o->srt && !*o->srt) return vr_fail(e, VR_ERR_USAGE, "option --srt: the file's name is empty");
+    if (o->vtt && !*o->vtt) return vr_fail(e, VR_ERR_USAGE, "option --vtt: the file's name is empty");
+    if (o->ask_after && strcmp(o->video, "-") == 0)
+        return vr_fail(e, VR_ERR_USAGE, "VIDEO is standard input, so that questions cannot be read from it: use --ask");
+    if (o->captions == 1 && (o->srt || o->vtt))
+        return fail_both(VR_OPTION_CAPTIONS, o->srt ? VR_OPTION_SRT : VR_OPTION_VTT, e);
+    return VR_OK;
+}
+
 static int check(const vr_options *o, vr_err *e)
 {
     if (o->self_test || o->man || vr_options_given(o, VR_OPTION_PRINT_COMPLETION)) return VR_OK;
@@ -311,14 +348,14 @@ static int check(const vr_options *o, vr_err *e)
         return vr_fail(e, VR_ERR_USAGE, "PROMPT is longer than %d bytes", VR_MAX_PROMPT);
     if (o->dump_dir && !*o->dump_dir) return vr_fail(e, VR_ERR_USAGE, "option --dump-stages: the folder's name is empty");
     if (o->picture && !*o->picture) return vr_fail(e, VR_ERR_USAGE, "option --picture: the file's name is empty");
-    if (strcmp(o->video, "-") == 0 && !o->prompt && !o->prompt_file && !o->estimate)
+    if (strcmp(o->video, "-") == 0 && !o->stream && !o->prompt && !o->prompt_file && !o->estimate)
         return vr_fail(e, VR_ERR_USAGE, "VIDEO is standard input, so that prompts cannot be read from it: give PROMPT");
     if (o->quiet && o->verbose) return fail_both(VR_OPTION_QUIET, VR_OPTION_VERBOSE, e);
     if (o->image && vr_options_given(o, VR_OPTION_FRAMES)) return fail_both(VR_OPTION_IMAGE, VR_OPTION_FRAMES, e);
     if (o->image && vr_options_given(o, VR_OPTION_FPS)) return fail_both(VR_OPTION_IMAGE, VR_OPTION_FPS, e);
     if (vr_options_given(o, VR_OPTION_FRAMES) && vr_options_given(o, VR_OPTION_FPS))
         return fail_both(VR_OPTION_FRAMES, VR_OPTION_FPS, e);
-    return VR_OK;
+    return check_stream(o, e);
 }
 
 int vr_options_parse(vr_options *out, int argc, const char *const *argv, vr_err *e)

@@ -22,6 +22,8 @@ typedef enum vr_option_id {
     VR_OPTION_SYSTEM, VR_OPTION_TEMPLATE, VR_OPTION_PROMPT_FILE,
     /* what is watched */
     VR_OPTION_FRAMES, VR_OPTION_FPS, VR_OPTION_NO_AUDIO, VR_OPTION_IMAGE,
+    /* how a stream is followed */
+    VR_OPTION_STREAM, VR_OPTION_REALTIME, VR_OPTION_ASK, VR_OPTION_ASK_AFTER, VR_OPTION_CAPTIONS, VR_OPTION_SRT, VR_OPTION_VTT,
     /* how the answer is drawn */
     VR_OPTION_PREDICT, VR_OPTION_TEMP, VR_OPTION_TOP_K, VR_OPTION_TOP_P, VR_OPTION_REPETITION_PENALTY, VR_OPTION_SEED,
     /* how it is computed */
@@ -59,11 +61,12 @@ typedef struct vr_option {
 typedef struct vr_options {
     const char *weights, *video, *prompt; /* operands; NULL: not given */
     const char *system_text, *template_name, *prompt_file, *dump_dir, *picture;
+    const char *ask_file, *ask_after, *srt, *vtt;
     int n_frames, n_predict, top_k, n_threads;
-    int gemm, precision, completion; /* choices; gemm counts as vr_gemm does */
+    int gemm, precision, completion, captions; /* choices; gemm and captions count as vr_gemm and vr_captions do */
     float temperature, top_p, repetition_penalty, fps;
     uint64_t seed;
-    bool no_audio, image, json, quiet, verbose, estimate, self_test, version, help, man;
+    bool no_audio, image, stream, realtime, json, quiet, verbose, estimate, self_test, version, help, man;
     uint64_t given; /* bit 1 << vr_option_id */
 } vr_options;
 

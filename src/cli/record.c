@@ -41,8 +41,8 @@ const char *vr_record_facts_line(const vr_facts *facts, char *text, size_t n_byt
     if (strcmp(facts->regime, "mix") == 0)
         snprintf(high, sizeof high, ": %d frame%s at high resolution", facts->n_high, facts->n_high == 1 ? "" : "s");
     snprintf(text, n_bytes, "kept %d of %d frame%s, %s of %s tokens (%s%s)", facts->n_kept, facts->n_frames,
-             facts->n_frames == 1 ? "" : "s", group_digits(tokens, facts->n_tokens), group_digits(before, facts->n_tokens_before),
-             facts->regime, high);
+             facts->n_frames == 1 ? "" : "s", group_digits(tokens, facts->n_tokens),
+             group_digits(before, facts->n_tokens_before), facts->regime, high);
     return text;
 }
 
@@ -117,7 +117,7 @@ void vr_record_plan_json(FILE *file, const vr_recipe *recipe, const vr_plan *pla
     fputc('\n', file);
 }
 
-static const char *stop_name(vr_stop stop)
+const char *vr_record_stop(vr_stop stop)
 {
     switch (stop) {
     case VR_STOP_END:
@@ -217,7 +217,7 @@ void vr_record_turn_json(FILE *file, const vr_record *record)
     vr_json_int(&j, "turn", record->number);
     vr_json_text(&j, "question", record->question);
     vr_json_text(&j, "answer", record->answer->text);
-    vr_json_text(&j, "stop", stop_name(record->answer->stop));
+    vr_json_text(&j, "stop", vr_record_stop(record->answer->stop));
     write_rows(&j, record->answer);
     write_sampling(&j, record->sampling);
     write_plan(&j, record->plan);

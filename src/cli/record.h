@@ -29,6 +29,8 @@ typedef struct vr_record {
     int n_timings;
 } vr_record;
 
+const char *vr_record_stop(vr_stop stop); /* "end", "length", "interrupted" */
+
 /* One line. */
 void vr_record_turn_json(FILE *file, const vr_record *record);
 

@@ -3,6 +3,7 @@
  *
  *   argv -> options -> text to print (help, version, ...), self-test
  *                   -> first question -> model -> session: plan -> watch -> conversation -> close
+ *                                              -> stream (follow.h)
  *
  * What can be refused cheaply is refused before the clip is decoded: the first question is read before the weights are opened.
  * Ends:  exit status = negated vr_err code; 130 after Ctrl-C. Errors go to standard error in one line, also with --json.
@@ -18,6 +19,7 @@
 
 #include "base/limits.h"
 #include "cli/chat.h"
+#include "cli/follow.h"
 #include "cli/help.h"
 #include "cli/interrupt.h"
 #include "cli/options.h"
@@ -34,6 +36,7 @@ typedef struct run {
     vr_model *model;
     vr_recipe recipe;
     vr_session *session;
+    vr_follow *follow; /* --stream: instead of the session */
 } run;
 
 static void fill_standard_files(void)
@@ -72,7 +75,10 @@ static void write_information(const run *r, FILE *file)
 static void write_estimate(const run *r, FILE *file)
 {
     vr_plan plan;
-    vr_session_plan(r->session, &plan);
+    if (r->follow)
+        vr_follow_plan(r->follow, &plan);
+    else
+        vr_session_plan(r->session, &plan);
     if (r->options.json)
         vr_record_plan_json(file, &r->recipe, &plan);
     else
@@ -86,7 +92,7 @@ static int read_first_question(run *r, vr_err *e)
     if (o->prompt_file) {
         VR_TRY(vr_question_read_file(&r->read, o->prompt_file, e));
         r->question = r->read.text;
-    } else if (!o->prompt && !o->estimate && !isatty(STDIN_FILENO)) {
+    } else if (!o->prompt && !o->estimate && !o->stream && !isatty(STDIN_FILENO)) {
         VR_TRY(vr_question_read(&r->read, stdin, e));
         if (r->read.end) return vr_fail(e, VR_ERR_USAGE, "no question: PROMPT is not given and standard input holds none");
         r->question = r->read.text;
@@ -102,7 +108,10 @@ static int open_model(run *r, vr_err *e)
     vr_model_options options = { .cpu = { .n_threads =
                                               vr_options_given(o, VR_OPTION_THREADS) ? o->n_threads : vr_places_threads(),
                                           .gemm = (vr_gemm)o->gemm } };
-    vr_report_hooks(&r->report, &options.hooks);
+    if (r->follow)
+        vr_follow_hooks(r->follow, &options.hooks);
+    else
+        vr_report_hooks(&r->report, &options.hooks);
     VR_TRY(vr_model_open(&r->model, path, &options, e));
     vr_model_recipe(r->model, &r->recipe);
     if (o->n_frames > r->recipe.n_frames_max)
@@ -184,6 +193,13 @@ static int converse(run *r, vr_err *e)
     return vr_chat_lines(&chat, &r->read, stdin, e);
 }
 
+static int follow(run *r, vr_err *e)
+{
+    const vr_sampling sampling = choose_sampling(r);
+    VR_TRY(vr_follow_begin(r->follow, r->model, &r->recipe, &sampling, r->question, e));
+    return r->options.estimate ? print(r, write_estimate, "the estimate", e) : vr_follow_run(r->follow, e);
+}
+
 static void on_selftest_line(void *cookie, const char *text)
 {
     vr_output *const out = cookie;
@@ -204,7 +220,9 @@ static int run_all(run *r, vr_err *e)
     if (o->help || o->version || o->man || vr_options_given(o, VR_OPTION_PRINT_COMPLETION))
         return print(r, write_information, "the text", e);
     VR_TRY(read_first_question(r, e));
+    if (o->stream) VR_TRY(vr_follow_open(&r->follow, o, &r->report, &r->output, e));
     VR_TRY(open_model(r, e));
+    if (o->stream) return follow(r, e);
     VR_TRY(open_session(r, e));
     return o->estimate ? print(r, write_estimate, "the estimate", e) : converse(r, e);
 }
@@ -224,7 +242,7 @@ int vr_cli_run(int argc, const char *const *argv)
     }
     vr_report_erase_bar(&r.report);
     if (rc != VR_OK && rc != VR_ERR_CANCEL && *e.text) vr_report_error(&r.report, &e);
-    const int close_rc = vr_session_close(r.session, &close_error);
+    const int close_rc = r.follow ? vr_follow_close(r.follow, &close_error) : vr_session_close(r.session, &close_error);
     if (close_rc != VR_OK) vr_report_error(&r.report, &close_error);
     vr_model_free(r.model);
     vr_question_free(&r.read);
