@@ -17,6 +17,7 @@ static const vr_check_family families[] = {
     { "products", vr_check_products }, { "norms", vr_check_norms },   { "activations", vr_check_activations },
     { "rows", vr_check_rows },         { "linear", vr_check_linear }, { "attention", vr_check_attention },
     { "moves", vr_check_moves },       { "grid", vr_check_grid },     { "prune", vr_check_prune },
+    { "distances", vr_check_distances },
 };
 
 static double seconds(void)
