@@ -101,6 +101,7 @@ demo: $(PROGRAMS) ## answer a question about a clip
 bench: $(BUILD)/vidrun-bench ## kernel microbenchmarks
 	PYTHON=$(PYTHON) $(BUILD)/vidrun-bench
 plots: ## draw bench/results.csv into build/plots/ (gnuplot)
+	@tools/packages.sh plots
 	@mkdir -p $(BUILD)/plots
 	gnuplot -e "folder='$(BUILD)/plots'" bench/plots.gp
 

@@ -2,6 +2,7 @@
 # packages.sh - what this project needs from Debian or Ubuntu.
 #
 #   packages.sh install   install what is missing for building and testing (as root or with passwordless sudo), else say what to type
+#   packages.sh plots     the same for drawing bench/results.csv
 #   packages.sh build     only look at what building needs; say what to type when it is missing
 #   packages.sh python    print a python3 that has numpy
 set -u
@@ -38,6 +39,27 @@ missing_for_tests() {
     find_python >/dev/null || printf 'python3-numpy '
 }
 
+missing_for_plots() {
+    command -v gnuplot >/dev/null 2>&1 || printf 'gnuplot-nox '
+}
+
+# install_missing FUNCTION: what it prints
+install_missing() {
+    missing=$($1)
+    [ -z "$missing" ] && return 0
+    if [ "$(id -u)" = 0 ]; then as_root=""; elif sudo -n true 2>/dev/null; then as_root="sudo"; else as_root="none"; fi
+    if [ "$as_root" = none ] || ! command -v apt-get >/dev/null 2>&1; then
+        echo "vidrun needs packages; on Debian or Ubuntu type: sudo apt-get install $missing"
+        exit 1
+    fi
+    echo "installing with apt-get: $missing"
+    $as_root apt-get update -qq && DEBIAN_FRONTEND=noninteractive $as_root apt-get install -y -qq $missing >/dev/null || {
+        echo "apt-get could not install: $missing"
+        exit 1
+    }
+    [ -z "$($1)" ] || { echo "still missing after the installation: $($1)"; exit 1; }
+}
+
 case "${1:-}" in
 python)
     find_python || echo python3
@@ -49,22 +71,13 @@ build)
     exit 1
     ;;
 install)
-    missing=$(missing_for_tests)
-    [ -z "$missing" ] && exit 0
-    if [ "$(id -u)" = 0 ]; then as_root=""; elif sudo -n true 2>/dev/null; then as_root="sudo"; else as_root="none"; fi
-    if [ "$as_root" = none ] || ! command -v apt-get >/dev/null 2>&1; then
-        echo "vidrun needs packages; on Debian or Ubuntu type: sudo apt-get install $missing"
-        exit 1
-    fi
-    echo "installing with apt-get: $missing"
-    $as_root apt-get update -qq && DEBIAN_FRONTEND=noninteractive $as_root apt-get install -y -qq $missing >/dev/null || {
-        echo "apt-get could not install: $missing"
-        exit 1
-    }
-    [ -z "$(missing_for_tests)" ] || { echo "still missing after the installation: $(missing_for_tests)"; exit 1; }
+    install_missing missing_for_tests
+    ;;
+plots)
+    install_missing missing_for_plots
     ;;
 *)
-    echo "usage: packages.sh install|build|python" >&2
+    echo "usage: packages.sh install|plots|build|python" >&2
     exit 2
     ;;
 esac
