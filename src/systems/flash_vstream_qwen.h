@@ -1,6 +1,6 @@
 /*
  * flash_vstream_qwen.h - Flash-VStream (Qwen2-VL) from the inside: flash_vstream_qwen.c (parts, plan), flash_vstream_qwen_look.c
- * (clip -> memory -> rows), flash_vstream_qwen_places.c (where the rows stand, what is told of them).
+ * (clip -> memory -> rows), flash_vstream_qwen_places.c (where the rows stand), flash_vstream_qwen_facts.c (what is told of them).
  */
 #ifndef VR_FLASH_VSTREAM_QWEN_H
 #define VR_FLASH_VSTREAM_QWEN_H
@@ -40,13 +40,12 @@ int vr_flash_qwen_look(const vr_flash_qwen *s, vr_run *run, vr_source *source, v
 typedef struct vr_flash_qwen_memory {
     const int32_t *whole;      /* [n_whole] steps that are shown whole, in the order of their rows */
     const int32_t *slot_times; /* [n_slots] places of the CSM in time */
-    const float *slot_means;   /* [n_slots] the same, not rounded */
-    const float *slot_weights; /* [n_slots] steps in each */
+    const int32_t *slots;      /* [n_steps] the slot that each step went into */
 } vr_flash_qwen_memory;
 
 /* view->positions, positions_plain, n_positions. */
 int vr_flash_qwen_places(const vr_flash_qwen_layout *layout, const vr_flash_qwen_memory *memory, vr_view *view, vr_err *e);
-/* The facts. */
+/* The facts; n_video_rows is set. */
 void vr_flash_qwen_tell(const vr_flash_qwen_layout *layout, const vr_flash_qwen_memory *memory, vr_view *view);
 
 #endif

@@ -158,7 +158,6 @@ static void whole_choose(look *k, const float *weights, int32_t *steps)
         k->run->be->ops->gather_rows(k->run->be, keys, k->slots, order, n, (int)half);
     }
     vr_retrieve_expanded(k->run, keys, n, k->half, k->l.n_steps, (int)half, false, steps);
-    vr_dump_i32(dump, "compress.dam.index", steps, 1, (const int64_t[1]){ n });
     vr_arena_release(k->run->scratch, scratch);
     vr_arena_release(k->run->host, mark);
 }
@@ -198,24 +197,40 @@ static int rows_make(look *k, const int32_t *steps, float *rows, vr_err *e)
     return vr_backend_sync(k->run->be, e);
 }
 
+/* The slot of the result that a step went into. */
+static int32_t slot_of(const vr_ordered_kmeans *o, int step)
+{
+    if (o->km.n_rounds == 0) return step;
+    const int32_t *labels = o->km.labels + (size_t)(o->km.n_rounds - 1) * (size_t)o->km.T;
+    int slot = o->K - 1; /* from behind: rows that fill up stand in front */
+    for (; slot > 0; slot--) {
+        const int32_t label = o->km.n_draws > 0 ? o->slots[slot] : labels[o->km.source[slot]];
+        if (labels[step] == label) break;
+    }
+    return slot;
+}
+
 static int memory_make(look *k, vr_view *view, vr_err *e)
 {
     vr_ordered_kmeans o;
     vr_arena *host = k->run->host;
     const double start = vr_clock(), encoded = k->encoding;
     int32_t *steps = vr_arena_alloc(host, (size_t)k->l.n_whole, sizeof *steps);
+    int32_t *slots = vr_arena_alloc(host, (size_t)k->l.n_steps, sizeof *slots);
     vr_ordered_kmeans_alloc(&o, host, k->l.n_steps, k->s->temporal_length, false);
     slots_make(k, &o, view->seed);
     if (k->l.n_steps > k->s->spatial_length)
         whole_choose(k, o.weights, steps);
     else
         for (int i = 0; !k->run->be->plan && i < k->l.n_whole; i++) steps[i] = i;
+    vr_dump_i32(vr_run_stages(k->run), "compress.dam.index", steps, 1, (const int64_t[1]){ k->l.n_whole });
     VR_TRY(vr_backend_sync(k->run->be, e));
     VR_TRY(rows_make(k, steps, view->rows, e));
     if (k->run->be->plan) return VR_OK;
     vr_hooks_timing(k->hooks, "vision", k->encoding, k->l.n_steps, "steps");
     vr_hooks_timing(k->hooks, "memory", vr_clock() - start - (k->encoding - encoded), k->l.n_steps, "steps");
-    const vr_flash_qwen_memory memory = { steps, o.positions, o.times, o.weights };
+    for (int i = 0; i < k->l.n_steps; i++) slots[i] = slot_of(&o, i);
+    const vr_flash_qwen_memory memory = { steps, o.positions, slots };
     VR_TRY(vr_flash_qwen_places(&k->l, &memory, view, e));
     vr_flash_qwen_tell(&k->l, &memory, view);
     return VR_OK;

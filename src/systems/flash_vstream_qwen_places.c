@@ -1,5 +1,5 @@
 /*
- * flash_vstream_qwen_places.c - Flash-VStream (Qwen): where the rows of a memory stand (AM-RoPE), and what is told of them.
+ * flash_vstream_qwen_places.c - Flash-VStream (Qwen): where the rows of a memory stand (AM-RoPE).
  *
  *   DAM row (k,y,x): (step k shows, y, x)         CSM row (k,y,x): S + (mean time of slot k, y, x)       S: rows of the DAM
  *
@@ -45,23 +45,4 @@ int vr_flash_qwen_places(const vr_flash_qwen_layout *layout, const vr_flash_qwen
     steps_place(at, layout->n_slots, half_lines, half_columns, NULL, S);
     view->n_positions = S + larger(layout->n_slots, larger(half_lines, half_columns));
     return VR_OK;
-}
-
-void vr_flash_qwen_tell(const vr_flash_qwen_layout *layout, const vr_flash_qwen_memory *memory, vr_view *view)
-{
-    const int merge = layout->full.merge, depth = layout->full.depth;
-    view->facts =
-        (vr_facts){ .n_tokens_before = (int64_t)layout->n_steps * layout->whole_rows, .n_tokens = vr_flash_qwen_rows(layout) };
-    vr_view_step(view, "csm", layout->n_steps, layout->n_slots, "steps");
-    vr_view_step(view, "dam", layout->n_slots, layout->n_whole, "steps");
-    for (int i = 0; i < view->n_frames; i++) view->frame_facts[i] = (vr_frame_fact){ .kept = true };
-    for (int k = 0; k < layout->n_whole; k++)
-        for (int i = 0; i < depth; i++) {
-            vr_frame_fact *fact = &view->frame_facts[memory->whole[k] * depth + i];
-            fact->high = true;
-            fact->n_tokens += layout->whole_rows;
-            fact->n_lines = vr_qwen_grid_lines(&layout->full) / merge;
-            fact->n_columns = vr_qwen_grid_columns(&layout->full) / merge;
-            fact->right = fact->bottom = 1;
-        }
 }
