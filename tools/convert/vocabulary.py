@@ -43,7 +43,7 @@ def keys(checkpoint, folder, n_rows, eos_id, report, release=28):
         raise ConvertError(f"{label}: the tokenizer has {n_pieces} pieces, the token table only {n_rows} rows")
     decoder = read_decoder(checkpoint, folder) if release >= FLAGS_RELEASE else {}
     added.update({text: i for text, (i, _) in decoder.items()} or read_added(checkpoint, folder))
-    specials = read_specials(checkpoint, folder, release, decoder)
+    specials = read_specials(checkpoint, folder, release, alone=bool(decoder))
     names = {text for text, _ in specials.values()}
     texts, scores, types = list(pieces.texts), list(pieces.scores), list(pieces.types)
     ids = {text: i for i, text in enumerate(texts)}
@@ -109,8 +109,9 @@ def find_special(specials, added, decoder, ids, release):
             marked[ids[text]] = (strip[0] and before[0], strip[1] and before[1])
     both = release < FLAGS_RELEASE
     for text in added:
-        if text in ids and ids[text] not in marked:
-            marked[ids[text]] = decoder[text][1] if text in decoder else (both, both)
+        if text in ids:
+            marked.setdefault(ids[text], (both, both))
+    marked.update({ids[text]: strip for text, (_, strip) in decoder.items() if text in ids})
     return marked
 
 
@@ -210,10 +211,11 @@ def read_decoder(checkpoint, folder):
     return out
 
 
-def read_specials(checkpoint, folder, release=28, decoder=()):
-    """{role: (spelling, (drop blanks before it, behind it))}; the special tokens map wins over the configuration."""
+def read_specials(checkpoint, folder, release=28, alone=False):
+    """{role: (spelling, (drop blanks before it, behind it))}; the special tokens map wins over the configuration;
+    alone: is not read."""
     found = {role: (text, (False, False)) for role, text in DEFAULTS.items()}
-    for name in ("tokenizer_config.json",) if decoder else ("tokenizer_config.json", "special_tokens_map.json"):
+    for name in ("tokenizer_config.json",) if alone else ("tokenizer_config.json", "special_tokens_map.json"):
         content = checkpoint.json(folder, name)
         extra = content.get("additional_special_tokens")
         entries = [(role, content[role]) for role in ROLES if content.get(role) is not None]
@@ -221,7 +223,7 @@ def read_specials(checkpoint, folder, release=28, decoder=()):
         for role, entry in entries:
             if isinstance(entry, str):
                 both = release < FLAGS_RELEASE and (name == "special_tokens_map.json" or role not in WRAPPED)
-                found[role] = (entry, decoder[entry][1] if entry in decoder else (both, both))
+                found[role] = (entry, (both, both))
             else:
                 found[role] = token_flags(entry, f"{checkpoint.label(folder)}/{name}: {role}")
     return found
