@@ -237,7 +237,8 @@ class Prompts(Lamb):
 
     def test_recorded_prompts(self):
         """What the original rendered, of one and of two turns; its own program keeps no answers, which vidrun does."""
-        for case, more in (("videollamb-a", ("videollamb-image", "videollamb-stream")), ("videollamb-b", ("videollamb-b-short",))):
+        for case, more in (("videollamb-a", ("videollamb-image", "videollamb-stream")),
+                           ("videollamb-b", ("videollamb-b-short",))):
             shared = golden_checkpoint(case, self.root)
             if not shared:
                 continue
