@@ -1,7 +1,7 @@
 /*
  * bench.c - `vidrun-bench [OPTION...] [FAMILY...]`: kernels at the sizes of the models, as ratios to floors of the same run.
  *
- *   options -> pool, probes, peers -> families (products.c, prune.c, select.c, rows.c, ladder.c) -> lines on stdout
+ *   options -> pool, probes, peers -> families (products.c, prune.c, select.c, rows.c, memory.c, ladder.c) -> lines on stdout
  *
  * Facts of the machine and notes go to stderr: figures from different runs compare only as ratios.
  * Ref:   bench/LOG.md holds what was measured, and what failed.
@@ -42,15 +42,25 @@ static int run_norms(bench_run *run, vr_err *e)
 }
 
 static const family families[] = {
-    { "gemm", 5, 5, run_gemm, false },     { "gemv", 4, 4, run_gemv, false },       { "attention", 4, 4, run_attention, false },
-    { "norms", 3, 3, run_norms, false },   { "prune", 6, 12, bench_prune, false },  { "select", 2, 2, bench_select, true },
-    { "top-k", 2, 2, bench_top_k, false }, { "gather", 2, 2, bench_gather, false }, { "ladder", 1, 1, bench_ladder, false },
+    { "gemm", 5, 5, run_gemm, false },
+    { "gemv", 4, 4, run_gemv, false },
+    { "attention", 4, 4, run_attention, false },
+    { "norms", 3, 3, run_norms, false },
+    { "prune", 6, 12, bench_prune, false },
+    { "select", 2, 2, bench_select, true },
+    { "top-k", 2, 2, bench_top_k, false },
+    { "gather", 2, 2, bench_gather, false },
+    { "ladder", 1, 1, bench_ladder, false },
+    { "kmeans", 2, 2, bench_kmeans, false },
+    { "memory_update", 1, 1, bench_memory_update, false },
+    { "scene_tiling", 1, 1, bench_scene_tiling, false },
 };
 enum { N_FAMILIES = sizeof families / sizeof families[0] };
 
 static const char usage[] =
     "usage: vidrun-bench [OPTION...] [FAMILY...]\n"
-    "families: gemm gemv attention norms prune (index, copy, select) select top-k gather ladder; all without a name\n"
+    "families: gemm gemv attention norms prune (index, copy, select) select top-k gather kmeans memory_update scene_tiling\n"
+    "          ladder; all without a name\n"
     "  --json           one object a line\n"
     "  --csv            comma-separated values with a header\n"
     "  --threads N      threads (2)\n"
@@ -125,7 +135,7 @@ static int run_families(bench_run *run, const wishes *w, vr_err *e)
     vr_backend *be = NULL;
     run->groups_left = 0;
     run->peer = NULL;
-    VR_TRY(vr_backend_open_cpu(&be, &(vr_cpu_options){ 1, VR_GEMM_OWN, run->level }, e));
+    VR_TRY(vr_backend_open_cpu(&be, &(vr_cpu_options){ .n_threads = 1, .gemm = VR_GEMM_OWN, .level = run->level }, e));
     char level[16];
     snprintf(level, sizeof level, "%s", vr_cpu_level(be));
     vr_backend_free(be);

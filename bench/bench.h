@@ -110,6 +110,9 @@ int bench_prune(bench_run *run, vr_err *e);
 int bench_select(bench_run *run, vr_err *e);
 int bench_top_k(bench_run *run, vr_err *e);
 int bench_gather(bench_run *run, vr_err *e);
+int bench_kmeans(bench_run *run, vr_err *e);
+int bench_memory_update(bench_run *run, vr_err *e);
+int bench_scene_tiling(bench_run *run, vr_err *e);
 int bench_ladder(bench_run *run, vr_err *e);
 
 /* Numbers of one of the three types, uniform in [-1, 1); seed 0 is not allowed. */

@@ -19,6 +19,8 @@ try:
     import torch
 except ImportError:
     torch = None
+if numpy:
+    import memory_peers
 
 THRESHOLD = 0.7
 
@@ -95,6 +97,8 @@ def make_case(what, kind, path, *numbers):
         x = read(path, kind, (frames, width))
         t = torch and to_torch(x, kind)
         return {"torch": lambda: select_torch(t, window), "numpy": lambda: select_numpy(x, window)}
+    if what in memory_peers.CASES:
+        return memory_peers.make_case(what, read(path, kind, numbers[:2]), *numbers[2:])
     rows, width, k = numbers
     x = read(path, kind, (rows, width))
     t = torch and to_torch(x, kind)
