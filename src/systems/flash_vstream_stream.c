@@ -8,7 +8,8 @@
  *
  * Ref:  Flash-VStream-LLaVA vstream_arch.py:611-698 (embed_video_streaming).
  * Trap: the newest frame is in all four memories, unlike in a clip's; the first frame retrieves nothing.
- *       A row's number is taken for a frame's: below 26 for ever. So the bank keeps 26 maps, the original keeps all.
+ *       A row's number is taken for a frame's, and a pick is no row behind its key, which has a slot's number: below 25 for
+ *       ever. So the bank keeps 25 maps, where the original keeps all.
  * Owner: the memory is scratch of the adding thread's run; a snapshot is host memory of its own.
  */
 #include "systems/flash_vstream.h"
@@ -60,7 +61,7 @@ static int stream_open(const void *state, const vr_stream_options *options, vr_r
     const vr_flash *s = state;
     *memory = NULL;
     stream *m = calloc(1, sizeof *m);
-    seen *banked = calloc((size_t)s->temporal_length + 1, sizeof *banked);
+    seen *banked = calloc((size_t)s->temporal_length, sizeof *banked);
     if (!m || !banked) {
         free(m);
         free(banked);
@@ -69,7 +70,7 @@ static int stream_open(const void *state, const vr_stream_options *options, vr_r
     m->s = s;
     m->be = run->be;
     m->random.state = options->seed;
-    m->n_bank = s->temporal_length + 1;
+    m->n_bank = s->temporal_length;
     m->banked = banked;
     m->bank = vr_arena_floats(run->scratch, (size_t)m->n_bank * map_floats(s));
     m->map = vr_arena_floats(run->scratch, map_floats(s));
