@@ -118,7 +118,7 @@ typedef struct vr_step {
 typedef struct vr_frame_fact {
     bool kept;              /* some of the rows are its own, or made of it among others */
     int slot;               /* of the memory that it went into, from 1; 0: none */
-    bool high;              /* on the finer one of two grids */
+    bool high;              /* on the finer one of two grids; where there are scenes: rows are its own */
     int n_tokens;           /* rows of its own, ends of lines included; 0: none */
     int n_lines, n_columns; /* of its grid; 0: none */
     float left, top, right, bottom;

@@ -38,6 +38,7 @@ const char *vr_record_facts_line(const vr_facts *facts, char *text, size_t n_byt
     char tokens[32], before[32], high[64] = "";
     *text = '\0';
     if (!facts->regime) return text;
+    if (facts->n_scenes > 0) snprintf(high, sizeof high, ": %d", facts->n_scenes);
     if (strcmp(facts->regime, "mix") == 0)
         snprintf(high, sizeof high, ": %d frame%s at high resolution", facts->n_high, facts->n_high == 1 ? "" : "s");
     snprintf(text, n_bytes, "kept %d of %d frame%s, %s of %s tokens (%s%s)", facts->n_kept, facts->n_frames,
@@ -154,6 +155,20 @@ static void write_memory(vr_json *j, const vr_facts *facts)
     vr_json_close(j, '}');
 }
 
+static void write_scenes(vr_json *j, const vr_facts *facts)
+{
+    vr_json_open(j, "scenes", '[');
+    for (int i = 0; i < facts->n_scenes; i++) {
+        vr_json_open(j, NULL, '{');
+        vr_json_int(j, "first", facts->scenes[i].first);
+        vr_json_int(j, "last", facts->scenes[i].last);
+        if (i + 1 < facts->n_scenes) vr_json_number(j, "depth", (double)facts->scenes[i].depth);
+        vr_json_bool(j, "shown", facts->scenes[i].shown);
+        vr_json_close(j, '}');
+    }
+    vr_json_close(j, ']');
+}
+
 static void write_facts(vr_json *j, const vr_facts *facts)
 {
     vr_json_open(j, "facts", '{');
@@ -182,6 +197,7 @@ static void write_facts(vr_json *j, const vr_facts *facts)
     for (int i = 0; i < facts->n_frames; i++) vr_json_int(j, NULL, facts->frames[i].n_tokens);
     vr_json_close(j, ']');
     if (facts->memory.n_slots > 0) write_memory(j, facts);
+    if (facts->n_scenes > 0) write_scenes(j, facts);
     vr_json_close(j, '}');
 }
 

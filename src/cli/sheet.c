@@ -23,12 +23,17 @@ enum {
     ANSWER_LINES = 8,
     MEL_HEIGHT = 64,
     TEXT_SCALE = 2,
-    LEGEND_LINES = 7
+    LEGEND_LINES = 7,
+    SCENES = 8 /* colours and lines of the legend */
 };
 
 static const vr_colour black = { 20, 20, 20 }, grey = { 110, 110, 110 }, dark = { 70, 70, 70 };
 static const vr_colour high_colour = { 235, 120, 0 }, low_colour = { 40, 110, 220 }, kept_colour = { 60, 150, 80 },
                        dropped_colour = { 200, 200, 200 };
+
+/* Of scenes, one after the other. */
+static const vr_colour scene_colours[SCENES] = { { 130, 70, 170 }, { 213, 94, 0 },   { 0, 158, 115 }, { 204, 121, 167 },
+                                                 { 230, 159, 0 },  { 86, 180, 233 }, { 90, 90, 90 },  { 160, 130, 60 } };
 
 typedef struct sheet {
     vr_plan plan;
@@ -94,13 +99,19 @@ static void picture_dim(uint8_t *rgb, int width, int height, const vr_frame_fact
 
 static bool two_grids(const vr_facts *facts)
 {
-    return facts->n_high > 0 || (facts->regime && strcmp(facts->regime, "mix") == 0);
+    return facts->n_high > 0 || facts->n_scenes > 0 || (facts->regime && strcmp(facts->regime, "mix") == 0);
 }
 
 static vr_colour border_colour(const sheet *s, const vr_frame_fact *fact)
 {
     if (!fact->kept) return dropped_colour;
     return !two_grids(&s->facts) ? kept_colour : fact->high ? high_colour : low_colour;
+}
+
+/* Minutes, seconds and tenths that are over. */
+static int time_print(char *text, size_t room, double seconds)
+{
+    return snprintf(text, room, "%d:%04.1f", (int)(seconds / 60), fmod(floor(seconds * 10) / 10, 60));
 }
 
 static void label_draw(sheet *s, int x, int y, int position, const vr_frame_fact *fact)
@@ -111,14 +122,35 @@ static void label_draw(sheet *s, int x, int y, int position, const vr_frame_fact
     char text[64];
     int n = snprintf(text, sizeof text, "#%lld", (long long)s->plan.frame_indices[position]);
     const int number = n;
-    if (s->plan.n_frames_total > 1)
-        n += snprintf(text + n, sizeof text - (size_t)n, " %d:%04.1f", (int)(seconds / 60), fmod(floor(seconds * 10) / 10, 60));
+    if (s->plan.n_frames_total > 1) {
+        text[n++] = ' ';
+        n += time_print(text + n, sizeof text - (size_t)n, seconds);
+    }
     if (n > fits) n = number;
     if (fact->slot > 0) {
         const int slot = snprintf(text + n, sizeof text - (size_t)n, " s%d", fact->slot);
         if (n + slot <= fits) n += slot;
     }
     vr_canvas_text(&s->canvas, x - l->border, y, l->scale, room, text, (size_t)n, fact->kept ? black : grey);
+}
+
+static int scene_of(const vr_facts *facts, int position)
+{
+    for (int i = 0; i < facts->n_scenes; i++)
+        if (position <= facts->scenes[i].last) return i;
+    return -1;
+}
+
+/* A bar above cell i, whole as far as the scene goes. */
+static void scene_draw(sheet *s, int i, int x, int y)
+{
+    const vr_sheet_layout *l = &s->layout;
+    const int scene = scene_of(&s->facts, vr_sheet_position(l, s->facts.n_frames, i)), thick = (l->gap + 1) / 2;
+    if (scene < 0) return;
+    const bool goes_on = i + 1 < l->n_frames && (i + 1) % l->columns != 0 &&
+                         scene_of(&s->facts, vr_sheet_position(l, s->facts.n_frames, i + 1)) == scene;
+    const int width = l->frame_width + 2 * l->border + (goes_on ? l->gap : 0);
+    vr_canvas_fill(&s->canvas, x - l->border, y - l->border - thick, width, thick, scene_colours[scene % SCENES]);
 }
 
 static void frames_draw(sheet *s)
@@ -137,6 +169,7 @@ static void frames_draw(sheet *s)
             picture_grey(rgb, n_pixels);
         else if (fact->n_lines > 0)
             picture_dim(rgb, l->frame_width, l->frame_height, fact);
+        scene_draw(s, i, x, y);
         vr_canvas_border(&s->canvas, x, y, l->frame_width, l->frame_height, l->border, border_colour(s, fact));
         vr_canvas_picture(&s->canvas, x, y, l->frame_width, l->frame_height, rgb);
         label_draw(s, x, y + l->frame_height + l->border + 3, position, fact);
@@ -195,6 +228,26 @@ static void legend_key(sheet *s, bool filled, vr_colour colour, const char *text
     s->y += line_height();
 }
 
+static void legend_scenes(sheet *s)
+{
+    const vr_facts *f = &s->facts;
+    char text[192], start[32], end[32];
+    for (int i = 0; i < f->n_scenes && i < SCENES; i++) {
+        const vr_scene_fact *scene = &f->scenes[i];
+        const int n = scene->last - scene->first + 1;
+        time_print(start, sizeof start, s->plan.frame_seconds[scene->first]);
+        time_print(end, sizeof end, s->plan.frame_seconds[scene->last]);
+        const int used = snprintf(text, sizeof text, "scene %d: %s to %s, %d frame%s", i + 1, start, end, n, n == 1 ? "" : "s");
+        if (i + 1 < f->n_scenes)
+            snprintf(text + used, sizeof text - (size_t)used, ", depth %.3g behind it", (double)scene->depth);
+        legend_key(s, true, scene_colours[i], text);
+    }
+    snprintf(text, sizeof text, "its own rows are read: %d", f->n_high);
+    if (f->n_high > 0) legend_key(s, false, high_colour, text);
+    snprintf(text, sizeof text, "through a memory only: %d", f->n_kept - f->n_high);
+    if (f->n_kept > f->n_high) legend_key(s, false, low_colour, text);
+}
+
 static void legend_draw(sheet *s)
 {
     const vr_facts *f = &s->facts;
@@ -210,11 +263,13 @@ static void legend_draw(sheet *s)
     if (!f->regime) return;
     bool dims = false;
     for (int i = 0; i < f->n_frames; i++) dims = dims || f->frames[i].n_lines > 0;
-    if (f->memory.n_slots > 0) {
+    if (f->n_scenes > 0) {
+        legend_scenes(s);
+    } else if (f->memory.n_slots > 0) {
         snprintf(text, sizeof text, "shown whole: %d (retrieved: %d)", f->n_high, f->memory.n_retrieved);
         legend_key(s, false, high_colour, text);
-        snprintf(text, sizeof text, "in a slot only: %d (%d slots; frames that share one have the same s)", f->n_kept - f->n_high,
-                 f->memory.n_slots);
+        snprintf(text, sizeof text, "in a slot only: %d (%d slots; frames that share one have the same s)",
+                 f->n_kept - f->n_high, f->memory.n_slots);
         if (f->n_kept > f->n_high) legend_key(s, false, low_colour, text);
     } else if (two_grids(f)) {
         snprintf(text, sizeof text, "high resolution: %d", f->n_high);
@@ -234,7 +289,8 @@ static int draw(sheet *s, const char *question, const char *answer, vr_err *e)
 {
     const int caption = line_height() * (paragraph(s, NULL, 0, question, QUESTION_LINES, grey) +
                                          paragraph(s, NULL, 0, answer, ANSWER_LINES, black));
-    const int height = 4 * MARGIN + caption + s->layout.height + sound_height(s) + LEGEND_LINES * line_height();
+    const int legend = LEGEND_LINES + (s->facts.n_scenes < SCENES ? s->facts.n_scenes : SCENES);
+    const int height = 4 * MARGIN + caption + s->layout.height + sound_height(s) + legend * line_height();
     VR_TRY(vr_canvas_open(&s->canvas, s->width, height, e));
     s->y = MARGIN;
     s->y += line_height() * paragraph(s, &s->canvas, s->y, question, QUESTION_LINES, grey);

@@ -28,6 +28,7 @@ void vr_videollamb_tell_scene(const vr_videollamb *s, vr_view *view, int scene, 
         vr_frame_fact *fact = &view->frame_facts[picked[i]];
         fact->kept = true;
         if (s->shows_memory || !shown) continue;
+        fact->high = !view->image;
         fact->n_tokens = s->P;
         fact->n_lines = fact->n_columns = s->pool_side;
         fact->right = fact->bottom = 1;
