@@ -51,6 +51,7 @@ all: $(PROGRAMS) $(BUILD)/vidrun.1 ## build the programs into build/
 # --- objects; instruction sets per object, chosen at run time (kernels/cpu/select.c)
 $(BUILD)/kernels/x86/%_avx2.o:   ISA := -mavx2 -mfma -mf16c
 $(BUILD)/kernels/x86/%_avx512.o: ISA := -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx2 -mfma -mf16c
+$(BUILD)/kernels/x86/%_avx512vnni.o: ISA := -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512vnni -mavx2 -mfma -mf16c
 $(BUILD)/kernels/x86/%_avx512bf16.o: ISA := -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512bf16 -mavx2 -mfma -mf16c
 $(BUILD)/kernels/ladder/%.o:     ISA := -mavx2 -mfma -mf16c
 $(BUILD)/kernels/ref/%.o:        ISA := -ffp-contract=off

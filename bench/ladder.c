@@ -112,7 +112,7 @@ int bench_ladder(bench_run *run, vr_err *e)
     d.p.similarity = malloc(ROWS * sizeof(float)), d.p.indices = malloc(ROWS * sizeof(int32_t)), d.p.mask = masks,
     d.p.n_kept = &d.n_kept;
     d.scratch = malloc(vr_ladder_scratch(&d.p) * sizeof(float));
-    int rc = vr_backend_open_cpu(&d.be, &(vr_cpu_options){ run->n_threads, VR_GEMM_OWN, "c" }, e);
+    int rc = vr_backend_open_cpu(&d.be, &(vr_cpu_options){ .n_threads = run->n_threads, .gemm = VR_GEMM_OWN, .level = "c" }, e);
     if (rc == VR_OK && (!x || !masks || !d.p.similarity || !d.p.indices || !d.scratch))
         rc = vr_fail(e, VR_ERR_LIMIT, "ladder: no memory");
     if (rc == VR_OK) {
@@ -121,7 +121,8 @@ int bench_ladder(bench_run *run, vr_err *e)
         memcpy(masks + ROWS, masks, ROWS);
         vr_backend_free(d.be);
         d.be = NULL;
-        rc = vr_backend_open_cpu(&d.be, &(vr_cpu_options){ run->n_threads, VR_GEMM_OWN, run->level }, e);
+        rc = vr_backend_open_cpu(&d.be,
+                                 &(vr_cpu_options){ .n_threads = run->n_threads, .gemm = VR_GEMM_OWN, .level = run->level }, e);
     }
     if (rc == VR_OK) rc = measure(&d, masks + ROWS, e);
     if (d.be) vr_backend_free(d.be);

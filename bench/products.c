@@ -183,8 +183,11 @@ static int measure_case(bench_run *run, product_data *d, vr_err *e)
 int bench_products(bench_run *run, const char *family, vr_err *e)
 {
     product_data d = { .run = run };
-    int rc = vr_backend_open_cpu(&d.own, &(vr_cpu_options){ run->n_threads, VR_GEMM_OWN, run->level }, e);
-    if (rc == VR_OK) rc = vr_backend_open_cpu(&d.blas, &(vr_cpu_options){ run->n_threads, VR_GEMM_OPENBLAS, run->level }, e);
+    int rc = vr_backend_open_cpu(&d.own,
+                                 &(vr_cpu_options){ .n_threads = run->n_threads, .gemm = VR_GEMM_OWN, .level = run->level }, e);
+    if (rc == VR_OK)
+        rc = vr_backend_open_cpu(
+            &d.blas, &(vr_cpu_options){ .n_threads = run->n_threads, .gemm = VR_GEMM_OPENBLAS, .level = run->level }, e);
     for (int i = 0; rc == VR_OK && i < N_CASES; i++) {
         if (strcmp(cases[i].family, family) != 0) continue;
         d.c = &cases[i];

@@ -209,7 +209,8 @@ static int add_ways(prune_data *d, bench_group *g, vr_err *e)
     const int n_levels = bench_levels(d->run, levels);
     for (int i = 0; i < n_levels; i++) {
         vr_backend *be = NULL;
-        VR_TRY(vr_backend_open_cpu(&be, &(vr_cpu_options){ d->run->n_threads, VR_GEMM_OWN, levels[i] }, e));
+        VR_TRY(vr_backend_open_cpu(
+            &be, &(vr_cpu_options){ .n_threads = d->run->n_threads, .gemm = VR_GEMM_OWN, .level = levels[i] }, e));
         for (int copy = 0; copy < 2; copy++) {
             prune_way *w = &d->ways[d->n_ways++];
             *w = (prune_way){ d, be, copy == 1 };

@@ -135,7 +135,9 @@ static int measure_case(bench_run *run, const char *what, int T, int n, int k, v
     for (int i = 0; i < n_levels; i++) {
         rows_way *w = &ways[i];
         w->data = &d;
-        if ((rc = vr_backend_open_cpu(&w->be, &(vr_cpu_options){ run->n_threads, VR_GEMM_OWN, levels[i] }, e)) != VR_OK)
+        if ((rc = vr_backend_open_cpu(&w->be,
+                                      &(vr_cpu_options){ .n_threads = run->n_threads, .gemm = VR_GEMM_OWN, .level = levels[i] },
+                                      e)) != VR_OK)
             goto done;
         (gather ? call_gather : call_top_k)(w);
         if (!(gather ? gather_right(&d) : top_k_right(&d))) {

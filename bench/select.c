@@ -122,7 +122,8 @@ static int add_ways(select_data *d, bench_group *g, select_way *ways, int *n_way
     for (int i = 0; i < n_levels; i++) {
         select_way *w = &ways[*n_ways];
         *w = (select_way){ .data = d };
-        VR_TRY(vr_backend_open_cpu(&w->be, &(vr_cpu_options){ d->run->n_threads, VR_GEMM_OWN, levels[i] }, e));
+        VR_TRY(vr_backend_open_cpu(
+            &w->be, &(vr_cpu_options){ .n_threads = d->run->n_threads, .gemm = VR_GEMM_OWN, .level = levels[i] }, e));
         ++*n_ways;
         call_own(w);
         for (int f = 0; f < d->n_frames; f++) {

@@ -20,9 +20,17 @@ struct vr_backend {
 
 typedef enum vr_gemm { VR_GEMM_OWN, VR_GEMM_OPENBLAS } vr_gemm;
 
+/* What products are computed in; sums are f32 in all of them (ops.h linear).
+ *   f32    weights widened, rows of x as they are
+ *   bf16   where the level has bf16 products: weights and rows of x rounded to bf16; elsewhere f32
+ *   int8   quantised weights: rows of x rounded to signed bytes; other weights as bf16
+ *   auto   quantised weights int8, F16 and BF16 as bf16, F32 as f32 */
+typedef enum vr_precision { VR_PRECISION_F32, VR_PRECISION_BF16, VR_PRECISION_INT8, VR_PRECISION_AUTO } vr_precision;
+
 typedef struct vr_cpu_options {
     int n_threads; /* >= 1 */
     vr_gemm gemm;
+    vr_precision precision;
     const char *level; /* NULL: the best of this machine, or what VIDRUN_CPU names; else c, avx2, avx512, neon, best */
 } vr_cpu_options;
 

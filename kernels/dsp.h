@@ -17,11 +17,12 @@
 #include <stdint.h>
 
 #include "kernels/ops.h"
+#include "kernels/quantised.h"
 
 #define VR_DSP_MAX_TILE_ROWS 8
 #define VR_DSP_MAX_TILE_COLS 64
-#define VR_DSP_DOT_T         4 /* rows of x that dot takes at once */
-#define VR_DSP_MAX_COSINE    7 /* rows that cosine compares at once: windows of 8 frames */
+#define VR_DSP_DOT_T         4  /* rows of x that dot takes at once */
+#define VR_DSP_MAX_COSINE    7  /* rows that cosine compares at once: windows of 8 frames */
 #define VR_DSP_GRAM          16 /* rows of a Gram matrix that gram takes at once */
 #define VR_DSP_GRAM_COLUMNS  16384
 #define VR_DSP_DISTANCE_A    2 /* rows that distance compares with ... */
@@ -37,6 +38,17 @@ typedef void vr_dsp_pack_fn(float *panel, const void *w, int64_t w_row, int n, i
  * every row of c has tile_cols floats of room. K may be 0. class REDUCE */
 typedef void vr_dsp_gemm_tile_fn(float *c, int64_t c_row, const float *a, int64_t a_row, const float *panel, int rows, int cols,
                                  int K, bool add);
+
+/* The same on pairs of bf16 numbers: panel[k/2][c][k%2] = w[c][k] rounded, K rounded up to even with zeros; numbers below
+ * 2^-126 are zeros. EXACT */
+typedef void vr_dsp_pack_pairs_fn(uint16_t *panel, const void *w, int64_t w_row, int n, int K);
+
+/* y[i] = x[i] rounded to bf16 in the same way, i < n; an odd n has one zero more. EXACT */
+typedef void vr_dsp_narrow_fn(uint16_t *y, const float *x, int n);
+
+/* gemm_tile on such numbers; a_row is even; sums of f32. class REDUCE */
+typedef void vr_dsp_gemm_tile_bf16_fn(float *c, int64_t c_row, const uint16_t *a, int64_t a_row, const uint16_t *panel,
+                                      int rows, int cols, int pairs, bool add);
 
 /* y[t][n] = sum_k x[t][k] w[n][k];  t < T <= VR_DSP_DOT_T, n < n_rows; rows of y_row, x_row floats and w_row elements.
  * w is read once, front to back. class REDUCE */
@@ -67,6 +79,12 @@ typedef struct vr_dsp {
 
     vr_dsp_pack_fn *pack[VR_DSP_DTYPES];
     vr_dsp_gemm_tile_fn *gemm_tile;
+    /* bf16 products; NULL where this level has none that are faster than f32: it then computes in f32 */
+    vr_dsp_pack_pairs_fn *pack_pairs[VR_DSP_DTYPES];
+    vr_dsp_narrow_fn *narrow;
+    vr_dsp_gemm_tile_bf16_fn *gemm_tile_bf16;
+    vr_dsp_quantise_fn *quantise;
+    vr_dsp_strip_fn *strip_q8, *strip_q4;
     vr_dsp_dot_fn *dot[VR_DSP_DTYPES];
     vr_dsp_widen_fn *widen[VR_DSP_DTYPES];
     vr_dsp_cosine_fn *cosine[VR_DSP_DTYPES];
@@ -133,6 +151,13 @@ static inline int vr_dsp_dtype(vr_dtype t)
     void vr_scale_##level(float *y, float factor, int n)
 
 VR_DSP_DECLARE(c);
+vr_dsp_pack_pairs_fn vr_pack_pairs_f32_c, vr_pack_pairs_f16_c, vr_pack_pairs_bf16_c;
+vr_dsp_pack_pairs_fn vr_pack_pairs_f32_avx512bf16, vr_pack_pairs_f16_avx512bf16, vr_pack_pairs_bf16_avx512bf16;
+vr_dsp_narrow_fn vr_narrow_c, vr_narrow_avx512bf16;
+vr_dsp_gemm_tile_bf16_fn vr_gemm_tile_bf16_c, vr_gemm_tile_bf16_avx512bf16;
+vr_dsp_quantise_fn vr_quantise_c, vr_quantise_avx2, vr_quantise_avx512vnni;
+vr_dsp_strip_fn vr_strip_q8_c, vr_strip_q8_avx2, vr_strip_q8_avx512vnni;
+vr_dsp_strip_fn vr_strip_q4_c, vr_strip_q4_avx2, vr_strip_q4_avx512vnni;
 VR_DSP_DECLARE(avx2);
 VR_DSP_DECLARE(avx512);
 vr_dsp_gram_fn vr_gram_bf16_avx512bf16;

@@ -48,6 +48,7 @@ void vr_check_attention(vr_check *ck);
 void vr_check_moves(vr_check *ck);
 void vr_check_grid(vr_check *ck);
 void vr_check_prune(vr_check *ck);
+void vr_check_quantised(vr_check *ck);
 void vr_check_distances(vr_check *ck);
 
 uint32_t vr_check_random(vr_check *ck);

@@ -14,10 +14,10 @@
 #define ARENA_BYTES ((size_t)192 << 20) /* touched only as far as a case needs */
 
 static const vr_check_family families[] = {
-    { "products", vr_check_products }, { "norms", vr_check_norms },   { "activations", vr_check_activations },
-    { "rows", vr_check_rows },         { "linear", vr_check_linear }, { "attention", vr_check_attention },
-    { "moves", vr_check_moves },       { "grid", vr_check_grid },     { "prune", vr_check_prune },
-    { "distances", vr_check_distances },
+    { "products", vr_check_products },   { "norms", vr_check_norms },         { "activations", vr_check_activations },
+    { "rows", vr_check_rows },           { "linear", vr_check_linear },       { "attention", vr_check_attention },
+    { "moves", vr_check_moves },         { "grid", vr_check_grid },           { "prune", vr_check_prune },
+    { "quantised", vr_check_quantised }, { "distances", vr_check_distances },
 };
 
 static double seconds(void)
@@ -50,9 +50,15 @@ static int run_level(const char *level, bool thorough, uint64_t seed, vr_selftes
     VR_TRY(vr_dsp_select(&d, level, e));
     VR_TRY(vr_dsp_select(&c, "c", e));
     VR_TRY(vr_arena_open(&ck.arena, ARENA_BYTES, e));
-    if ((rc = vr_backend_open_cpu(&ck.one, &(vr_cpu_options){ 1, VR_GEMM_OWN, level }, e)) != VR_OK) goto done;
-    if ((rc = vr_backend_open_cpu(&ck.two, &(vr_cpu_options){ 2, VR_GEMM_OWN, level }, e)) != VR_OK) goto done;
-    if ((rc = vr_backend_open_cpu(&ck.blas, &(vr_cpu_options){ 2, VR_GEMM_OPENBLAS, level }, e)) != VR_OK) goto done;
+    if ((rc = vr_backend_open_cpu(&ck.one, &(vr_cpu_options){ .n_threads = 1, .gemm = VR_GEMM_OWN, .level = level }, e)) !=
+        VR_OK)
+        goto done;
+    if ((rc = vr_backend_open_cpu(&ck.two, &(vr_cpu_options){ .n_threads = 2, .gemm = VR_GEMM_OWN, .level = level }, e)) !=
+        VR_OK)
+        goto done;
+    if ((rc = vr_backend_open_cpu(&ck.blas, &(vr_cpu_options){ .n_threads = 2, .gemm = VR_GEMM_OPENBLAS, .level = level },
+                                  e)) != VR_OK)
+        goto done;
     for (size_t i = 0; i < sizeof families / sizeof families[0] && rc == VR_OK; i++)
         rc = run_family(&ck, &families[i], print, cookie, e);
 done:

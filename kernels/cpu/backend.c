@@ -43,8 +43,23 @@ static const vr_ops cpu_ops = {
 
 static int cpu_sync(vr_backend *be, vr_err *e)
 {
-    (void)be, (void)e;
-    return VR_OK;
+    vr_cpu *cpu = vr_cpu_of(be);
+    const int code = cpu->error.code;
+    if (code != VR_OK && e) *e = cpu->error;
+    cpu->error.code = VR_OK;
+    return code;
+}
+
+void *vr_cpu_rows(vr_cpu *cpu, size_t bytes)
+{
+    if (bytes <= cpu->rows_bytes) return cpu->rows;
+    free(cpu->rows);
+    cpu->rows_bytes = (bytes + 63) / 64 * 64;
+    cpu->rows = aligned_alloc(64, cpu->rows_bytes);
+    if (cpu->rows) return cpu->rows;
+    cpu->rows_bytes = 0;
+    if (cpu->error.code == VR_OK) vr_fail(&cpu->error, VR_ERR_LIMIT, "kernels: no memory for %zu MB of rows", bytes >> 20);
+    return NULL;
 }
 
 static void cpu_read(vr_backend *be, void *host, const void *x, size_t n_bytes)
@@ -64,6 +79,7 @@ static void cpu_free(vr_backend *be)
     vr_cpu *cpu = vr_cpu_of(be);
     for (int i = 0; cpu->scratch && i < vr_pool_threads(cpu->pool); i++) free(cpu->scratch[i]);
     free(cpu->scratch);
+    free(cpu->rows);
     free(cpu->blas);
     vr_pool_free(cpu->pool);
     free(cpu);
@@ -98,6 +114,7 @@ int vr_backend_open_cpu(vr_backend **out, const vr_cpu_options *options, vr_err 
     if (!cpu) return vr_fail(e, VR_ERR_OTHER, "kernels: no memory");
     cpu->base = (vr_backend){ .ops = &cpu_ops, .sync = cpu_sync, .read = cpu_read, .write = cpu_write, .free = cpu_free };
     cpu->gemm = options->gemm;
+    cpu->precision = options->precision;
     int rc;
     if ((rc = vr_dsp_select(&cpu->dsp, options->level, e)) != VR_OK) goto done;
     if ((rc = vr_pool_open(&cpu->pool, options->n_threads, e)) != VR_OK) goto done;

@@ -26,7 +26,11 @@ typedef struct vr_cpu {
     vr_pool *pool; /* owned */
     vr_gemm gemm;
     float **scratch; /* [n_threads] owned, 64-byte aligned, scratch_floats each */
-    float *blas;     /* owned: widened weights and product of gemm_openblas.c; NULL with the own product */
+    vr_precision precision;
+    void *rows; /* owned, 64-byte aligned: rows of x in the type of a product; grows (vr_cpu_rows) */
+    size_t rows_bytes;
+    vr_err error; /* the first one of an operation; sync hands it out */
+    float *blas;  /* owned: widened weights and product of gemm_openblas.c; NULL with the own product */
 } vr_cpu;
 
 static inline vr_cpu *vr_cpu_of(vr_backend *be)
@@ -76,7 +80,15 @@ typedef struct vr_product {
 } vr_product;
 
 void vr_gemm_own(const vr_product *p);
+void vr_gemm_bf16(const vr_product *p);     /* levels with bf16 products */
+void vr_linear_strips(const vr_product *p); /* quantised weights; every T */
 void vr_gemm_openblas(const vr_product *p);
+
+/* At least so many bytes, 64-byte aligned, until the next call; NULL, and the error kept, without memory. */
+void *vr_cpu_rows(vr_cpu *cpu, size_t bytes);
+
+/* panel [depth][tile_cols] of columns k.. of the rows column.. of quantised weights, as vr_dsp_pack_fn. */
+void vr_strips_panel(float *panel, int tile_cols, const vr_matrix *w, int column, int n, int k, int depth);
 
 /* Floats of scratch that a family wants of each thread (blas: of the backend). */
 size_t vr_gemm_scratch(const vr_dsp *d);

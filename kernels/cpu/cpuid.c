@@ -53,7 +53,7 @@ static unsigned ask(void)
     if (has(c, 11)) flags |= VR_CPU_AVX512_VNNI;
     if ((xcr0 & 0x60000) == 0x60000 && has(d, 22) && has(d, 24) && has(d, 25)) flags |= VR_CPU_AMX;
     if (__get_cpuid_count(7, 1, &a, &b, &c, &d) && has(a, 5)) flags |= VR_CPU_AVX512_BF16;
-    if (flags & VR_CPU_AVX512_BF16 && made_by_amd()) flags |= VR_CPU_FAST_BF16;
+    if (flags & VR_CPU_AVX512_BF16 && flags & VR_CPU_AVX512_VNNI && made_by_amd()) flags |= VR_CPU_FAST_BF16;
     return flags;
 }
 #else
@@ -80,9 +80,9 @@ const char *vr_cpu_features(void)
         unsigned flag;
         const char *text;
     } lines[] = { /* the richest first */
-                  { VR_CPU_AMX, "c avx2 avx512 (vnni, bf16, amx present, not used)" },
-                  { VR_CPU_FAST_BF16, "c avx2 avx512 (bf16 used for Gram matrices)" },
-                  { VR_CPU_AVX512_BF16, "c avx2 avx512 (bf16 present, not used)" },
+                  { VR_CPU_AMX, "c avx2 avx512 avx512vnni (amx present, not used)" },
+                  { VR_CPU_FAST_BF16, "c avx2 avx512 avx512vnni avx512bf16" },
+                  { VR_CPU_AVX512_VNNI, "c avx2 avx512 avx512vnni" },
                   { VR_CPU_AVX512, "c avx2 avx512" },
                   { VR_CPU_AVX2, "c avx2" }
     };

@@ -10,7 +10,7 @@ enum {
     VR_CPU_AVX512_BF16 = 4,
     VR_CPU_AVX512_VNNI = 8,
     VR_CPU_AMX = 16,      /* tile, bf16, int8 */
-    VR_CPU_FAST_BF16 = 32 /* its bf16 products are no slower than those of f32: Zen 4 2022; not so where AMX does them */
+    VR_CPU_FAST_BF16 = 32 /* VNNI too, and its bf16 products are no slower than those of f32: Zen 4 2022; not so where AMX does them */
 };
 
 /* Flags above; asked once, then remembered. */

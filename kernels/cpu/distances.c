@@ -4,8 +4,8 @@
  *   x [T,D], y [N,D] -> blocks of pairs -> runs of 1024 columns -> tiles of 2 x 4 rows (dsp), added in double -> d [T,N]
  *   a [K,T], x [T,D] -> runs of columns of one mixture, sums in double -> y [K,D]
  *
- * A run of columns of two blocks of 16 rows is 128 KB: it stays in the second-level cache while its 32 tiles read it. With few
- * pairs the blocks are 8 x 8, so that there is something for every thread.
+ * A run of columns of two blocks of 64 rows is 512 KB: it stays in the second-level cache while its tiles read it, and a row
+ * comes from memory once for 64 others. With few pairs the blocks are smaller, so that there is something for every thread.
  */
 #include <string.h>
 
@@ -14,9 +14,7 @@
 #define A           VR_DSP_DISTANCE_A
 #define B           VR_DSP_DISTANCE_B
 #define COLUMNS     1024
-#define BLOCK_MOST  16
-#define BLOCK_LEAST 8
-#define PAIRS_MANY  4096 /* from here on blocks of 16 rows are enough of them */
+#define BLOCK_MOST  64
 #define MIX_COLUMNS 128
 
 typedef struct distance_job {
@@ -28,13 +26,15 @@ typedef struct distance_job {
     bool same; /* x is y: the lower half follows from the upper one */
 } distance_job;
 
-static void block_sums(const distance_job *j, double *sum, const float *const *a, int n_a, const float *const *b, int n_b)
+/* half: of tiles on and above the diagonal only. */
+static void block_sums(const distance_job *j, double *sum, const float *const *a, int n_a, const float *const *b, int n_b,
+                       bool half)
 {
     double part[A * B];
     for (int64_t first = 0; first < j->D; first += COLUMNS) {
         const int columns = (int)(j->D - first < COLUMNS ? j->D - first : COLUMNS);
         for (int c = 0; c < n_b; c += B) {
-            for (int r = 0; r < n_a; r += A) {
+            for (int r = 0; r < n_a && !(half && c + B <= r); r += A) {
                 j->distance(part, a + r, b + c, first, columns);
                 for (int i = 0; i < A; i++)
                     for (int k = 0; k < B; k++) sum[(r + i) * BLOCK_MOST + c + k] += part[i * B + k];
@@ -46,7 +46,7 @@ static void block_sums(const distance_job *j, double *sum, const float *const *a
 /* Rows first .. first + n - 1, and the last once more until a tile is full. */
 static void block_rows(const float **rows, const float *x, int64_t D, int first, int n)
 {
-    for (int i = 0; i < BLOCK_MOST; i++) rows[i] = x + (int64_t)(first + vr_min_int(i, n - 1)) * D;
+    for (int i = 0; i < (n + B - 1) / B * B; i++) rows[i] = x + (int64_t)(first + vr_min_int(i, n - 1)) * D;
 }
 
 static void distance_tile(void *arg, int tile, int thread)
@@ -60,9 +60,9 @@ static void distance_tile(void *arg, int tile, int thread)
     double sum[BLOCK_MOST * BLOCK_MOST] = { 0 };
     block_rows(a, j->x, j->D, r, n_a);
     block_rows(b, j->y, j->D, c, n_b);
-    block_sums(j, sum, a, n_a, b, n_b);
+    block_sums(j, sum, a, n_a, b, n_b, j->same && c == r);
     for (int i = 0; i < n_a; i++) {
-        for (int k = 0; k < n_b; k++) {
+        for (int k = j->same && c == r ? i : 0; k < n_b; k++) {
             const double d = sum[i * BLOCK_MOST + k];
             j->d[(int64_t)(r + i) * j->N + c + k] = d;
             if (j->same) j->d[(int64_t)(c + k) * j->N + r + i] = d;
@@ -73,7 +73,8 @@ static void distance_tile(void *arg, int tile, int thread)
 void vr_cpu_distances(vr_backend *be, double *d, const float *x, int T, const float *y, int N, int64_t D)
 {
     assert(T >= 0 && N >= 0 && D >= 0);
-    const int block = (int64_t)T * N >= PAIRS_MANY ? BLOCK_MOST : BLOCK_LEAST;
+    const int64_t pairs = (int64_t)T * N;
+    const int block = pairs >= 128 * 128 ? BLOCK_MOST : pairs >= 64 * 64 ? 16 : 8;
     distance_job j = { .distance = vr_cpu_of(be)->dsp.distance,
                        .d = d,
                        .x = x,
@@ -103,8 +104,13 @@ static void mix_tile(void *arg, int tile, int thread)
     double sum[MIX_COLUMNS] = { 0 };
     for (int t = 0; t < j->T; t++) {
         const float *x = j->x + (int64_t)t * j->D + first;
+        const double share = (double)a[t];
         if (a[t] == 0.0f) continue;
-        for (int d = 0; d < n; d++) sum[d] += (double)a[t] * (double)x[d];
+        if (n == MIX_COLUMNS) { /* a constant count, which the compiler turns into vectors */
+            for (int d = 0; d < MIX_COLUMNS; d++) sum[d] += share * (double)x[d];
+        } else {
+            for (int d = 0; d < n; d++) sum[d] += share * (double)x[d];
+        }
     }
     for (int d = 0; d < n; d++) y[d] = (float)sum[d];
 }

@@ -32,7 +32,10 @@ static void gemm_task(void *arg, int task, int thread)
 
     for (int k = 0; k == 0 || k < K; k += d->k_block) {
         const int depth = vr_min_int(d->k_block, K - k);
-        d->pack[vr_dsp_dtype(p->w->dtype)](panel, w + (size_t)k * element, K, n, depth);
+        if (vr_is_strips(p->w->dtype))
+            vr_strips_panel(panel, d->tile_cols, p->w, column, n, k, depth);
+        else
+            d->pack[vr_dsp_dtype(p->w->dtype)](panel, w + (size_t)k * element, K, n, depth);
         for (int r = 0; r < rows; r += d->tile_rows) {
             d->gemm_tile(sums + (ptrdiff_t)r * d->tile_cols, d->tile_cols, p->x + (int64_t)(row + r) * K + k, K, panel,
                          vr_min_int(d->tile_rows, rows - r), n, depth, k > 0);

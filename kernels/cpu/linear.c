@@ -1,8 +1,9 @@
 /*
  * linear.c - y = act(x W^T + bias) + residual: the choice of a product, and products with few rows.
  *
+ *   quantised W: linear_strips.c;  F32, F16, BF16:
  *   T <= 4:  threads take 64 rows of W at a time -> dot with all T rows of x -> finish     W is read once, at memory speed
- *   else:    gemm.c (own tiles) or gemm_openblas.c
+ *   else:    gemm.c (own tiles in f32), gemm_bf16.c or gemm_openblas.c
  *
  * A product with 1 to 4 rows moves 2 bytes of weight for 2 to 8 operations: packing a panel would cost more than the sums.
  * Ref:   kernels/ops.h linear; bench/LOG.md.
@@ -36,8 +37,17 @@ void vr_cpu_linear(vr_backend *be, float *y, const float *x, const vr_matrix *w,
     assert(T >= 0 && w->rows >= 0 && w->cols >= 0 && w->cols <= VR_MAX_WIDTH);
     if (T == 0 || w->rows == 0) return;
     vr_product p = { .cpu = vr_cpu_of(be), .y = y, .x = x, .w = w, .bias = bias, .act = act, .residual = residual, .T = T };
-    if (T <= VR_DSP_DOT_T)
+    const vr_precision precision = p.cpu->precision;
+    const bool strips = vr_is_strips(w->dtype), pairs = p.cpu->dsp.gemm_tile_bf16 != NULL;
+    const bool narrow = precision != VR_PRECISION_F32 && !(precision == VR_PRECISION_AUTO && w->dtype == VR_DTYPE_F32);
+    if (strips && (precision == VR_PRECISION_INT8 || precision == VR_PRECISION_AUTO))
+        vr_linear_strips(&p);
+    else if (strips)
+        vr_gemm_own(&p);
+    else if (T <= VR_DSP_DOT_T)
         vr_pool_run(p.cpu->pool, vr_ceil_div(w->rows, DOT_ROWS), dot_tile, &p);
+    else if (narrow && pairs)
+        vr_gemm_bf16(&p);
     else if (p.cpu->gemm == VR_GEMM_OPENBLAS)
         vr_gemm_openblas(&p);
     else

@@ -78,6 +78,11 @@ static void embed_tile(void *arg, int tile, int thread)
     const int first = tile * j->per_tile, last = vr_min_int(j->T, first + j->per_tile);
     for (int t = first; t < last; t++) {
         assert(j->ids[t] >= 0 && j->ids[t] < j->w->rows);
+        if (vr_is_strips(j->w->dtype)) {
+            const vr_matrix strip = vr_matrix_rows(j->w, j->ids[t] / VR_STRIP_ROWS * VR_STRIP_ROWS, 0);
+            vr_strip_widen(j->y + (size_t)t * D, strip.data, j->w->dtype, j->ids[t] % VR_STRIP_ROWS, 0, j->w->cols);
+            continue;
+        }
         const unsigned char *row = (const unsigned char *)j->w->data + (size_t)j->ids[t] * D * element;
         j->d->widen[vr_dsp_dtype(j->w->dtype)](j->y + (size_t)t * D, row, j->w->cols);
     }

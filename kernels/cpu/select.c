@@ -41,6 +41,8 @@ static const struct {
 #if defined(__x86_64__)
     { "avx2", VR_CPU_AVX2 },
     { "avx512", VR_CPU_AVX512 },
+    { "avx512vnni", VR_CPU_AVX512_VNNI },
+    { "avx512bf16", VR_CPU_FAST_BF16 },
 #endif
 };
 enum { N_LEVELS = sizeof levels / sizeof levels[0] };
@@ -58,16 +60,29 @@ static void fill(vr_dsp *d, int i)
     FILL(d, c);
     d->cosine_rows = 7;
     d->tile_rows = 4, d->tile_cols = 8, d->k_block = VR_MAX_WIDTH; /* one block: a whole sum in double */
+    d->pack_pairs[VR_DSP_F32] = vr_pack_pairs_f32_c, d->pack_pairs[VR_DSP_F16] = vr_pack_pairs_f16_c;
+    d->pack_pairs[VR_DSP_BF16] = vr_pack_pairs_bf16_c, d->narrow = vr_narrow_c, d->gemm_tile_bf16 = vr_gemm_tile_bf16_c;
+    d->quantise = vr_quantise_c, d->strip_q8 = vr_strip_q8_c, d->strip_q4 = vr_strip_q4_c;
 #if defined(__x86_64__)
     if (i < 1) return;
     FILL(d, avx2);
     d->tile_rows = 6, d->tile_cols = 16, d->k_block = 512;
     d->cosine_rows = 4; /* 9 sums of 16 registers */
+    d->gemm_tile_bf16 = NULL;
+    d->quantise = vr_quantise_avx2, d->strip_q8 = vr_strip_q8_avx2, d->strip_q4 = vr_strip_q4_avx2;
     if (i < 2) return;
     FILL(d, avx512);
     d->tile_rows = 6, d->tile_cols = 64, d->k_block = 512;
     d->cosine_rows = 7; /* 15 sums of 32 */
-    if (vr_cpu_flags() & VR_CPU_FAST_BF16) d->gram[VR_DSP_BF16] = vr_gram_bf16_avx512bf16;
+    if (i < 3) return;
+    d->level = "avx512vnni";
+    d->quantise = vr_quantise_avx512vnni, d->strip_q8 = vr_strip_q8_avx512vnni, d->strip_q4 = vr_strip_q4_avx512vnni;
+    if (i < 4) return;
+    d->level = "avx512bf16";
+    d->gram[VR_DSP_BF16] = vr_gram_bf16_avx512bf16;
+    d->pack_pairs[VR_DSP_F32] = vr_pack_pairs_f32_avx512bf16, d->pack_pairs[VR_DSP_F16] = vr_pack_pairs_f16_avx512bf16;
+    d->pack_pairs[VR_DSP_BF16] = vr_pack_pairs_bf16_avx512bf16, d->narrow = vr_narrow_avx512bf16;
+    d->gemm_tile_bf16 = vr_gemm_tile_bf16_avx512bf16;
 #else
     (void)i;
 #endif

@@ -78,16 +78,20 @@ START_TEST(options)
 {
     vr_backend *be = NULL;
     vr_err e = { 0 };
-    ck_assert_int_eq(vr_backend_open_cpu(&be, &(vr_cpu_options){ 1, VR_GEMM_OWN, "sse9" }, &e), VR_ERR_USAGE);
+    ck_assert_int_eq(vr_backend_open_cpu(&be, &(vr_cpu_options){ .n_threads = 1, .gemm = VR_GEMM_OWN, .level = "sse9" }, &e),
+                     VR_ERR_USAGE);
     ck_assert_ptr_nonnull(strstr(e.text, "sse9"));
-    ck_assert_int_eq(vr_backend_open_cpu(&be, &(vr_cpu_options){ 0, VR_GEMM_OWN, NULL }, &e), VR_ERR_USAGE);
-    ck_assert_int_eq(vr_backend_open_cpu(&be, &(vr_cpu_options){ 100000, VR_GEMM_OWN, NULL }, &e), VR_ERR_USAGE);
+    ck_assert_int_eq(vr_backend_open_cpu(&be, &(vr_cpu_options){ .n_threads = 0, .gemm = VR_GEMM_OWN, .level = NULL }, &e),
+                     VR_ERR_USAGE);
+    ck_assert_int_eq(vr_backend_open_cpu(&be, &(vr_cpu_options){ .n_threads = 100000, .gemm = VR_GEMM_OWN, .level = NULL }, &e),
+                     VR_ERR_USAGE);
     ck_assert_int_eq(setenv("VIDRUN_CPU", "c", 1), 0);
     be = open_level(NULL, 1);
     ck_assert_str_eq(vr_cpu_level(be), "c");
     vr_backend_free(be);
     ck_assert_int_eq(setenv("VIDRUN_CPU", "nothing", 1), 0);
-    ck_assert_int_eq(vr_backend_open_cpu(&be, &(vr_cpu_options){ 1, VR_GEMM_OWN, NULL }, &e), VR_ERR_USAGE);
+    ck_assert_int_eq(vr_backend_open_cpu(&be, &(vr_cpu_options){ .n_threads = 1, .gemm = VR_GEMM_OWN, .level = NULL }, &e),
+                     VR_ERR_USAGE);
     ck_assert_ptr_nonnull(strstr(e.text, "VIDRUN_CPU"));
     ck_assert_int_eq(unsetenv("VIDRUN_CPU"), 0);
     be = open_level("best", 2);

@@ -49,7 +49,9 @@ static vr_backend *open_level(const char *level, int n_threads)
 {
     vr_backend *be = NULL;
     vr_err e = { 0 };
-    ck_assert_msg(vr_backend_open_cpu(&be, &(vr_cpu_options){ n_threads, VR_GEMM_OWN, level }, &e) == VR_OK, "%s", e.text);
+    ck_assert_msg(
+        vr_backend_open_cpu(&be, &(vr_cpu_options){ .n_threads = n_threads, .gemm = VR_GEMM_OWN, .level = level }, &e) == VR_OK,
+        "%s", e.text);
     return be;
 }
 

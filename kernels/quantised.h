@@ -1,0 +1,39 @@
+/*
+ * quantised.h - products of quantised weights (base/strips.h) with rows quantised when they are used.
+ *
+ *   x [T,K] f32 -> q i8 [T][64 blocks], one scale a row, sums of every 32 numbers        vr_dsp_quantise_fn
+ *   q, strip of 16 rows of W -> y [T][16]                                                vr_dsp_strip_fn
+ *
+ *   y[t][r] = scale_t * sum over groups g of 32 columns, ascending: fma((float)(sum_k q[t][k] w[r][k]), scale[r][g], ...)
+ *
+ * The sum of a group is a whole number and exact; the sum over groups is f32 in one order: all levels give the same bits.
+ * Trap:  unsigned weights (number + 128, + 8) times signed rows: the excess is taken off by the sums of the rows, so neither the
+ *        sign of a weight nor a row of sums of weights is needed (kernels/x86/strip_body.h).
+ */
+#ifndef VR_QUANTISED_H
+#define VR_QUANTISED_H
+
+#include <stdint.h>
+
+#include "base/strips.h"
+
+#define VR_STRIP_T 6 /* rows of x that a strip kernel takes at once */
+
+/* Rows of x as a strip kernel reads them: row t is q + t * blocks * 64, sums + t * blocks * 2. */
+typedef struct vr_quantised_rows {
+    int8_t *q;     /* [T][blocks * 64], zeros behind K */
+    int32_t *sums; /* [T][blocks * 2] */
+    float *scale;  /* [T] */
+    int blocks;    /* vr_strip_blocks(K) */
+} vr_quantised_rows;
+
+/* One row: scale = largest / 127, q = nearest(x * (127 / largest)), halves to even; largest < 2^-100: zeros, scale 0; a number that is
+ * not finite: scale NaN, q zeros. EXACT */
+typedef void vr_dsp_quantise_fn(int8_t *q, int32_t *sums, float *scale, const float *x, int K);
+
+/* y[t][s*16 + r], t < T <= VR_STRIP_T, s < n_strips <= 2, strips one behind the other (blocks * block bytes each); rows from
+ * `first` on of x; y rows of y_row floats. EXACT between levels */
+typedef void vr_dsp_strip_fn(float *y, int64_t y_row, const vr_quantised_rows *x, int first, int T, const void *strip,
+                             int n_strips);
+
+#endif

@@ -1,0 +1,73 @@
+/*
+ * strip_c.c - quantised rows and products at level c.
+ *
+ * Ref: kernels/quantised.h.
+ */
+#include <math.h>
+#include <string.h>
+
+#include "base/half.h"
+#include "kernels/dsp.h"
+
+void vr_quantise_c(int8_t *q, int32_t *sums, float *scale, const float *x, int K)
+{
+    const int n = vr_strip_blocks(K) * VR_STRIP_COLUMNS;
+    float most = 0, finite = 0;
+    for (int k = 0; k < K; k++) {
+        most = fmaxf(most, fabsf(x[k]));
+        finite += x[k] * 0;
+    }
+    memset(q, 0, (size_t)n);
+    memset(sums, 0, (size_t)(n / VR_STRIP_GROUP) * sizeof *sums);
+    *scale = finite == 0 ? most / 127 : NAN;
+    if (!(finite == 0) || most < 0x1p-100F) {
+        if (finite == 0) *scale = 0;
+        return;
+    }
+    const float inverse = 127 / most;
+    for (int k = 0; k < K; k++) {
+        q[k] = (int8_t)rintf(x[k] * inverse);
+        sums[k / VR_STRIP_GROUP] += q[k];
+    }
+}
+
+/* one row of x, one row of the strip */
+static float product(const vr_quantised_rows *x, int t, const unsigned char *strip, vr_dtype type, int r)
+{
+    const size_t block_bytes = vr_strip_block_bytes(type);
+    const int8_t *q = x->q + (int64_t)t * x->blocks * VR_STRIP_COLUMNS;
+    float sum = 0;
+    for (int g = 0; g < 2 * x->blocks; g++, q += VR_STRIP_GROUP) {
+        const vr_q8_block *b8 = (const void *)(strip + (size_t)(g / 2) * block_bytes);
+        const vr_q4_block *b4 = (const void *)b8;
+        int32_t whole = 0;
+        for (int k = 0; k < VR_STRIP_GROUP; k++) {
+            const int eight = b8->q[g % 2 * 8 + k / 4][r][k % 4] - 128;
+            const int both = type == VR_DTYPE_Q4_R16 ? b4->q[g % 2][k % 16 / 4][r][k % 4] : 0;
+            whole += q[k] * (type == VR_DTYPE_Q4_R16 ? (k < 16 ? both & 15 : both >> 4) - 8 : eight);
+        }
+        sum = fmaf((float)whole, vr_f16_to_f32(b8->scale[g % 2][r]), sum);
+    }
+    return sum * x->scale[t];
+}
+
+static void strip_product(float *y, int64_t y_row, const vr_quantised_rows *x, int first, int T, const void *strip,
+                          int n_strips, vr_dtype type)
+{
+    for (int t = 0; t < T; t++) {
+        for (int s = 0; s < n_strips; s++) {
+            const unsigned char *at = (const unsigned char *)strip + (size_t)s * (size_t)x->blocks * vr_strip_block_bytes(type);
+            for (int r = 0; r < VR_STRIP_ROWS; r++) y[t * y_row + s * VR_STRIP_ROWS + r] = product(x, first + t, at, type, r);
+        }
+    }
+}
+
+void vr_strip_q8_c(float *y, int64_t y_row, const vr_quantised_rows *x, int first, int T, const void *strip, int n_strips)
+{
+    strip_product(y, y_row, x, first, T, strip, n_strips, VR_DTYPE_Q8_R16);
+}
+
+void vr_strip_q4_c(float *y, int64_t y_row, const vr_quantised_rows *x, int first, int T, const void *strip, int n_strips)
+{
+    strip_product(y, y_row, x, first, T, strip, n_strips, VR_DTYPE_Q4_R16);
+}
