@@ -313,9 +313,9 @@ int vr_stream_close(vr_stream *s, vr_err *e)
     if (!s) return VR_OK;
     if (s->dump) caption_ids_dump(s);
     if (s->asker) s->asker->dump = s->dump;
-    const int rc = vr_session_close(s->asker, e);
     s->system->snapshot_free(s->snapshot);
-    s->system->free(s->memory);
+    s->system->free(s->memory); /* may write what was kept for a stage of the whole stream */
+    const int rc = vr_session_close(s->asker, e);
     vr_arena_close(&s->scratch);
     vr_backend_free(s->backend);
     vr_ids_free(&s->caption_ids);

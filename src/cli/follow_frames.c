@@ -134,7 +134,7 @@ static void questions_post(vr_follow *f, double next_seconds)
     vr_timed_question *q;
     while (!stopped(f) && (q = vr_timetable_due(&f->table, f->n_frames, next_seconds)) != NULL) {
         vr_follow_job job = { .text = q->text, .asked = vr_clock() };
-        if (!vr_follow_post(f, &job, isinf(next_seconds))) return;
+        if (!vr_follow_post(f, &job, next_seconds == (double)INFINITY)) return;
         q->text = NULL;
         f->table.next++;
     }

@@ -127,7 +127,7 @@ vr_timed_question *vr_timetable_due(const vr_timetable *t, int64_t n_frames, dou
     if (t->next == t->count) return NULL;
     vr_timed_question *const q = &t->items[t->next];
     if (n_frames == 0) return NULL; /* nothing to answer from yet */
-    const bool due = q->frames >= 0 ? n_frames >= q->frames || isinf(next_seconds) : q->seconds < next_seconds;
+    const bool due = q->frames >= 0 ? n_frames >= q->frames || next_seconds == (double)INFINITY : q->seconds < next_seconds;
     return due ? q : NULL;
 }
 
