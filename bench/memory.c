@@ -200,7 +200,8 @@ static int way_open(memory_way *w, memory_data *d, const char *level, vr_err *e)
 {
     const size_t T = (size_t)d->T, D = (size_t)d->D, pairs = T < 1024 ? T * T : 0;
     *w = (memory_way){ .data = d, .random = { SEED } };
-    VR_TRY(vr_backend_open_cpu(&w->run.be, &(vr_cpu_options){ .n_threads = d->run->n_threads, .gemm = VR_GEMM_OWN, .level = level }, e));
+    VR_TRY(vr_backend_open_cpu(&w->run.be,
+                               &(vr_cpu_options){ .n_threads = d->run->n_threads, .gemm = VR_GEMM_OWN, .level = level }, e));
     VR_TRY(vr_arena_open(&w->arena, pairs * 32 + T * 2048 + 4 * (SLOTS + 2) * D * sizeof(float) + ((size_t)4 << 20), e));
     w->run.scratch = w->run.host = &w->arena;
     w->y = vr_arena_floats(&w->arena, D * SLOTS > 2 * T ? D * SLOTS : 2 * T);

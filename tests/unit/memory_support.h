@@ -39,7 +39,8 @@ static inline vr_run run_open(const char *level, int n_threads, vr_arena *arena)
 {
     vr_run run = { .scratch = arena, .host = arena };
     vr_err e = { 0 };
-    ck_assert_msg(vr_backend_open_cpu(&run.be, &(vr_cpu_options){ n_threads, VR_GEMM_OWN, level }, &e) == VR_OK, "%s", e.text);
+    ck_assert_msg(vr_backend_open_cpu(&run.be, &(vr_cpu_options){ .n_threads = n_threads, .level = level }, &e) == VR_OK, "%s",
+                  e.text);
     ck_assert_msg(vr_arena_open(arena, (size_t)64 << 20, &e) == VR_OK, "%s", e.text);
     return run;
 }
