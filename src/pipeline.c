@@ -179,12 +179,19 @@ static int options_copy(vr_session *s, const vr_watch_options *o, vr_err *e)
     return VR_OK;
 }
 
+int vr_session_rule_check(const vr_model *model, vr_memory_rule rule, vr_err *e)
+{
+    if (rule == VR_MEMORY_ORIGINAL || model->system->paper_memory) return VR_OK;
+    return vr_fail(e, VR_ERR_USAGE, "--memory paper: %s remembers in one way only", model->system->name);
+}
+
 static int session_prepare(vr_session *s, const char *video, const vr_watch_options *options, const char *question, vr_err *e)
 {
     const vr_model *m = s->model;
     const vr_llama_config *c = vr_llama_config_get(m->llama);
     const double start = vr_clock();
     VR_TRY(options_copy(s, options, e));
+    VR_TRY(vr_session_rule_check(m, options->memory, e));
     VR_TRY(vr_prompt_open(&s->prompt, m->weights, options->template_name, m->tokenizer, e));
     VR_TRY(vr_source_open(&s->source, video, &m->hooks.log, e));
     vr_source_info_get(s->source, &s->info);

@@ -62,6 +62,8 @@ struct vr_session {
 /* Rows of the whole prompt for a question that would be asked now (NULL: none): s->n_planned_rows, or VR_ERR_LIMIT. */
 int vr_session_budget(vr_session *s, const char *question, int n_predict, vr_err *e);
 
+/* VR_ERR_USAGE where the system does not know the rule. */
+int vr_session_rule_check(const vr_model *model, vr_memory_rule rule, vr_err *e);
 /* Counts what the longest part of a prompt and an answer take of run->scratch; run plans. */
 void vr_session_answer_plan(const vr_session *s, vr_run *run);
 /* Is there s->scratch_bytes and s->cache_bytes of memory in this machine? */

@@ -52,6 +52,7 @@ struct vr_stream {
 static int options_take(vr_stream *s, const vr_stream_options *o, vr_err *e)
 {
     const vr_recipe *recipe = &s->model->recipe;
+    VR_TRY(vr_session_rule_check(s->model, o->memory, e));
     s->options = *o;
     if (!(s->options.fps > 0)) s->options.fps = recipe->fps;
     const char *query = o->query ? o->query : recipe->query;

@@ -70,10 +70,17 @@ typedef struct vr_recipe {
 
 void vr_model_recipe(const vr_model *model, vr_recipe *out);
 
+/* How frames are remembered, where the published code does not do what its paper says (Flash-VStream). */
+typedef enum vr_memory_rule {
+    VR_MEMORY_ORIGINAL, /* as the code */
+    VR_MEMORY_PAPER     /* as the paper; VR_ERR_USAGE where a system knows no other rule */
+} vr_memory_rule;
+
 typedef struct vr_watch_options {
     int n_frames;  /* 0: the recipe's */
     double fps;    /* frames a second of the video; 0: the recipe's */
     uint64_t seed; /* of what the system draws by chance while it watches */
+    vr_memory_rule memory;
     bool no_audio;
     bool image;                /* still picture: the first frame, the picture's prompt */
     const char *system_text;   /* NULL: the recipe's */
@@ -196,6 +203,7 @@ typedef enum vr_captions {
 typedef struct vr_stream_options {
     double fps;    /* frames a second that are looked at; 0: the recipe's */
     uint64_t seed; /* of what the memory draws by chance */
+    vr_memory_rule memory;
     vr_captions captions;
     const char *query;         /* what a caption answers; NULL: the recipe's, where it has one */
     int n_threads_ask;         /* of the question handler; 0: as many as the model's */

@@ -113,6 +113,7 @@ static int open_stream(vr_follow *f, const char *question, vr_err *e)
     f->fps = vr_options_given(o, VR_OPTION_FPS) ? (double)o->fps : f->recipe->fps;
     vr_stream_options options = { .fps = f->fps,
                                   .seed = o->seed,
+                                  .memory = (vr_memory_rule)o->memory,
                                   .captions = (vr_captions)o->captions,
                                   .query = f->query,
                                   .system_text = o->system_text,

@@ -41,6 +41,8 @@ const vr_option vr_option_table[VR_N_OPTIONS] = {
         "do not listen to the sound" },
     [VR_OPTION_IMAGE] = { "image", 0, VR_OPTION_FLAG, NULL, 0, 0, NULL, AT(image), watching,
         "VIDEO is a still picture (of a video: its first frame)" },
+    [VR_OPTION_MEMORY] = { "memory", 0, VR_OPTION_CHOICE, "RULE", 0, 0, "original paper", AT(memory), watching,
+        "how Flash-VStream remembers: original (as its code) or paper (as its paper)" },
     [VR_OPTION_STREAM] = { "stream", 0, VR_OPTION_FLAG, NULL, 0, 0, NULL, AT(stream), following,
         "look at VIDEO frame by frame and answer meanwhile; VIDEO may be a pipe that does not end" },
     [VR_OPTION_REALTIME] = { "realtime", 0, VR_OPTION_FLAG, NULL, 0, 0, NULL, AT(realtime), following,

@@ -21,7 +21,7 @@ typedef enum vr_option_id {
     /* what is asked */
     VR_OPTION_SYSTEM, VR_OPTION_TEMPLATE, VR_OPTION_PROMPT_FILE,
     /* what is watched */
-    VR_OPTION_FRAMES, VR_OPTION_FPS, VR_OPTION_NO_AUDIO, VR_OPTION_IMAGE,
+    VR_OPTION_FRAMES, VR_OPTION_FPS, VR_OPTION_NO_AUDIO, VR_OPTION_IMAGE, VR_OPTION_MEMORY,
     /* how a stream is followed */
     VR_OPTION_STREAM, VR_OPTION_REALTIME, VR_OPTION_ASK, VR_OPTION_ASK_AFTER, VR_OPTION_CAPTIONS, VR_OPTION_SRT, VR_OPTION_VTT,
     /* how the answer is drawn */
@@ -63,7 +63,7 @@ typedef struct vr_options {
     const char *system_text, *template_name, *prompt_file, *dump_dir, *picture;
     const char *ask_file, *ask_after, *srt, *vtt;
     int n_frames, n_predict, top_k, n_threads;
-    int gemm, precision, completion, captions; /* choices; gemm and captions count as vr_gemm and vr_captions do */
+    int gemm, precision, completion, captions, memory; /* choices; those of vidrun.h count as its enums do */
     float temperature, top_p, repetition_penalty, fps;
     uint64_t seed;
     bool no_audio, image, stream, realtime, json, quiet, verbose, estimate, self_test, version, help, man;

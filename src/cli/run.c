@@ -129,6 +129,7 @@ static int open_session(run *r, vr_err *e)
     const vr_watch_options options = { .n_frames = o->n_frames,
                                        .fps = (double)o->fps,
                                        .seed = o->seed,
+                                       .memory = (vr_memory_rule)o->memory,
                                        .no_audio = o->no_audio,
                                        .image = o->image,
                                        .system_text = o->system_text,

@@ -28,6 +28,7 @@ typedef struct vr_view {
     int n_frames;
     bool every_frame;               /* the rate asked for is so high that every frame is looked at */
     uint64_t seed;                  /* of what watch draws by chance */
+    vr_memory_rule memory;
     int64_t *frame_indices;         /* [n_frames] ascending */
     double *frame_seconds;          /* [n_frames] */
     int n_clips;                    /* of sound to be listened to; watch sets 0 where nothing could be heard */
@@ -96,6 +97,7 @@ typedef struct vr_system {
                 const vr_hooks *hooks, vr_err *e);
     void (*features_free)(void *features); /* NULL without show */
     const vr_stream_system *stream;        /* NULL: follows no stream */
+    bool paper_memory;                     /* knows VR_MEMORY_PAPER */
     int32_t rows_mark;                     /* what the stage prompt.ids shows for rows of the clip; 0: nothing */
     int32_t rows_mark_image;               /* of a picture; 0: as rows_mark */
     bool rows_mark_once;                   /* once for all rows, not once a row */
