@@ -22,6 +22,7 @@
 #include "compress/retrieve.h"
 #include "compress/weight_order.h"
 #include "media/frames.h"
+#include "systems/flash_vstream_paper.h"
 
 #define LENGTH_MOST 4096 /* slots of a memory; the published ones have 25 */
 
@@ -133,6 +134,7 @@ static int system_plan(const void *state, const vr_source *source, const vr_watc
     const vr_flash *s = state;
     VR_TRY(vr_view_take_rate(view, source, options, (double)s->fps, e));
     view->seed = options->seed;
+    view->memory = options->memory;
     const parts p = parts_of(s, view->n_frames);
     view->n_video_rows =
         vr_flash_rows(s, smaller(s->abstract.N, p.L), p.n_slots, smaller(VR_MEMORY_KEYS, p.n_slots) + p.n_spatial);
@@ -226,7 +228,7 @@ static int frames_look(look *l, vr_frames *frames, vr_err *e)
     return VR_OK;
 }
 
-/* Which of the first frames are shown whole: picks [VR_MEMORY_KEYS]; returns their number. */
+/* Which of the first frames are shown whole, as published: picks [VR_MEMORY_KEYS]; returns their number. */
 static int frames_retrieve(const look *l, const vr_kmeans *km, const double *distance, int32_t *picks)
 {
     const int K = l->p.n_slots, n = smaller(VR_MEMORY_KEYS, K);
@@ -263,16 +265,59 @@ static int rows_make(const vr_flash *s, vr_run *run, const vr_flash_memory *m, f
     return n;
 }
 
-/* Slots, abstract memory and picks of the L frames before the spatial memory -> m and story, in memory of the run. */
-static void memory_make(look *l, uint64_t seed, vr_flash_memory *m, vr_flash_story *story, int32_t *picks)
+/* Slots of the last run by time, and of all frames those nearest to the heaviest: labels and weights are of slots by time. */
+static int paper_make(const look *l, const vr_kmeans *km, float *slots, int32_t *labels, float *weights, int32_t *picks)
 {
     const vr_flash *s = l->s;
     const int L = l->p.L, K = l->p.n_slots, columns = s->temporal_tokens * s->D;
     vr_run *run = l->run;
-    vr_random random = { seed };
+    const size_t mark = vr_arena_mark(run->host);
+    int32_t *order = vr_arena_alloc(run->host, (size_t)K, sizeof *order),
+            *rank = vr_arena_alloc(run->host, (size_t)K, sizeof *rank);
+    double *times = vr_arena_alloc(run->host, (size_t)(L + K), sizeof *times); /* of frames, then of slots */
+    for (int i = 0; i < L && !run->be->plan; i++) times[i] = i;
+    if (!run->be->plan) {
+        vr_flash_slots_by_time(km, NULL, times, order, weights, times + L);
+        for (int k = 0; k < K; k++) rank[order[k]] = k;
+        for (int i = 0; i < L; i++) labels[i] = rank[labels[i]];
+    }
+    vr_kmeans_centroids(run, km, order, l->temporal, columns, slots);
+    const int n = vr_flash_nearest(run, l->temporal, L, columns, slots, weights, K, picks);
+    vr_arena_release(run->host, mark);
+    return smaller(n, K);
+}
+
+/* Looks again at the frames that were picked of all: their maps -> l->first, one after the other. */
+static int picks_look(look *l, vr_source *source, const vr_view *view, const int32_t *picks, int n, vr_err *e)
+{
+    vr_run run = *l->run;
+    run.dump = NULL;
+    for (int j = 0, index; j < n; j++) {
+        vr_frames *frames = NULL;
+        if (!run.be->plan)
+            VR_TRY(vr_frames_open(&frames, source, &view->frame_indices[picks[j]], 1, l->width, l->height,
+                                  VR_RESIZE_PIL_BICUBIC, &l->hooks->log, e));
+        int rc = frames ? vr_frames_next(frames, l->rgb, &index, e) : VR_OK;
+        vr_frames_free(frames);
+        if (rc == VR_OK && !run.be->plan)
+            rc = vr_flash_pixels(l->s, &run, &l->picture, l->rgb, l->width, l->height, l->pixels, e);
+        VR_TRY(rc);
+        vr_flash_maps(l->s, &run, l->pixels, 1, l->first + (size_t)j * (size_t)l->s->map_tokens * (size_t)l->s->D);
+    }
+    return VR_OK;
+}
+
+/* Slots, abstract memory and picks of the L frames before the spatial memory -> m and story, in memory of the run. */
+static void memory_make(look *l, const vr_view *view, vr_flash_memory *m, vr_flash_story *story, int32_t *picks)
+{
+    const vr_flash *s = l->s;
+    const int L = l->p.L, K = l->p.n_slots, columns = s->temporal_tokens * s->D;
+    vr_run *run = l->run;
+    vr_random random = { view->seed };
     vr_kmeans km;
     float *slots = vr_arena_floats(run->scratch, (size_t)K * (size_t)columns);
     float *abstract = vr_arena_floats(run->scratch, (size_t)s->abstract.N * (size_t)(s->abstract.P * s->D));
+    float *weights = vr_arena_floats(run->host, (size_t)K);
     int32_t *labels = vr_arena_alloc(run->host, (size_t)L, sizeof *labels);
     double *distance = vr_arena_alloc(run->host, (size_t)L * (size_t)L, sizeof *distance);
     vr_kmeans_alloc(&km, run->host, L, K, run->dump != NULL);
@@ -281,17 +326,22 @@ static void memory_make(look *l, uint64_t seed, vr_flash_memory *m, vr_flash_sto
         km.T = L, km.K = K;
     else
         vr_kmeans_run(&km, distance, L, K, NULL, NULL, 0, &random);
-    vr_kmeans_centroids(run, &km, NULL, l->temporal, columns, slots);
+    for (int i = 0; i < L && !run->be->plan; i++)
+        labels[i] = km.n_rounds > 0 ? km.labels[(size_t)(km.n_rounds - 1) * (size_t)L + (size_t)i] : i;
     vr_kmeans_dump(run, &km, "compress.kmeans");
+    if (view->memory == VR_MEMORY_PAPER) {
+        m->n_picks = paper_make(l, &km, slots, labels, weights, picks);
+    } else {
+        vr_kmeans_centroids(run, &km, NULL, l->temporal, columns, slots);
+        m->n_picks = frames_retrieve(l, &km, distance, picks);
+        for (int k = 0; k < K && !run->be->plan; k++) weights[k] = km.weights[k];
+    }
     vr_run_dump(run, slots, 3, (const int64_t[3]){ K, s->temporal_tokens, s->D }, "compress.temporal");
     m->temporal = slots;
     m->n_temporal = K;
-    m->n_picks = frames_retrieve(l, &km, distance, picks);
     vr_abstract_memory_append(&s->abstract, run, abstract, &m->n_abstract, l->abstract, L, "compress.abstract");
     m->abstract = abstract;
-    for (int i = 0; i < L && !run->be->plan; i++)
-        labels[i] = km.n_rounds > 0 ? km.labels[(size_t)(km.n_rounds - 1) * (size_t)L + (size_t)i] : i;
-    *story = (vr_flash_story){ l->width, l->height, L, labels, km.weights, K, m->n_abstract, picks, m->n_picks };
+    *story = (vr_flash_story){ l->width, l->height, L, labels, weights, K, m->n_abstract, picks, m->n_picks };
 }
 
 static int system_watch(const void *state, vr_run *run, vr_source *source, vr_view *view, const vr_hooks *hooks, vr_err *e)
@@ -316,10 +366,15 @@ static int system_watch(const void *state, vr_run *run, vr_source *source, vr_vi
     vr_frames_free(frames);
     VR_TRY(rc);
     const double start = vr_clock();
+    static const int32_t in_order[VR_MEMORY_KEYS] = { 0, 1, 2 };
     int32_t picks[VR_MEMORY_KEYS] = { 0 };
     vr_flash_memory m = { .spatial = l.last, .n_spatial = l.p.n_spatial, .picks = picks, .retrieved = l.first };
     vr_flash_story story = { .width = l.width, .height = l.height };
-    if (l.p.L > 0) memory_make(&l, view->seed, &m, &story, picks);
+    if (l.p.L > 0) memory_make(&l, view, &m, &story, picks);
+    if (view->memory == VR_MEMORY_PAPER) {
+        VR_TRY(picks_look(&l, source, view, picks, m.n_picks, e));
+        m.picks = in_order;
+    }
     view->n_video_rows = rows_make(s, run, &m, view->rows);
     VR_TRY(vr_backend_sync(run->be, e));
     if (!run->be->plan) vr_flash_tell(s, view, &story);
@@ -340,6 +395,7 @@ const vr_system vr_system_flash_vstream = {
     .plan = system_plan,
     .watch = system_watch,
     .stream = &vr_flash_stream,
+    .paper_memory = true,
     .rows_mark = -200,
     .rows_mark_once = true,
 };

@@ -17,30 +17,28 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* A frame that rows may come from. */
-typedef struct seen {
-    int64_t number;
-    double seconds;
-} seen;
+#include "systems/flash_vstream_paper.h"
 
 typedef struct stream {
     const vr_flash *s;
     vr_backend *be; /* of the thread that adds */
     vr_random random;
+    bool by_paper; /* paper is used, else temporal and bank are */
+    vr_flash_paper paper;
     vr_temporal_memory temporal;
     float *bank;     /* [n_bank, map tokens, D] maps of the first frames */
     float *map;      /* [map tokens, D] of the newest */
     float *abstract; /* [N, abstract tokens, D] */
     int n_bank, n_abstract;
     int64_t n_frames;
-    seen newest, *banked; /* [n_bank] owned: of the maps */
+    vr_flash_seen newest, *banked; /* [n_bank] owned: of the maps */
 } stream;
 
 typedef struct snapshot {
     float *rows; /* [rows_most, D] owned */
     int n_rows;
     int n_seen;
-    seen frames[VR_MEMORY_KEYS + 1]; /* shown whole: retrieved, then the newest */
+    vr_flash_seen frames[VR_MEMORY_KEYS + 1]; /* shown whole: retrieved, then the newest */
 } snapshot;
 
 static size_t map_floats(const vr_flash *s)
@@ -61,7 +59,7 @@ static int stream_open(const void *state, const vr_stream_options *options, vr_r
     const vr_flash *s = state;
     *memory = NULL;
     stream *m = calloc(1, sizeof *m);
-    seen *banked = calloc((size_t)s->temporal_length, sizeof *banked);
+    vr_flash_seen *banked = calloc((size_t)s->temporal_length, sizeof *banked);
     if (!m || !banked) {
         free(m);
         free(banked);
@@ -70,28 +68,31 @@ static int stream_open(const void *state, const vr_stream_options *options, vr_r
     m->s = s;
     m->be = run->be;
     m->random.state = options->seed;
-    m->n_bank = s->temporal_length;
+    m->by_paper = options->memory == VR_MEMORY_PAPER;
     m->banked = banked;
-    m->bank = vr_arena_floats(run->scratch, (size_t)m->n_bank * map_floats(s));
     m->map = vr_arena_floats(run->scratch, map_floats(s));
     m->abstract = vr_arena_floats(run->scratch, (size_t)s->abstract.N * (size_t)(s->abstract.P * s->D));
-    vr_temporal_memory_alloc(&m->temporal, run, s->temporal_length, 1, s->temporal_tokens * s->D);
+    if (m->by_paper) {
+        vr_flash_paper_take(&m->paper, run, s->temporal_length, s->temporal_tokens * s->D, s->map_tokens * s->D);
+    } else {
+        vr_temporal_memory_alloc(&m->temporal, run, s->temporal_length, 1, s->temporal_tokens * s->D);
+        m->n_bank = s->temporal_length;
+        m->bank = vr_arena_floats(run->scratch, (size_t)m->n_bank * map_floats(s));
+    }
     *memory = m;
     return VR_OK;
 }
 
-/* The three kinds of memory as they are now. */
+/* The memory as it is now. */
 static vr_flash_memory memory_of(const stream *m)
 {
-    return (vr_flash_memory){ .abstract = m->abstract,
-                              .temporal = m->temporal.rows,
-                              .retrieved = m->bank,
-                              .spatial = m->map,
-                              .n_abstract = m->n_abstract,
-                              .n_temporal = m->temporal.n,
-                              .n_picks = m->temporal.n_keys,
-                              .n_spatial = 1,
-                              .picks = m->temporal.picks };
+    vr_flash_memory now = { .abstract = m->abstract, .n_abstract = m->n_abstract, .spatial = m->map, .n_spatial = 1 };
+    now.temporal = m->by_paper ? m->paper.rows : m->temporal.rows;
+    now.n_temporal = m->by_paper ? m->paper.n : m->temporal.n;
+    now.retrieved = m->by_paper ? m->paper.bank : m->bank;
+    now.n_picks = m->by_paper ? m->paper.n_picks : m->temporal.n_keys;
+    now.picks = m->by_paper ? m->paper.picks : m->temporal.picks;
+    return now;
 }
 
 /* Three numbers of an update, -1 for those that it has not. */
@@ -102,27 +103,31 @@ static void keys_dump(vr_dump *dump, const char *name, const int32_t *keys, int 
     vr_dump_i32(dump, name, padded, 2, (const int64_t[2]){ 1, VR_MEMORY_KEYS });
 }
 
+/* What an update drew and chose, as published. */
+static void update_dump(const stream *m, vr_dump *dump)
+{
+    const vr_kmeans *km = &m->temporal.km;
+    if (m->temporal.n_keys == 0) return;
+    if (km->n_draws > 0) {
+        vr_dump_i32(dump, "compress.stream.draws", km->draws, 2, (const int64_t[2]){ 1, km->T });
+        vr_dump_f32(dump, "compress.stream.weights", km->weights, 2, (const int64_t[2]){ 1, km->K });
+    }
+    keys_dump(dump, "compress.stream.order", m->temporal.order, m->temporal.n_keys);
+    keys_dump(dump, "compress.stream.index", m->temporal.picks, m->temporal.n_keys);
+}
+
 static void memory_dump(const stream *m, const vr_run *run)
 {
     const vr_flash *s = m->s;
-    const vr_kmeans *km = &m->temporal.km;
-    vr_dump *dump = vr_run_stages(run);
+    const vr_flash_memory now = memory_of(m);
     const int number = (int)m->n_frames;
     const int64_t map[3] = { 1, s->map_tokens, s->D };
-    if (!dump) return;
-    if (m->temporal.n_keys > 0) {
-        if (km->n_draws > 0) {
-            vr_dump_i32(dump, "compress.stream.draws", km->draws, 2, (const int64_t[2]){ 1, km->T });
-            vr_dump_f32(dump, "compress.stream.weights", km->weights, 2, (const int64_t[2]){ 1, km->K });
-        }
-        keys_dump(dump, "compress.stream.order", m->temporal.order, m->temporal.n_keys);
-        keys_dump(dump, "compress.stream.index", m->temporal.picks, m->temporal.n_keys);
-    }
-    for (int i = 0; i < m->temporal.n_keys; i++)
-        vr_run_dump(run, m->bank + (size_t)m->temporal.picks[i] * map_floats(s), 3, map, "compress.stream.spatial.%03d",
-                    number);
+    if (!vr_run_stages(run)) return;
+    update_dump(m, run->dump);
+    for (int i = 0; i < now.n_picks; i++)
+        vr_run_dump(run, now.retrieved + (size_t)now.picks[i] * map_floats(s), 3, map, "compress.stream.spatial.%03d", number);
     vr_run_dump(run, m->map, 3, map, "compress.stream.spatial.%03d", number);
-    vr_run_dump(run, m->temporal.rows, 3, (const int64_t[3]){ m->temporal.n, s->temporal_tokens, s->D },
+    vr_run_dump(run, now.temporal, 3, (const int64_t[3]){ now.n_temporal, s->temporal_tokens, s->D },
                 "compress.stream.temporal.%03d", number);
     vr_run_dump(run, m->abstract, 3, (const int64_t[3]){ m->n_abstract, s->abstract.P, s->D }, "compress.stream.abstract.%03d",
                 number);
@@ -140,7 +145,10 @@ static void memory_add(stream *m, vr_run *run)
     if (run->be->plan) m->n_abstract = s->abstract.N; /* the longest way is counted */
     vr_flash_pool(s, run, m->map, 1, s->temporal_side, temporal);
     vr_flash_pool(s, run, m->map, 1, s->abstract_side, abstract);
-    vr_temporal_memory_update(&m->temporal, run, temporal, 1, &m->random);
+    if (m->by_paper)
+        vr_flash_paper_add(&m->paper, run, temporal, m->map, &m->newest, &m->random);
+    else
+        vr_temporal_memory_update(&m->temporal, run, temporal, 1, &m->random);
     vr_abstract_memory_append(&s->abstract, run, m->abstract, &m->n_abstract, abstract, 1, NULL);
 }
 
@@ -156,10 +164,10 @@ static int stream_add(const void *state, void *memory, vr_run *run, const vr_str
     vr_flash_picture_take(s, run, &picture);
     if (frame) VR_TRY(vr_flash_pixels(s, run, &picture, frame->rgb, frame->width, frame->height, pixels, e));
     vr_flash_maps(s, run, pixels, 1, m->map);
+    if (frame) m->newest = (vr_flash_seen){ frame->number >= 0 ? frame->number : frame->index, frame->seconds };
     memory_add(m, run);
     VR_TRY(vr_backend_sync(run->be, e));
     if (!frame) return VR_OK;
-    m->newest = (seen){ frame->number >= 0 ? frame->number : frame->index, frame->seconds };
     if (m->n_frames < m->n_bank) m->banked[m->n_frames] = m->newest;
     m->n_frames++;
     memory_dump(m, run);
@@ -208,8 +216,9 @@ static int snapshot_take(const void *state, const void *memory, void *out, vr_er
                     (size_t)pieces[i].n_rows * (size_t)s->D * sizeof *shot->rows);
         shot->n_rows += pieces[i].n_rows;
     }
+    const vr_flash_seen *const banked = m->by_paper ? m->paper.bank_seen : m->banked;
     shot->n_seen = 0;
-    for (int i = 0; i < now.n_picks; i++) shot->frames[shot->n_seen++] = m->banked[now.picks[i]];
+    for (int i = 0; i < now.n_picks; i++) shot->frames[shot->n_seen++] = banked[now.picks[i]];
     shot->frames[shot->n_seen++] = m->newest;
     return VR_OK;
 }
@@ -217,7 +226,7 @@ static int snapshot_take(const void *state, const void *memory, void *out, vr_er
 /* The frames shown whole, each once, in order of time. */
 static int frames_tell(const snapshot *shot, vr_view *view, vr_err *e)
 {
-    seen in_order[VR_MEMORY_KEYS + 1];
+    vr_flash_seen in_order[VR_MEMORY_KEYS + 1];
     int n = 0;
     for (int i = 0; i < shot->n_seen; i++) {
         int at = n;
