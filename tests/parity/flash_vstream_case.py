@@ -138,29 +138,38 @@ def seed_of(arguments):
     return int(arguments[arguments.index("--seed") + 1]) if "--seed" in arguments else 0
 
 
-def converse(parts, case, encoded, margins):
-    """-> (stages, turns: a dict each with prompt, pieces, answer, gaps, text; text is None where it is not plain)"""
-    w, n, talker = Weights(parts.state, "model."), numbers(parts.config), Talker(parts, case)
-    generator, arguments = reference.Generator(seed_of(case["arguments"])), case["arguments"]
-    stages, turns = dict(encoded.stages), []
+def remember(parts, case, encoded, margins):
+    """-> (stages, memories that are asked, what the names of their stages begin with)"""
+    w, n, arguments = Weights(parts.state, "model."), numbers(parts.config), case["arguments"]
+    generator, stages = reference.Generator(seed_of(arguments)), dict(encoded.stages)
     if "--stream" not in arguments:
-        memory = reference.offline(w, n, encoded.frames, generator, margins, stages)
-        return stages, [talker.ask(case["prompt"], memory, stages)]
+        return stages, [reference.offline(w, n, encoded.frames, generator, margins, stages)], [""]
     stages.pop("input.pixels.u8")
     moments = [int(part) for part in arguments[arguments.index("--ask-after") + 1].split(",")]
-    questions = case["prompt"] if isinstance(case["prompt"], list) else [case["prompt"]]
-    stream = reference.Stream(w, n, generator, margins)
+    stream, memories = reference.Stream(w, n, generator, margins), []
     for i, frame in enumerate(encoded.frames):
         stream.add(frame, stages)
-        for moment, question in zip(moments, questions):
-            if moment == i + 1:
-                filled = {"compress.memory": stream.memory()}
-                turns.append(talker.ask(question, filled["compress.memory"], filled))
-                stages |= {f"ask{moment:03d}.{name}": x for name, x in filled.items()}
+        if i + 1 in moments:
+            memories.append(stream.memory())
     stream.finish(stages)
+    prefixes = [f"ask{moment:03d}." for moment in moments]
+    stages |= {f"{prefix}compress.memory": memory for prefix, memory in zip(prefixes, memories)}
+    return stages, memories, prefixes
+
+
+def converse(parts, case, remembered):
+    """remembered: of remember() -> (stages, turns: a dict each with prompt, pieces, answer, gaps, text; text is None where it is
+    not plain)"""
+    talker, turns = Talker(parts, case), []
+    stages, memories, prefixes = dict(remembered[0]), *remembered[1:]
+    questions = case["prompt"] if isinstance(case["prompt"], list) else [case["prompt"]]
+    for question, memory, prefix in zip(questions, memories, prefixes):
+        filled = {}
+        turns.append(talker.ask(question, memory, filled))
+        stages |= {prefix + name: x for name, x in filled.items()}
     return stages, turns
 
 
 def run(checkpoint_dir, case_dir, case):
     parts = load(checkpoint_dir)
-    return converse(parts, case, encode(parts, case_dir, case), reference.Margins())
+    return converse(parts, case, remember(parts, case, encode(parts, case_dir, case), reference.Margins()))

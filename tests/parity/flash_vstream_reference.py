@@ -3,11 +3,11 @@ flash_vstream_reference.py - Flash-VStream (LLaVA) from pixels to the rows that 
 
   pixels [T,3,S,S] -> clip [T,P,D] -> pooled F [T,c*c,D] -> offline or Stream -> memory [R,D] -> project [R,H]
 
-Written from the specification (A2, A4), shares nothing with the engine. Distances are explicit differences. Every function fills
-`stages` with the names of the golden cases.
+Written from the specification (A2, A4), shares nothing with the engine. Distances are explicit differences. Every function
+fills `stages` with the names of the golden cases.
 
 Ref:   spec A2.1-A2.4, A4.1-A4.4, A4.7; clip_encoder.py, vstream_arch.py, compress_functions.py of IVGSZ/Flash-VStream@8f6bde2.
-Trap:  retrieval takes numbers of slots for numbers of frames. The newest frame is in no cluster offline, and in one in a stream.
+Trap:  retrieval takes numbers of slots for numbers of frames. Offline the newest frame is in no cluster, in a stream it is in one.
        Weights start at one in every call. Ties go the way of CUDA's sort, which up to 32 numbers is not stable.
 """
 

@@ -31,6 +31,8 @@ import case_media
 import case_plans
 import case_weights
 import checkpoint
+import flash_vstream_make
+import flash_vstream_plans
 import longvu_make
 import longvu_plans
 import text_reference
@@ -165,7 +167,24 @@ def make_longvu(plan, case_dir, case, folder):
     return stages, turns
 
 
-MAKERS = {"video-llama": make_video_llama, "longvu": make_longvu}
+def make_flash_vstream(plan, case_dir, case, folder):
+    """Fills case and the checkpoint folder -> (stages, turns)"""
+    case["arguments"] += ["--seed", str(plan["seed"])]
+    if plan["ask"]:
+        case["arguments"] += ["--stream", "--ask-after", ",".join(map(str, plan["ask"]))]
+    size, stages, turns = flash_vstream_make.find(plan, case_dir, case, folder, tokenizer_files(None), ATTEMPTS)
+    plan["size"] = size
+    case["about"] = (
+        f"made by make_case.py: CLIP {size['clip_width']}x{size['clip_depth']} patch {size['patch']}, maps "
+        f"{size['side']}/{size['long_side']}/{size['turing_side']}, slots {size['current']}/{size['long']}/{size['turing']}, "
+        f"LLaMA {size['llama_width']}x{size['llama_depth']} heads {size['llama_heads']}; {source_of(plan)}; "
+        + (f"asked after {plan['ask']}" if plan["ask"] else f"prompt of at most {size['length']}")
+    )
+    return stages, turns
+
+
+MAKERS = {"video-llama": make_video_llama, "longvu": make_longvu, "flash-vstream": make_flash_vstream}
+PLANS = {"video-llama": case_plans, "longvu": longvu_plans, "flash-vstream": flash_vstream_plans}
 
 
 def make(plan, out):
@@ -214,7 +233,7 @@ def make(plan, out):
 
 
 def random_plan(system, seed, goal):
-    return longvu_plans.random_plan(seed, goal) if system == "longvu" else case_plans.random_plan(seed)
+    return longvu_plans.random_plan(seed, goal) if system == "longvu" else PLANS[system].random_plan(seed)
 
 
 def main():
@@ -233,7 +252,7 @@ def main():
     p.add_argument("out", type=pathlib.Path, help="folder for the case folders")
     args = p.parse_args()
     if args.set:
-        plans = case_plans.check_plans() + longvu_plans.check_plans()
+        plans = [plan for module in PLANS.values() for plan in module.check_plans()]
     else:
         plans = [random_plan(args.system, args.seed + i, args.goal) for i in range(args.count)]
     for plan in plans:
