@@ -17,7 +17,7 @@
 enum { MODEL_TENSORS = 160 };
 
 typedef struct model_tensor {
-    char name[64];
+    char name[96];
     int rows, cols; /* rows 0: a vector of cols */
     float *data;
 } model_tensor;
@@ -80,7 +80,7 @@ static inline void model_add_both(model *m, int rows, int cols, const char *pref
 
 static inline const float *model_find(const model *m, const char *prefix, const char *name)
 {
-    char full[96];
+    char full[128];
     snprintf(full, sizeof full, "%s%s", prefix, name);
     for (int i = 0; i < m->count; i++)
         if (strcmp(m->tensors[i].name, full) == 0) return m->tensors[i].data;

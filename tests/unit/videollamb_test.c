@@ -586,12 +586,16 @@ START_TEST(frames_of_a_stream)
     view = watched_show(&t);
     ck_assert_int_eq(view.n_frames, 128); /* all of them */
     for (int i = 0; i < 128; i++) ck_assert_int_eq(view.frame_indices[i], 10 * i);
-    view_done(&view);
+    const vr_view before = view;
 
     while (t.n < 131) watched_add(&t, 0, 0); /* 0, 2, ... 126, 128, 130 are kept */
     view = watched_show(&t);
     ck_assert_int_eq(view.n_frames, 128); /* the snapshot is what it was, though its frames have left the memory */
     ck_assert_int_eq(view.frame_indices[127], 1270);
+    ck_assert_int_eq(view.n_video_rows, before.n_video_rows);
+    ck_assert_mem_eq(view.rows, before.rows, (size_t)view.n_video_rows * DL * sizeof *view.rows);
+    view_done(&view);
+    view = before;
     view_done(&view);
     watched_take(&t);
     view = watched_show(&t);
