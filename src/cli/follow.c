@@ -102,6 +102,18 @@ static int captions_check(const vr_follow *f, vr_err *e)
                    f->recipe->system);
 }
 
+static void tell_plan(vr_follow *f, const vr_feed_info *info)
+{
+    const char *const video = strcmp(f->options->video, "-") == 0 ? "standard input" : f->options->video;
+    char what[128], seed[48] = "";
+    if (info->live)
+        snprintf(what, sizeof what, "%.60s, %g frame%s a second", video, f->fps, f->fps == 1 ? "" : "s");
+    else
+        snprintf(what, sizeof what, "%d of %lld frames", info->n_frames, (long long)info->n_frames_total);
+    if (f->sampling.temperature > 0) snprintf(seed, sizeof seed, ", seed %llu", (unsigned long long)f->sampling.seed);
+    vr_report_line(f->report, "following %s%s%s", what, f->paced ? " at the pace of the video" : "", seed);
+}
+
 static int open_stream(vr_follow *f, const char *question, vr_err *e)
 {
     const vr_options *const o = f->options;
@@ -130,12 +142,7 @@ static int open_stream(vr_follow *f, const char *question, vr_err *e)
     f->exact = !o->realtime && !info.live;
     VR_TRY(vr_subtitles_open(&f->srt, o->srt, false, e));
     VR_TRY(vr_subtitles_open(&f->vtt, o->vtt, true, e));
-    if (info.live)
-        vr_report_line(f->report, "following %s, %g frames a second", strcmp(o->video, "-") == 0 ? "standard input" : o->video,
-                       f->fps);
-    else
-        vr_report_line(f->report, "following %d of %lld frames%s", info.n_frames, (long long)info.n_frames_total,
-                       f->paced ? " at the pace of the video" : "");
+    tell_plan(f, &info);
     if (o->json) vr_events_start(f->output, f->recipe, o->video, f->fps, &info);
     return vr_output_result(f->output, "the events", e);
 }
@@ -174,12 +181,14 @@ static void typist_close(vr_follow *f, typist *t)
     pthread_mutex_unlock(&f->lock);
 }
 
-/* The end that the user wants, of the frames and of everything. */
+/* The end that the user wants: of the frames and of the questions that wait; the second time, of everything. */
 static void stop(vr_follow *f, bool interrupted)
 {
     pthread_mutex_lock(&f->lock);
-    f->stop = true;
+    f->stop |= f->ending;
+    f->ending = true;
     f->interrupted |= interrupted;
+    vr_follow_drop(f);
     pthread_cond_broadcast(&f->changed);
     pthread_mutex_unlock(&f->lock);
     vr_feed_stop(f->feed);
@@ -246,10 +255,10 @@ static void converse(vr_follow *f, typist *t)
     for (;;) {
         char bytes[64];
         pthread_mutex_lock(&f->lock);
-        const bool done = f->asker_done, frames_done = f->frames_done, room = f->n_jobs < VR_FOLLOW_JOBS && !f->stop;
+        const bool done = f->asker_done, frames_done = f->frames_done, room = f->n_jobs < VR_FOLLOW_JOBS, ending = f->ending;
         pthread_mutex_unlock(&f->lock);
         if (done) break;
-        if (t->file && frames_done && !t->stays) typist_close(f, t);
+        if (t->file && (ending || (frames_done && !t->stays))) typist_close(f, t);
         const bool reads = t->file && room && (frames_done || !t->afterwards);
         const int files[2] = { f->wake[0], reads ? fileno(t->file) : -1 };
         const unsigned readable = vr_interrupt_poll(files, 2);
@@ -271,6 +280,11 @@ static int start_threads(vr_follow *f, pthread_t threads[3], int *n, vr_err *e)
     return VR_OK;
 }
 
+static const char *plural(int64_t n)
+{
+    return n == 1 ? "" : "s";
+}
+
 static void tell_end(vr_follow *f)
 {
     const vr_event_totals totals = { .time = f->seconds,
@@ -286,13 +300,15 @@ static void tell_end(vr_follow *f)
                                      .interrupted = f->interrupted };
     char clock[32];
     if (f->options->json) vr_events_end(f->output, &totals);
+    if (f->n_frames == 0) return;
     vr_report_line(f->report, "%lld frames to %s in %.1f s, %lld dropped; %lld captions, %lld answers",
                    (long long)totals.frames, vr_time_format(totals.time, ' ', clock, sizeof clock), totals.wall,
                    (long long)totals.dropped, (long long)totals.captions, (long long)totals.answers);
     if (totals.captions_skipped > 0)
-        vr_report_line(f->report, "%lld captions were skipped: the one before was not told yet",
-                       (long long)totals.captions_skipped);
-    if (totals.unanswered > 0) vr_report_line(f->report, "%lld questions were not answered", (long long)totals.unanswered);
+        vr_report_line(f->report, "%lld caption%s skipped: the one before was still to be told",
+                       (long long)totals.captions_skipped, plural(totals.captions_skipped));
+    if (totals.unanswered > 0)
+        vr_report_line(f->report, "%lld question%s not answered", (long long)totals.unanswered, plural(totals.unanswered));
 }
 
 int vr_follow_begin(vr_follow *f, vr_model *model, const vr_recipe *recipe, const vr_sampling *sampling, const char *question,
@@ -313,7 +329,6 @@ int vr_follow_run(vr_follow *f, vr_err *e)
     typist t = { 0 };
     pthread_t threads[3];
     int n_threads = 0;
-    if (f->sampling.temperature > 0) vr_report_line(f->report, "seed %llu", (unsigned long long)f->sampling.seed);
     typist_open(f, &t, f->question);
     f->start = vr_clock();
     vr_err failed = { 0 };

@@ -13,10 +13,10 @@
 #include "cli/interrupt.h"
 
 /* The job with the memory of this very moment, when the question handler is free. */
-static bool hand_over(vr_follow *f, vr_follow_job *job, vr_err *e, int *rc)
+static bool hand_over(vr_follow *f, vr_follow_job *job, bool last, vr_err *e, int *rc)
 {
-    while (!f->stop && (f->answering || f->n_jobs > 0)) pthread_cond_wait(&f->changed, &f->lock);
-    if (f->stop) return false;
+    while (!f->stop && (last || !f->ending) && (f->answering || f->n_jobs > 0)) pthread_cond_wait(&f->changed, &f->lock);
+    if (f->stop || (f->ending && !last)) return false;
     *rc = vr_stream_snapshot(f->stream, &job->frames, &job->seconds, e);
     job->taken = *rc == VR_OK;
     return job->taken;
@@ -41,7 +41,9 @@ bool vr_follow_post(vr_follow *f, vr_follow_job *job, bool wait)
     bool posted = true;
     pthread_mutex_lock(&f->lock);
     if (f->exact || wait)
-        posted = hand_over(f, job, &e, &rc);
+        posted = hand_over(f, job, wait, &e, &rc);
+    else if (!f->answering && f->n_jobs == 0 && f->n_frames > 0)
+        rc = vr_stream_snapshot(f->stream, &job->frames, &job->seconds, &e), posted = job->taken = rc == VR_OK;
     else if (job->caption && caption_replace(f, job))
         posted = false;
     else if (f->n_jobs >= VR_FOLLOW_JOBS)
@@ -141,6 +143,15 @@ static void do_job(vr_follow *f, vr_follow_job *job)
     free(job->text);
 }
 
+void vr_follow_drop(vr_follow *f)
+{
+    for (int i = 0; i < f->n_jobs; i++) {
+        f->n_unanswered += !f->jobs[i].caption;
+        free(f->jobs[i].text);
+    }
+    f->n_jobs = 0;
+}
+
 /* Whether the first job can be done now. */
 static bool ready(const vr_follow *f)
 {
@@ -166,11 +177,7 @@ void *vr_follow_answers(void *cookie)
         pthread_cond_broadcast(&f->changed);
         vr_follow_wake(f);
     }
-    for (int i = 0; i < f->n_jobs; i++) {
-        f->n_unanswered += !f->jobs[i].caption;
-        free(f->jobs[i].text);
-    }
-    f->n_jobs = 0;
+    vr_follow_drop(f);
     f->asker_done = true;
     pthread_cond_broadcast(&f->changed);
     pthread_mutex_unlock(&f->lock);

@@ -15,6 +15,8 @@
 #include "base/clock.h"
 #include "cli/follow_inside.h"
 
+#define GRACE 0.05 /* seconds: a frame of the same time comes first */
+
 static void wait_until(vr_follow *f, double time)
 {
     const struct timespec deadline = { .tv_sec = (time_t)time, .tv_nsec = (long)((time - floor(time)) * 1e9) };
@@ -24,7 +26,7 @@ static void wait_until(vr_follow *f, double time)
 /* Whether the frame in the slot may still be waited for. */
 static bool holds_back(const vr_follow *f, double due)
 {
-    if (f->stop) return false;
+    if (f->stop || f->ending) return false;
     if (f->paced) return vr_clock() < due;
     return f->slot_full && (f->exact || vr_clock() < due);
 }
@@ -60,7 +62,7 @@ static bool slot_put(vr_follow *f, const vr_stream_frame *frame, bool *first)
         else
             wait_until(f, due);
     }
-    const bool go_on = !f->stop;
+    const bool go_on = !f->stop && !f->ending;
     if (go_on && f->slot_full) *first = f->n_dropped++ == 0;
     if (go_on) rc = slot_fill(f, frame, &e);
     pthread_mutex_unlock(&f->lock);
@@ -100,12 +102,30 @@ void *vr_follow_reader(void *cookie)
     return NULL;
 }
 
-/* The next frame; its pixels are in *rgb, which changes places with the slot's. False: none will come. */
-static bool slot_take(vr_follow *f, vr_stream_frame *frame, uint8_t **rgb, size_t *n_bytes)
+/* Wall clock at which the next question by time is asked even if no frame comes; infinity: none is. */
+static double question_due(const vr_follow *f)
+{
+    const vr_timetable *const t = &f->table;
+    if (f->exact || f->n_frames == 0 || f->n_jobs >= VR_FOLLOW_JOBS || t->next == t->count) return (double)INFINITY;
+    if (t->items[t->next].frames >= 0) return (double)INFINITY;
+    return f->anchor + t->items[t->next].seconds + GRACE;
+}
+
+/* The next frame; its pixels are in *rgb, which changes places with the slot's. *due: no frame, but a question is to be asked.
+ * False: no frame will come. */
+static bool slot_take(vr_follow *f, vr_stream_frame *frame, uint8_t **rgb, size_t *n_bytes, bool *due)
 {
     pthread_mutex_lock(&f->lock);
-    while (!f->stop && !f->slot_full && !f->source_ended) pthread_cond_wait(&f->changed, &f->lock);
-    const bool there = !f->stop && f->slot_full;
+    *due = false;
+    while (!f->stop && !f->ending && !f->slot_full && !f->source_ended) {
+        const double question = question_due(f);
+        if ((*due = vr_clock() >= question)) break;
+        if (isfinite(question))
+            wait_until(f, question);
+        else
+            pthread_cond_wait(&f->changed, &f->lock);
+    }
+    const bool there = !f->stop && !f->ending && f->slot_full;
     if (there) {
         uint8_t *const pixels = f->slot_rgb;
         const size_t room = f->slot_bytes;
@@ -117,13 +137,13 @@ static bool slot_take(vr_follow *f, vr_stream_frame *frame, uint8_t **rgb, size_
         pthread_cond_broadcast(&f->changed);
     }
     pthread_mutex_unlock(&f->lock);
-    return there;
+    return there || *due;
 }
 
 static bool stopped(vr_follow *f)
 {
     pthread_mutex_lock(&f->lock);
-    const bool stop = f->stop;
+    const bool stop = f->stop || f->ending;
     pthread_mutex_unlock(&f->lock);
     return stop;
 }
@@ -172,7 +192,7 @@ static bool look(vr_follow *f, const vr_stream_frame *frame)
     }
     vr_follow_job caption = { .caption = true, .event = event, .asked = vr_clock() };
     if (event.caption) vr_follow_post(f, &caption, false);
-    questions_post(f, -INFINITY);
+    questions_post(f, -(double)INFINITY);
     return true;
 }
 
@@ -188,8 +208,8 @@ static void finish(vr_follow *f)
         vr_report_line(f->report, "the video ended before the place of %d question%s", late, late == 1 ? "" : "s");
         pthread_mutex_unlock(&f->screen);
     }
-    questions_post(f, INFINITY);
-    if (!f->prompt || stopped(f)) return;
+    questions_post(f, (double)INFINITY);
+    if (!f->prompt) return;
     vr_follow_job job = { .text = strdup(f->prompt), .asked = vr_clock() };
     vr_err e = { 0 };
     if (job.text && vr_follow_post(f, &job, true)) return;
@@ -205,9 +225,10 @@ void *vr_follow_frames(void *cookie)
     vr_stream_frame frame;
     uint8_t *rgb = NULL;
     size_t n_bytes = 0;
-    while (slot_take(f, &frame, &rgb, &n_bytes)) {
-        questions_post(f, frame.seconds);
-        if (!look(f, &frame)) break;
+    bool due;
+    while (slot_take(f, &frame, &rgb, &n_bytes, &due)) {
+        questions_post(f, due ? vr_clock() - f->anchor : frame.seconds);
+        if (!due && !look(f, &frame)) break;
     }
     free(rgb);
     if (f->n_frames > 0) finish(f);

@@ -68,8 +68,9 @@ struct vr_follow {
     int64_t n_captions, n_skipped, n_answers, n_unanswered;
     int question_rc; /* of a question that could not be answered */
     /* all */
-    bool stop, interrupted;
-    int rc; /* first failure */
+    bool ending;            /* no more frames and questions, but PROMPT is still answered */
+    bool stop, interrupted; /* stop: nothing more */
+    int rc;                 /* first failure */
     vr_err error;
 };
 
@@ -85,6 +86,7 @@ void *vr_follow_frames(void *follow);
 /* Queue a job; its text is taken over. In an exact run, or with wait, it is handed over with its snapshot as soon as the
  * question handler is free; else false where there is no room. */
 bool vr_follow_post(vr_follow *f, vr_follow_job *job, bool wait);
+void vr_follow_drop(vr_follow *f);     /* the queue; with the lock held */
 void *vr_follow_answers(void *follow); /* thread */
 
 #endif
