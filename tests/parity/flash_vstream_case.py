@@ -158,8 +158,8 @@ def remember(parts, case, encoded, margins):
 
 
 def converse(parts, case, remembered):
-    """remembered: of remember() -> (stages, turns: a dict each with prompt, pieces, answer, gaps, text; text is None where it is
-    not plain)"""
+    """remembered: of remember() -> (stages, turns: a dict each with prompt, pieces, answer, gaps, text; text is None where it
+    is not plain)"""
     talker, turns = Talker(parts, case), []
     stages, memories, prefixes = dict(remembered[0]), *remembered[1:]
     questions = case["prompt"] if isinstance(case["prompt"], list) else [case["prompt"]]

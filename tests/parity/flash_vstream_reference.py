@@ -7,7 +7,7 @@ Written from the specification (A2, A4), shares nothing with the engine. Distanc
 fills `stages` with the names of the golden cases.
 
 Ref:   spec A2.1-A2.4, A4.1-A4.4, A4.7; clip_encoder.py, vstream_arch.py, compress_functions.py of IVGSZ/Flash-VStream@8f6bde2.
-Trap:  retrieval takes numbers of slots for numbers of frames. Offline the newest frame is in no cluster, in a stream it is in one.
+Trap:  retrieval takes numbers of slots for those of frames. Offline the newest frame is in no cluster; streams have it in one.
        Weights start at one in every call. Ties go the way of CUDA's sort, which up to 32 numbers is not stable.
 """
 
