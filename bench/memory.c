@@ -119,7 +119,7 @@ static bool labels_right(const float *x, int T, int D, const int32_t *labels, co
 {
     for (int i = 0; i < T; i++) {
         const float *row = x + (int64_t)i * D;
-        double least = INFINITY, own = 0.0;
+        double least = (double)INFINITY, own = 0.0;
         for (int j = 0; j < SLOTS; j++) {
             const double square = square_between(row, c + (int64_t)(ids ? ids[j] : j) * D, D);
             least = square < least ? square : least;

@@ -3,7 +3,9 @@
  * code, and streams against the algorithm as published.
  */
 #include "compress/abstract_memory.h"
+#include "compress/ordered_kmeans.h"
 #include "compress/retrieve.h"
+#include "compress/scene_tiling.h"
 #include "compress/temporal_memory.h"
 #include "compress/weight_order.h"
 #include "tests/unit/memory_support.h"
@@ -261,9 +263,65 @@ START_TEST(temporal_long_first)
 }
 END_TEST
 
+/* --- planning -------------------------------------------------------------------------------------------------------------- */
+
+/* Everything that takes scratch, once; with a planning backend nothing may be touched. */
+static void use_all(const vr_run *run, const float *x, const float *w)
+{
+    enum { T = 30, SLOTS = 6 };
+    vr_random random = { 3 };
+    vr_ordered_kmeans o;
+    vr_temporal_memory m;
+    vr_scene_stream s;
+    vr_err e = { 0 };
+    int32_t picks[2];
+    int n_steps = 0;
+    float *y = vr_arena_floats(run->scratch, T * D), *rows = vr_arena_floats(run->scratch, T * D);
+    run->be->write(run->be, rows, x, T * D * sizeof *x);
+    vr_ordered_kmeans_alloc(&o, run->host, T, SLOTS, true);
+    vr_ordered_kmeans_rows(run, &o, rows, T, D, SLOTS, NULL, &random, y);
+    vr_retrieve_expanded(run, y, 2, rows, T, D, false, picks);
+    vr_temporal_memory_alloc(&m, run, K, MAX_CLIP, D);
+    for (int t = 0; t < 12; t++) vr_temporal_memory_update(&m, run, rows + t * D, 1, &random);
+    const vr_abstract_memory a = { { w, VR_DTYPE_F32, 8, D }, { w, VR_DTYPE_F32, 8, D }, w, w, 0.2f, 4, 1, D };
+    vr_abstract_memory_append(&a, run, y, &n_steps, rows, 11, NULL);
+    vr_scene_stream_open(&s, run, D);
+    for (int t = 0; t < 5; t++) ck_assert_int_eq(vr_scene_stream_append(&s, run, rows + t * D, &e), VR_OK);
+    ck_assert_int_eq(s.T, run->be->plan ? 0 : 5);
+    vr_scene_stream_free(&s);
+}
+
+static void check_plan(const char *level)
+{
+    static float x[30 * D], w[8 * D];
+    vr_random random = { 11 };
+    vr_arena arena, planned;
+    vr_run plan = { .scratch = &planned, .host = &planned }, run = run_open(level, 1, &arena);
+    vr_err e = { 0 };
+    random_fill(&random, x, 30 * D), random_fill(&random, w, 8 * D);
+    ck_assert_int_eq(vr_backend_open_plan(&plan.be, &e), VR_OK);
+    vr_arena_plan(&planned);
+    use_all(&plan, x, w);
+    vr_arena_close(&arena);
+    ck_assert_int_eq(vr_arena_open(&arena, planned.peak, &e), VR_OK); /* what does not fit asserts */
+    use_all(&run, x, w);
+    ck_assert_uint_eq(arena.peak, planned.peak);
+    vr_arena_close(&arena);
+    vr_backend_free(run.be);
+    vr_backend_free(plan.be);
+}
+
+START_TEST(planned)
+{
+    check_plan("c");
+    check_plan("best");
+}
+END_TEST
+
 int main(void)
 {
     TCase *tests = tcase_create("memory");
+    tcase_add_test(tests, planned);
     tcase_add_test(tests, order_recorded);
     tcase_add_test(tests, order_random);
     tcase_add_test(tests, expanded_recorded);
