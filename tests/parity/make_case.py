@@ -65,17 +65,17 @@ def tokenizer_files(template):
 
 
 def stage_entries(case_dir, stages):
-    """Writes the stages; those of many rows keep the first and the last."""
+    """Writes the stages; those of many rows keep the first and the last (two logits alone may both be near zero)."""
     (case_dir / "stages").mkdir()
     entries = []
     for name, x in stages.items():
-        x = x.astype(np.int32 if x.dtype.kind == "i" else np.float32)
+        x = x.astype({"i": np.int32, "u": np.uint8}.get(x.dtype.kind, np.float32))
         base = name.split(".", 1)[1] if name.startswith("turn") else name
-        rows = [0, x.shape[0] - 1] if x.shape[0] > 2 and base.startswith(FEW_ROWS) else None
+        rows = [0, x.shape[0] - 1] if x.ndim > 1 and x.shape[0] > 2 and base.startswith(FEW_ROWS) else None
         entry = {
             "name": name,
             "file": f"stages/{name}.npy",
-            "dtype": "i32" if x.dtype.kind == "i" else "f32",
+            "dtype": {"i": "i32", "u": "u8"}.get(x.dtype.kind, "f32"),
             "where": f"tests/parity references: {base}",
             "rows": rows,
             "rtol": LIMITS.get(base, LIMIT) if x.dtype.kind == "f" else 0,

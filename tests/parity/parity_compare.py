@@ -13,7 +13,7 @@ import tarfile
 
 import numpy as np
 
-TYPES = {"f32": np.dtype("<f4"), "i32": np.dtype("<i4")}
+TYPES = {"f32": np.dtype("<f4"), "i32": np.dtype("<i4"), "u8": np.dtype("u1")}
 
 
 def expected_shape(stage, golden):
