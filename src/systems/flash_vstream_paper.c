@@ -6,10 +6,13 @@
  *           256 to 512 frames evenly spread over the stream
  *
  * Ref:  arXiv:2406.08085 section 3.2 (weighted k-means, feature retrieval from the buffer).
+ * Trap: a slot made of two frames is equally far from both: the earlier is taken, at every level.
  */
 #include "systems/flash_vstream_paper.h"
 
 #include <string.h>
+
+#define NEARER (1 - 1e-5) /* of squared distances: what is nearer by rounding alone is equally far */
 
 void vr_flash_slots_by_time(const vr_kmeans *km, const float *row_weights, const double *row_times, int32_t *order,
                             float *weights, double *times)
@@ -64,7 +67,7 @@ int vr_flash_nearest(const vr_run *run, const float *rows, int T, int columns, c
     for (int j = 0; j < n && !run->be->plan; j++) {
         picks[j] = 0;
         for (int i = 1; i < T; i++)
-            if (known[(size_t)(i * n + j)] < known[(size_t)(picks[j] * n + j)]) picks[j] = i;
+            if (known[(size_t)(i * n + j)] < NEARER * known[(size_t)(picks[j] * n + j)]) picks[j] = i;
     }
     vr_arena_release(run->host, host);
     vr_arena_release(run->scratch, mark);

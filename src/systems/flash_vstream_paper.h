@@ -19,7 +19,7 @@ void vr_flash_slots_by_time(const vr_kmeans *km, const float *row_weights, const
                             float *weights, double *times);
 
 /* picks: of rows [T, columns] the nearest to each of the heaviest slots (rows of slots [K, columns], backend memory; of equal
- * weights the earlier); returns their number, at most VR_MEMORY_KEYS. Scratch of the run: T and columns. */
+ * weights or distances the earlier); returns their number, at most VR_MEMORY_KEYS. Scratch of the run: T and columns. */
 int vr_flash_nearest(const vr_run *run, const float *rows, int T, int columns, const float *slots, const float *weights, int K,
                      int32_t *picks);
 

@@ -14,6 +14,7 @@
 
 #include "compress/weight_order.h"
 #include "systems/flash_vstream.h"
+#include "systems/flash_vstream_paper.h"
 #include "tests/unit/gguf_writer.h"
 #include "tests/unit/media_support.h"
 #include "tests/unit/memory_support.h"
@@ -189,7 +190,9 @@ static void model_free(small_model *m)
 /* ---- the published rules, spec A4.1 to A4.3 ---- */
 
 typedef struct memory {
-    float abstract[N][D], temporal[FRAMES][LONG], maps[FRAMES][MAP_ROWS * D], spatial[MAP_ROWS * D];
+    float abstract[N][D], temporal[FRAMES][LONG], weights[FRAMES], rows[FRAMES][LONG], maps[FRAMES][MAP_ROWS * D],
+        spatial[MAP_ROWS * D];
+    double times[FRAMES]; /* by the paper: of the slots */
     int n_abstract, n_temporal, n_keys, picks[KEYS];
 } memory;
 
@@ -221,8 +224,8 @@ static int nearest(const float *x, float (*rows)[LONG], int n)
 }
 
 /* The new centroids of x [T], and how far they have moved. */
-static double centroids_move(float (*x)[LONG], int T, const int *label, float (*c)[LONG], float (*next)[LONG], float *weights,
-                             vr_random *r)
+static double centroids_move(float (*x)[LONG], int T, const float *w, const int *label, float (*c)[LONG], float (*next)[LONG],
+                             float *weights, vr_random *r)
 {
     double moved = 0;
     for (int j = 0; j < K; j++) {
@@ -230,8 +233,8 @@ static double centroids_move(float (*x)[LONG], int T, const int *label, float (*
         weights[j] = 0;
         for (int i = 0; i < T; i++) {
             if (label[i] != j) continue;
-            weights[j]++;
-            for (int d = 0; d < LONG; d++) sum[d] += (double)x[i][d];
+            weights[j] += w ? w[i] : 1;
+            for (int d = 0; d < LONG; d++) sum[d] += (double)(w ? w[i] : 1) * (double)x[i][d];
         }
         const float *refill = weights[j] > 0 ? NULL : x[vr_random_below(r, (uint32_t)T)];
         for (int d = 0; d < LONG; d++) next[j][d] = refill ? refill[d] : (float)(sum[d] / (double)weights[j]);
@@ -240,22 +243,21 @@ static double centroids_move(float (*x)[LONG], int T, const int *label, float (*
     return moved;
 }
 
-/* x [T] -> y [min(T,K)], weights. */
-static int cluster(float (*x)[LONG], int T, float (*y)[LONG], float *weights, vr_random *r)
+/* x [T], of weights w or NULL (ones) -> y [min(T,K)], their weights and the last labels. */
+static int cluster(float (*x)[LONG], int T, const float *w, float (*y)[LONG], float *weights, int *label, vr_random *r)
 {
     float c[K][LONG], next[K][LONG];
     int32_t draw[FRAMES];
-    int label[FRAMES];
     if (T <= K) {
         memcpy(y, x, (size_t)T * sizeof *x);
-        for (int i = 0; i < T; i++) weights[i] = 1;
+        for (int i = 0; i < T; i++) weights[i] = w ? w[i] : 1, label[i] = i;
         return T;
     }
     vr_random_permutation(r, T, draw);
     for (int j = 0; j < K; j++) memcpy(c[j], x[draw[j]], sizeof c[j]);
     for (int round = 0; round < 10; round++) {
         for (int i = 0; i < T; i++) label[i] = nearest(x[i], c, K);
-        if (centroids_move(x, T, label, c, next, weights, r) < 1e-4) break;
+        if (centroids_move(x, T, w, label, c, next, weights, r) < 1e-4) break;
         memcpy(c, next, sizeof c);
     }
     memcpy(y, c, sizeof c);
@@ -269,6 +271,45 @@ static void retrieve(memory *m, float (*x)[LONG], int T, const float *weights, i
     vr_order_descending(weights, n, order);
     m->n_keys = n < KEYS ? n : KEYS;
     for (int j = 0; j < m->n_keys; j++) m->picks[j] = nearest(x[order[j]], x, T);
+}
+
+/* The paper: y [n] clustered of x [T], of weights w and times, by mean time -> m's slots; the frames of rows [n_rows] nearest to
+ * the three heaviest. */
+static void paper_slots(memory *m, float (*x)[LONG], int T, const float *w, const double *times, int n_rows, vr_random *r)
+{
+    float y[FRAMES][LONG], weights[FRAMES];
+    double mean[FRAMES];
+    int label[FRAMES];
+    bool taken[FRAMES] = { false };
+    const int n = cluster(x, T, w, y, weights, label, r);
+    for (int j = 0; j < n; j++) {
+        double sum = 0, time = 0;
+        for (int i = 0; i < T; i++)
+            if (label[i] == j) sum += (double)(w ? w[i] : 1), time += (double)(w ? w[i] : 1) * times[i];
+        mean[j] = sum > 0 ? time / sum : times[T - 1];
+    }
+    for (int k = 0; k < n; k++) {
+        int first = -1;
+        for (int j = 0; j < n; j++)
+            if (!taken[j] && (first < 0 || mean[j] < mean[first])) first = j;
+        taken[first] = true;
+        memcpy(m->temporal[k], y[first], sizeof y[first]);
+        m->weights[k] = weights[first];
+        m->times[k] = mean[first];
+    }
+    m->n_temporal = n;
+    m->n_keys = n < KEYS ? n : KEYS;
+    memset(taken, 0, sizeof taken);
+    for (int k = 0; k < m->n_keys; k++) {
+        int heavy = -1;
+        for (int j = 0; j < n; j++)
+            if (!taken[j] && (heavy < 0 || m->weights[j] > m->weights[heavy])) heavy = j;
+        taken[heavy] = true;
+        m->picks[k] = 0; /* a slot of two is equally far from both but for rounding */
+        for (int i = 1; i < n_rows; i++)
+            if (far(m->temporal[heavy], m->rows[i]) < (1 - 5e-6) * far(m->temporal[heavy], m->rows[m->picks[k]]))
+                m->picks[k] = i;
+    }
 }
 
 /* The abstract memory sees n tokens x. */
@@ -298,35 +339,53 @@ static void attend(const small_model *model, memory *m, float (*x)[D], int n)
     }
 }
 
-static void stream_rule(const small_model *model, memory *m, float (*maps)[MAP_ROWS * D], int t, vr_random *r)
+static void stream_rule(const small_model *model, memory *m, float (*maps)[MAP_ROWS * D], int t, bool paper, vr_random *r)
 {
     float all[K + 1][LONG], mean[1][D], weights[FRAMES];
+    double times[K + 1];
+    int label[FRAMES];
+    const int T = m->n_temporal + 1;
     memcpy(all, m->temporal, (size_t)m->n_temporal * sizeof all[0]);
-    means(all[m->n_temporal], POOLED, maps[t]);
+    means(all[T - 1], POOLED, maps[t]);
     means(mean[0], 1, maps[t]);
+    memcpy(m->rows[t], all[T - 1], sizeof all[0]);
     memcpy(m->maps[t], maps[t], sizeof maps[t]);
     memcpy(m->spatial, maps[t], sizeof m->spatial);
-    const int T = m->n_temporal + 1;
-    m->n_temporal = cluster(all, T, m->temporal, weights, r);
-    if (t > 0) retrieve(m, all, T, weights, m->n_temporal);
+    if (paper) {
+        memcpy(weights, m->weights, sizeof weights);
+        memcpy(times, m->times, (size_t)m->n_temporal * sizeof times[0]);
+        weights[T - 1] = 1;
+        times[T - 1] = t;
+        paper_slots(m, all, T, weights, times, t + 1, r);
+    } else {
+        m->n_temporal = cluster(all, T, NULL, m->temporal, weights, label, r);
+        if (t > 0) retrieve(m, all, T, weights, m->n_temporal);
+    }
     if (m->n_abstract < N)
         memcpy(m->abstract[m->n_abstract++], mean[0], sizeof mean[0]);
     else
         attend(model, m, mean, 1);
 }
 
-static void clip_rule(const small_model *model, memory *m, float (*maps)[MAP_ROWS * D], int T, vr_random *r)
+static void clip_rule(const small_model *model, memory *m, float (*maps)[MAP_ROWS * D], int T, bool paper, vr_random *r)
 {
-    float rows[FRAMES][LONG], mean[FRAMES][D], weights[FRAMES];
+    float mean[FRAMES][D], weights[FRAMES];
+    double times[FRAMES];
+    int label[FRAMES];
     const int L = T - 1;
     for (int i = 0; i < T; i++) {
-        means(rows[i], POOLED, maps[i]);
+        means(m->rows[i], POOLED, maps[i]);
         means(mean[i], 1, maps[i]);
         memcpy(m->maps[i], maps[i], sizeof maps[i]);
+        times[i] = i;
     }
     memcpy(m->spatial, maps[T - 1], sizeof m->spatial);
-    m->n_temporal = cluster(rows, L, m->temporal, weights, r);
-    retrieve(m, rows, L, weights, m->n_temporal);
+    if (paper) {
+        paper_slots(m, m->rows, L, NULL, times, L, r);
+    } else {
+        m->n_temporal = cluster(m->rows, L, NULL, m->temporal, weights, label, r);
+        retrieve(m, m->rows, L, weights, m->n_temporal);
+    }
     m->n_abstract = L < N ? L : N;
     memcpy(m->abstract, mean, (size_t)m->n_abstract * sizeof mean[0]);
     for (int i = N; i < L; i += N) attend(model, m, mean + i, L - i < N ? L - i : N);
@@ -390,7 +449,7 @@ static void frames_draw(vr_random *r, uint8_t *rgb)
             memcpy(rgb + (size_t)i * n_bytes, rgb + vr_random_below(r, (uint32_t)i) * n_bytes, n_bytes);
 }
 
-static void check_stream(const small_model *model, vr_run run, const uint8_t *rgb, uint64_t seed)
+static void check_stream(const small_model *model, vr_run run, const uint8_t *rgb, vr_memory_rule rule, uint64_t seed)
 {
     const vr_stream_system *system = vr_system_flash_vstream.stream;
     static float maps[FRAMES][MAP_ROWS * D];
@@ -403,7 +462,8 @@ static void check_stream(const small_model *model, vr_run run, const uint8_t *rg
     vr_err e = { 0 };
     m = (memory){ 0 };
     maps_make(model, &run, rgb, FRAMES, WIDTH, HEIGHT, maps);
-    ck_assert_int_eq(system->open(model->state, &(vr_stream_options){ .seed = seed }, &run, &memory_of_stream, &e), VR_OK);
+    ck_assert_int_eq(
+        system->open(model->state, &(vr_stream_options){ .seed = seed, .memory = rule }, &run, &memory_of_stream, &e), VR_OK);
     ck_assert_int_eq(system->snapshot_open(model->state, memory_of_stream, &shot, &e), VR_OK);
     for (int t = 0; t < FRAMES; t++) {
         const vr_stream_frame frame = { rgb + (size_t)t * 3 * WIDTH * HEIGHT, WIDTH, HEIGHT, t, t, -1 };
@@ -414,7 +474,7 @@ static void check_stream(const small_model *model, vr_run run, const uint8_t *rg
         vr_arena_release(run.scratch, mark);
         ck_assert_int_eq(system->snapshot_take(model->state, memory_of_stream, shot, &e), VR_OK);
         ck_assert_int_eq(system->show(model->state, shot, &run, &view, &silent, &e), VR_OK);
-        stream_rule(model, &m, maps, t, &r);
+        stream_rule(model, &m, maps, t, rule == VR_MEMORY_PAPER, &r);
         expect_rows(model, &run, &m, view.rows, view.n_video_rows, what);
         ck_assert_int_ge(view.n_frames, 1);
         ck_assert_int_eq((int)view.frame_indices[view.n_frames - 1], t);
@@ -435,7 +495,8 @@ START_TEST(streams)
     ck_assert_msg(model_open(&m, &r, POOLED, &e) == VR_OK, "%s", e.text);
     frames_draw(&r, rgb);
     const uint64_t seed = vr_random_next(&r);
-    EVERY_RUN(check_stream(&m, run, rgb, seed));
+    EVERY_RUN(check_stream(&m, run, rgb, VR_MEMORY_ORIGINAL, seed));
+    EVERY_RUN(check_stream(&m, run, rgb, VR_MEMORY_PAPER, seed));
     model_free(&m);
 }
 END_TEST
@@ -480,7 +541,7 @@ static void expect_facts(const vr_view *view, const memory *m)
     ck_assert_int_eq((int)facts.n_tokens, view->n_video_rows);
 }
 
-static void check_clip(const small_model *model, vr_run run, int T, uint64_t seed)
+static void check_clip(const small_model *model, vr_run run, int T, vr_memory_rule rule, uint64_t seed)
 {
     static float maps[FRAMES][MAP_ROWS * D];
     static memory m;
@@ -491,7 +552,8 @@ static void check_clip(const small_model *model, vr_run run, int T, uint64_t see
     vr_random r = { seed };
     char what[32];
     vr_source_info_get(source, &info);
-    ck_assert_msg(vr_system_flash_vstream.plan(model->state, source, &(vr_watch_options){ .n_frames = T, .seed = seed }, &view,
+    ck_assert_msg(vr_system_flash_vstream.plan(model->state, source,
+                                               &(vr_watch_options){ .n_frames = T, .seed = seed, .memory = rule }, &view,
                                                &e) == VR_OK,
                   "%s", e.text);
     ck_assert_int_eq(view.n_frames, T);
@@ -504,7 +566,7 @@ static void check_clip(const small_model *model, vr_run run, int T, uint64_t see
     view.rows = vr_arena_floats(run.scratch, (size_t)view.n_video_rows * DL);
     clip_watch(model, &run, source, &view);
     m = (memory){ 0 };
-    if (T > 1) clip_rule(model, &m, maps, T, &r);
+    if (T > 1) clip_rule(model, &m, maps, T, rule == VR_MEMORY_PAPER, &r);
     memcpy(m.spatial, maps[T - 1], sizeof m.spatial);
     snprintf(what, sizeof what, "clip of %d", T);
     expect_rows(model, &run, &m, view.rows, view.n_video_rows, what);
@@ -522,9 +584,42 @@ START_TEST(clips) /* one frame, less than a memory, just one, more; chunks of th
     ck_assert_msg(model_open(&m, &r, POOLED, &e) == VR_OK, "%s", e.text);
     for (size_t i = 0; i < sizeof lengths / sizeof *lengths; i++) {
         const uint64_t seed = vr_random_next(&r);
-        EVERY_RUN(check_clip(&m, run, lengths[i], seed));
+        EVERY_RUN(check_clip(&m, run, lengths[i], VR_MEMORY_ORIGINAL, seed));
+        EVERY_RUN(check_clip(&m, run, lengths[i], VR_MEMORY_PAPER, seed));
     }
     model_free(&m);
+}
+END_TEST
+
+START_TEST(bank_thins_out) /* frames stay evenly spread, however long a stream lasts */
+{
+    enum { LAST = 3000, WIDE = 3 };
+    vr_arena arena;
+    vr_run run = run_open("c", 1, &arena);
+    vr_random r = { 5 };
+    vr_flash_paper p;
+    vr_flash_paper_take(&p, &run, K, WIDE, WIDE);
+    for (int i = 0; i < LAST; i++) {
+        float row[WIDE];
+        const vr_flash_seen seen = { i, i };
+        random_fill(&r, row, WIDE);
+        row[0] = (float)i;
+        vr_flash_paper_add(&p, &run, row, row, &seen, &r);
+        ck_assert_int_eq((int)p.n_bank, i / (int)p.stride + 1);
+        ck_assert_int_le(p.n_bank, VR_FLASH_BANK);
+        ck_assert(p.stride == 1 || 2 * p.n_bank > VR_FLASH_BANK - 2);
+    }
+    ck_assert_int_eq((int)p.stride, 8);
+    for (int k = 0; k < p.n_bank; k++) {
+        ck_assert_int_eq((int)p.bank_seen[k].number, k * (int)p.stride);
+        ck_assert(p.bank[k * WIDE] == (float)(k * (int)p.stride) && p.bank_rows[k * WIDE] == p.bank[k * WIDE]);
+    }
+    float frames = 0;
+    for (int j = 0; j < p.n; j++) frames += p.weights[j];
+    ck_assert(frames == (float)LAST); /* nothing is forgotten */
+    for (int j = 1; j < p.n; j++) ck_assert(p.times[j - 1] <= p.times[j]);
+    vr_backend_free(run.be);
+    vr_arena_close(&arena);
 }
 END_TEST
 
@@ -544,6 +639,7 @@ int main(void)
     TCase *tests = tcase_create("all");
     tcase_add_test(tests, streams);
     tcase_add_test(tests, clips);
+    tcase_add_test(tests, bank_thins_out);
     tcase_add_test(tests, refused);
     return run_tests("flash_vstream", tests);
 }
