@@ -80,6 +80,16 @@ typedef struct vr_flash_story {
 
 /* Facts of all frames of the view; n_video_rows is set. */
 void vr_flash_tell(const vr_flash *s, vr_view *view, const vr_flash_story *story);
+/* What a stream's memory is made of: its view lists the frames shown whole. */
+typedef struct vr_flash_stream_story {
+    int width, height; /* of the newest frame */
+    int64_t n_frames;  /* added so far */
+    int n_slots, n_abstract;
+    const int32_t *picks; /* [n_picks] places of the retrieved frames in the view */
+    int n_picks;
+} vr_flash_stream_story;
+
+void vr_flash_tell_stream(const vr_flash *s, vr_view *view, const vr_flash_stream_story *story);
 /* facts.memory; without memory for it nothing is told. */
 void vr_flash_tell_retrieved(vr_view *view, int n_slots, int n_abstract, const int32_t *positions, int n);
 

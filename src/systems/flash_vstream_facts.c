@@ -58,3 +58,21 @@ void vr_flash_tell_retrieved(vr_view *view, int n_slots, int n_abstract, const i
     for (int i = 0; i < n; i++) view->retrieved[i] = positions[i];
     view->facts.memory = (vr_memory_fact){ .n_slots = n_slots, .n_abstract = n_abstract, .n_retrieved = n };
 }
+
+void vr_flash_tell_stream(const vr_flash *s, vr_view *view, const vr_flash_stream_story *story)
+{
+    const int64_t patches = (int64_t)vr_vit_side(s->vit) * vr_vit_side(s->vit);
+    for (int i = 0; i < view->n_frames; i++) {
+        vr_frame_fact *fact = &view->frame_facts[i];
+        *fact = (vr_frame_fact){ .kept = true, .high = true, .n_tokens = s->map_tokens };
+        fact->n_lines = fact->n_columns = s->map_side;
+        crop_tell(fact, story->width, story->height);
+    }
+    view->facts =
+        (vr_facts){ .regime = "memory", .n_tokens_before = story->n_frames * patches, .n_tokens = view->n_video_rows };
+    vr_view_step(view, "pool", story->n_frames * patches, story->n_frames * s->map_tokens, "tokens");
+    vr_view_step(view, "temporal", story->n_frames, story->n_slots, "frames");
+    vr_view_step(view, "abstract", story->n_frames, story->n_abstract, "frames");
+    vr_view_step(view, "retrieve", story->n_frames, story->n_picks, "frames");
+    vr_flash_tell_retrieved(view, story->n_slots, story->n_abstract, story->picks, story->n_picks);
+}

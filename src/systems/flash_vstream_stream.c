@@ -31,12 +31,15 @@ typedef struct stream {
     float *abstract; /* [N, abstract tokens, D] */
     int n_bank, n_abstract;
     int64_t n_frames;
+    int width, height;             /* of the newest frame */
     vr_flash_seen newest, *banked; /* [n_bank] owned: of the maps */
 } stream;
 
 typedef struct snapshot {
     float *rows; /* [rows_most, D] owned */
     int n_rows;
+    int width, height, n_slots, n_abstract;
+    int64_t n_frames;
     int n_seen;
     vr_flash_seen frames[VR_MEMORY_KEYS + 1]; /* shown whole: retrieved, then the newest */
 } snapshot;
@@ -164,6 +167,7 @@ static int stream_add(const void *state, void *memory, vr_run *run, const vr_str
     vr_flash_picture_take(s, run, &picture);
     if (frame) VR_TRY(vr_flash_pixels(s, run, &picture, frame->rgb, frame->width, frame->height, pixels, e));
     vr_flash_maps(s, run, pixels, 1, m->map);
+    if (frame) m->width = frame->width, m->height = frame->height;
     if (frame) m->newest = (vr_flash_seen){ frame->number >= 0 ? frame->number : frame->index, frame->seconds };
     memory_add(m, run);
     VR_TRY(vr_backend_sync(run->be, e));
@@ -216,6 +220,11 @@ static int snapshot_take(const void *state, const void *memory, void *out, vr_er
                     (size_t)pieces[i].n_rows * (size_t)s->D * sizeof *shot->rows);
         shot->n_rows += pieces[i].n_rows;
     }
+    shot->width = m->width;
+    shot->height = m->height;
+    shot->n_frames = m->n_frames;
+    shot->n_slots = now.n_temporal;
+    shot->n_abstract = now.n_abstract;
     const vr_flash_seen *const banked = m->by_paper ? m->paper.bank_seen : m->banked;
     shot->n_seen = 0;
     for (int i = 0; i < now.n_picks; i++) shot->frames[shot->n_seen++] = banked[now.picks[i]];
@@ -224,9 +233,10 @@ static int snapshot_take(const void *state, const void *memory, void *out, vr_er
 }
 
 /* The frames shown whole, each once, in order of time. */
-static int frames_tell(const snapshot *shot, vr_view *view, vr_err *e)
+static int frames_tell(const vr_flash *s, const snapshot *shot, vr_view *view, vr_err *e)
 {
     vr_flash_seen in_order[VR_MEMORY_KEYS + 1];
+    int32_t picks[VR_MEMORY_KEYS] = { 0 };
     int n = 0;
     for (int i = 0; i < shot->n_seen; i++) {
         int at = n;
@@ -240,7 +250,17 @@ static int frames_tell(const snapshot *shot, vr_view *view, vr_err *e)
     for (int i = 0; i < n; i++) {
         view->frame_indices[i] = in_order[i].number;
         view->frame_seconds[i] = in_order[i].seconds;
+        for (int k = 0; k + 1 < shot->n_seen; k++)
+            if (shot->frames[k].number == in_order[i].number) picks[k] = i;
     }
+    vr_flash_tell_stream(s, view,
+                         &(vr_flash_stream_story){ .width = shot->width,
+                                                   .height = shot->height,
+                                                   .n_frames = shot->n_frames,
+                                                   .n_slots = shot->n_slots,
+                                                   .n_abstract = shot->n_abstract,
+                                                   .picks = picks,
+                                                   .n_picks = shot->n_seen - 1 });
     return VR_OK;
 }
 
@@ -256,7 +276,7 @@ static int stream_show(const void *state, const void *memory, vr_run *run, vr_vi
     vr_flash_project(s, run, all, n, view->rows);
     view->n_video_rows = n;
     vr_arena_release(run->scratch, mark);
-    if (shot) VR_TRY(frames_tell(shot, view, e));
+    if (shot) VR_TRY(frames_tell(s, shot, view, e));
     return vr_backend_sync(run->be, e);
 }
 

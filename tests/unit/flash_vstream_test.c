@@ -449,6 +449,19 @@ static void frames_draw(vr_random *r, uint8_t *rgb)
             memcpy(rgb + (size_t)i * n_bytes, rgb + vr_random_below(r, (uint32_t)i) * n_bytes, n_bytes);
 }
 
+static void expect_stream_facts(const vr_view *view, const memory *m, int n_frames)
+{
+    vr_facts facts;
+    vr_view_facts(view, &facts);
+    ck_assert_int_eq(facts.memory.n_slots, m->n_temporal);
+    ck_assert_int_eq(facts.memory.n_abstract, m->n_abstract);
+    ck_assert_int_eq(facts.memory.n_retrieved, m->n_keys);
+    for (int i = 0; i < m->n_keys; i++) ck_assert_int_eq((int)view->frame_indices[facts.memory.retrieved[i]], m->picks[i]);
+    for (int i = 0; i < facts.n_frames; i++) ck_assert(facts.frames[i].high && facts.frames[i].n_tokens == MAP_ROWS);
+    ck_assert_int_eq((int)facts.steps[1].before, n_frames);
+    ck_assert_int_eq((int)facts.n_tokens, view->n_video_rows);
+}
+
 static void check_stream(const small_model *model, vr_run run, const uint8_t *rgb, vr_memory_rule rule, uint64_t seed)
 {
     const vr_stream_system *system = vr_system_flash_vstream.stream;
@@ -478,6 +491,7 @@ static void check_stream(const small_model *model, vr_run run, const uint8_t *rg
         expect_rows(model, &run, &m, view.rows, view.n_video_rows, what);
         ck_assert_int_ge(view.n_frames, 1);
         ck_assert_int_eq((int)view.frame_indices[view.n_frames - 1], t);
+        expect_stream_facts(&view, &m, t + 1);
         float *const rows = view.rows;
         vr_view_free(&view);
         view.rows = rows;
