@@ -106,8 +106,12 @@ plots: ## draw bench/results.csv into build/plots/ (gnuplot)
 	@mkdir -p $(BUILD)/plots
 	gnuplot -e "folder='$(BUILD)/plots'" bench/plots.gp
 
-asan ubsan tsan: ## the tests in C under a sanitizer
-	$(MAKE) BUILD=$(BUILD)-$@ CFLAGS="-O1 -g -fno-omit-frame-pointer -fsanitize=$(SANITIZER_$@)" check-c
+asan ubsan tsan: ## the tests in C under a sanitizer; the thread sanitizer also sees streams being followed
+	TSAN_OPTIONS=$(TSAN_RUN) $(MAKE) BUILD=$(BUILD)-$@ \
+	    CFLAGS="-O1 -g -fno-omit-frame-pointer -fsanitize=$(SANITIZER_$@)" check-c
+	$(if $(filter tsan,$@),cd tests/e2e && TSAN_OPTIONS=$(TSAN_RUN) VIDRUN=$(abspath $(BUILD))-tsan/vidrun PYTHON=$(PYTHON) \
+	    $(PYTHON) -m unittest stream_test)
+TSAN_RUN := suppressions=$(CURDIR)/tests/tsan.supp
 SANITIZER_asan  := address
 SANITIZER_ubsan := undefined -fno-sanitize-recover=undefined
 SANITIZER_tsan  := thread
