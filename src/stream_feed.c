@@ -31,7 +31,8 @@ static int file_open(vr_feed *f, const vr_model *model, const char *path, double
     VR_TRY(vr_source_open(&f->source, path, &model->hooks.log, e));
     vr_source_info_get(f->source, &info);
     if (info.is_image) return vr_fail(e, VR_ERR_VIDEO, "%s: is a picture; only a video can be followed", path);
-    VR_TRY(model->system->plan(model->state, f->source, &options, &f->view, e));
+    const vr_system *system = model->system;
+    VR_TRY((system->stream->plan ? system->stream->plan : system->plan)(model->state, f->source, &options, &f->view, e));
     const bool turned = info.rotation % 180 != 0;
     f->n_frames_total = info.n_frames;
     f->width = turned ? info.height : info.width;

@@ -87,31 +87,27 @@ static int smaller(int a, int b)
 }
 
 /* pixels of a picture that both resizes make of a frame */
-static int sides_make(const vr_flash_qwen *s, const vr_source *source, vr_flash_qwen_layout *l, vr_err *e)
+static int sides_make(const vr_flash_qwen *s, const char *path, int width, int height, vr_flash_qwen_layout *l, vr_err *e)
 {
-    vr_source_info info;
-    vr_source_info_get(source, &info);
-    const int width = info.rotation % 180 ? info.height : info.width, height = info.rotation % 180 ? info.width : info.height;
     const int first = l->full.patch * l->full.merge, second = first * s->pool;
     if (!vr_smart_resize(height, width, first, s->pixels_min, s->pixels_max, &l->first_height, &l->first_width))
-        return vr_fail(e, VR_ERR_VIDEO, "%s: frames of %d x %d pixels are too narrow for this system", vr_source_path(source),
-                       width, height);
+        return vr_fail(e, VR_ERR_VIDEO, "%s: frames of %d x %d pixels are too narrow for this system", path, width, height);
     if (l->first_height < second || l->first_width < second ||
         !vr_smart_resize(l->first_height, l->first_width, second, SECOND_PIXELS_MIN, SECOND_PIXELS_MAX, &l->full.height,
                          &l->full.width) ||
         l->full.height > VR_MAX_IMAGE_SIZE || l->full.width > VR_MAX_IMAGE_SIZE)
         return vr_fail(e, VR_ERR_VIDEO, "%s: frames of %d x %d pixels become %d x %d, this system takes sides of %d to %d",
-                       vr_source_path(source), width, height, l->first_width, l->first_height, second, VR_MAX_IMAGE_SIZE);
+                       path, width, height, l->first_width, l->first_height, second, VR_MAX_IMAGE_SIZE);
     return VR_OK;
 }
 
-int vr_flash_qwen_layout_make(const vr_flash_qwen *s, const vr_source *source, int n_frames, vr_flash_qwen_layout *out,
-                              vr_err *e)
+int vr_flash_qwen_layout_make(const vr_flash_qwen *s, const char *path, int width, int height, int n_frames,
+                              vr_flash_qwen_layout *out, vr_err *e)
 {
     const int merge = vr_qwen_vit_merge(s->vit), depth = vr_qwen_vit_depth(s->vit);
     *out = (vr_flash_qwen_layout){ .n_steps = n_frames / depth };
     out->full = (vr_qwen_grid){ .patch = vr_qwen_vit_patch(s->vit), .merge = merge, .depth = depth, .pool = 1 };
-    VR_TRY(sides_make(s, source, out, e));
+    VR_TRY(sides_make(s, path, width, height, out, e));
     out->half = out->full;
     out->half.pool = s->pool;
     out->n_slots = smaller(out->n_steps, s->temporal_length);
@@ -142,7 +138,9 @@ static int system_plan(const void *state, const vr_source *source, const vr_watc
     vr_frame_list_make(view->frame_indices, info.n_frames, n, s->frames_max);
     for (int i = 0; i < view->n_frames; i++) view->frame_seconds[i] = rate > 0 ? (double)view->frame_indices[i] / rate : 0;
     view->seed = options->seed;
-    VR_TRY(vr_flash_qwen_layout_make(s, source, view->n_frames, &layout, e));
+    const bool turned = info.rotation % 180 != 0;
+    VR_TRY(vr_flash_qwen_layout_make(s, vr_source_path(source), turned ? info.height : info.width,
+                                     turned ? info.width : info.height, view->n_frames, &layout, e));
     view->n_video_rows = vr_flash_qwen_rows(&layout);
     return VR_OK;
 }
@@ -160,5 +158,6 @@ const vr_system vr_system_flash_vstream_qwen = {
     .recipe = system_recipe,
     .plan = system_plan,
     .watch = system_watch,
+    .stream = &vr_flash_qwen_stream,
     .rows_piece = "<|video_pad|>",
 };

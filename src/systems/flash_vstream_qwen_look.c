@@ -14,8 +14,6 @@
 
 #include "base/clock.h"
 #include "compress/ordered_kmeans.h"
-#include "compress/retrieve.h"
-#include "compress/weight_order.h"
 #include "media/frames.h"
 
 typedef struct look {
@@ -25,35 +23,22 @@ typedef struct look {
     vr_flash_qwen_layout l;
     int pass;          /* pooled steps that go through the tower together: as many patches as a whole one */
     uint8_t *pictures; /* [2t, height, width, 3] host */
-    float *here;       /* patches on the host */
-    float *patches;    /* the same in backend memory */
-    float *half;       /* [t, Ph, D] */
-    float *slots;      /* [n_slots, Ph, D] */
-    float *whole;      /* [P, D] of one step */
+    vr_flash_qwen_patches patches;
+    float *half;  /* [t, Ph, D] */
+    float *slots; /* [n_slots, Ph, D] */
+    float *whole; /* [P, D] of one step */
     double encoding;
 } look;
-
-static size_t floats_of(const look *k, const vr_qwen_grid *grid)
-{
-    return (size_t)vr_qwen_grid_patches(grid) * (size_t)vr_qwen_vit_width(k->s->vit);
-}
-
-static size_t picture_bytes(const look *k)
-{
-    return 3 * (size_t)k->l.full.height * (size_t)k->l.full.width;
-}
 
 static void buffers_take(look *k, int n_frames)
 {
     vr_arena *scratch = k->run->scratch;
-    const size_t t = (size_t)k->l.n_steps, half = floats_of(k, &k->l.half);
-    const size_t patches = (size_t)vr_qwen_grid_patches(&k->l.full) * vr_qwen_patch_floats(&k->l.full);
-    k->pictures = vr_arena_alloc(k->run->host, (size_t)n_frames, picture_bytes(k));
-    k->here = vr_arena_floats(k->run->host, patches);
-    k->patches = vr_arena_floats(scratch, patches);
+    const size_t t = (size_t)k->l.n_steps, half = vr_flash_qwen_floats(k->s, &k->l.half);
+    k->pictures = vr_arena_alloc(k->run->host, (size_t)n_frames, vr_flash_qwen_picture_bytes(&k->l));
+    vr_flash_qwen_patches_take(&k->l, k->run, &k->patches);
     k->half = vr_arena_floats(scratch, t * half);
     k->slots = vr_arena_floats(scratch, (size_t)k->l.n_slots * half);
-    k->whole = vr_arena_floats(scratch, floats_of(k, &k->l.full));
+    k->whole = vr_arena_floats(scratch, vr_flash_qwen_floats(k->s, &k->l.full));
 }
 
 /* Every frame of the list through both resizes. */
@@ -71,8 +56,7 @@ static int pictures_read(look *k, vr_source *source, const vr_view *view, vr_err
         rc = vr_hooks_check(k->hooks, e);
         if (rc == VR_OK) rc = vr_frames_next(frames, rgb, &index, e);
         if (rc == VR_OK)
-            rc = vr_resize_pil_bicubic(k->pictures + (size_t)i * picture_bytes(k), k->l.full.width, k->l.full.height, rgb,
-                                       width, height, e);
+            rc = vr_flash_qwen_picture(&k->l, rgb, k->pictures + (size_t)i * vr_flash_qwen_picture_bytes(&k->l), e);
     }
     vr_frames_free(frames);
     vr_arena_release(k->run->host, mark);
@@ -83,18 +67,12 @@ static int pictures_read(look *k, vr_source *source, const vr_view *view, vr_err
 /* n steps from `first` on through the tower -> out [n, patches of the grid, D]; stage: of the patches. */
 static int encode(look *k, const vr_qwen_grid *grid, int first, int n, float *out, vr_dump *dump, const char *stage, vr_err *e)
 {
-    const int P = vr_qwen_grid_patches(grid);
-    const size_t width = vr_qwen_patch_floats(grid), of_step = (size_t)P * width, depth = (size_t)grid->depth;
+    const size_t step_bytes = (size_t)grid->depth * vr_flash_qwen_picture_bytes(&k->l);
     const double start = vr_clock();
     vr_run run = *k->run;
     run.dump = dump;
     VR_TRY(vr_hooks_check(k->hooks, e));
-    for (size_t i = 0; !run.be->plan && i < (size_t)n; i++)
-        vr_qwen_patches(k->here + i * of_step, k->pictures + ((size_t)first + i) * depth * picture_bytes(k), grid, k->s->mean,
-                        k->s->std);
-    vr_dump_f32(vr_run_stages(&run), stage, k->here, 2, (const int64_t[2]){ (int64_t)n * P, (int64_t)width });
-    run.be->write(run.be, k->patches, k->here, (size_t)n * of_step * sizeof *k->here);
-    vr_qwen_vit_forward(k->s->vit, &run, k->patches, n, grid, out);
+    vr_flash_qwen_encode(k->s, &run, &k->patches, grid, k->pictures + (size_t)first * step_bytes, n, out, stage);
     VR_TRY(vr_backend_sync(run.be, e));
     k->encoding += vr_clock() - start;
     return VR_OK;
@@ -105,7 +83,7 @@ static int steps_encode(look *k, vr_err *e)
 {
     const bool plan = k->run->be->plan;
     const int t = plan && k->l.n_steps > k->pass ? k->pass : k->l.n_steps;
-    const size_t half = floats_of(k, &k->l.half);
+    const size_t half = vr_flash_qwen_floats(k->s, &k->l.half);
     for (int i = 0; vr_run_stages(k->run) && i < t; i++)
         VR_TRY(encode(k, &k->l.full, i, 1, k->whole, k->run->dump, "input.pixels", e));
     for (int i = 0; i < t; i += k->pass) {
@@ -121,7 +99,7 @@ static void distinct_dump(const look *k, const vr_ordered_kmeans *o)
 {
     enum { SHOWN = 8 };
     float shown[SHOWN];
-    const size_t half = floats_of(k, &k->l.half);
+    const size_t half = vr_flash_qwen_floats(k->s, &k->l.half);
     for (int i = 0; vr_run_stages(k->run) && i < o->n_distinct; i++) {
         k->run->be->read(k->run->be, shown, k->half + (size_t)o->distinct[i] * half, sizeof shown);
         vr_dump_f32(k->run->dump, "compress.csm.unique", shown, 2, (const int64_t[2]){ 1, SHOWN });
@@ -143,34 +121,6 @@ static void slots_make(look *k, vr_ordered_kmeans *o, uint64_t seed)
     vr_run_dump(k->run, k->slots, 3, (const int64_t[3]){ K, Ph, D }, "compress.csm");
 }
 
-/* The steps that are shown whole: for the heaviest slots the step that is nearest. */
-static void whole_choose(look *k, const float *weights, int32_t *steps)
-{
-    const int K = k->l.n_slots, n = k->l.n_whole;
-    const size_t half = floats_of(k, &k->l.half), mark = vr_arena_mark(k->run->host);
-    vr_dump *dump = vr_run_stages(k->run);
-    int32_t *order = vr_arena_alloc(k->run->host, (size_t)K, sizeof *order);
-    const size_t scratch = vr_arena_mark(k->run->scratch);
-    float *keys = vr_arena_floats(k->run->scratch, (size_t)n * half);
-    if (!k->run->be->plan) {
-        vr_order_descending(weights, K, order);
-        vr_dump_i32(dump, "compress.dam.order", order, 1, (const int64_t[1]){ K });
-        k->run->be->ops->gather_rows(k->run->be, keys, k->slots, order, n, (int)half);
-    }
-    vr_retrieve_expanded(k->run, keys, n, k->half, k->l.n_steps, (int)half, false, steps);
-    vr_arena_release(k->run->scratch, scratch);
-    vr_arena_release(k->run->host, mark);
-}
-
-/* T groups of patches at x -> rows; the stages of both ends */
-static void merge(look *k, const float *x, int T, float *rows)
-{
-    const int D = vr_qwen_vit_width(k->s->vit), Dl = vr_llama_config_get(k->s->llama)->width, group = k->s->merger.group;
-    vr_run_dump(k->run, x, 2, (const int64_t[2]){ (int64_t)T * group, D }, "compress.memory");
-    vr_patch_merger_forward(&k->s->merger, k->run, x, T, rows);
-    vr_run_dump(k->run, rows, 2, (const int64_t[2]){ T, Dl }, "project.video");
-}
-
 /* DAM | CSM -> rows of the decoder */
 static int rows_make(look *k, const int32_t *steps, float *rows, vr_err *e)
 {
@@ -185,14 +135,15 @@ static int rows_make(look *k, const int32_t *steps, float *rows, vr_err *e)
                                        k->l.whole_rows, Dl);
         } else {
             VR_TRY(encode(k, &k->l.full, plan ? 0 : steps[i], 1, k->whole, NULL, "", e));
-            merge(k, k->whole, k->l.whole_rows, rows + (size_t)i * of_whole);
+            vr_flash_qwen_merge(k->s, k->run, k->whole, k->l.whole_rows, rows + (size_t)i * of_whole);
         }
         if (!plan) vr_hooks_progress(k->hooks, "vision", k->l.n_steps + i + 1, k->l.n_steps + k->l.n_whole);
     }
     rows += (size_t)k->l.n_whole * of_whole;
     for (int i = 0; i < (plan && K > k->pass ? k->pass : K); i += k->pass) {
         const int n = K - i < k->pass ? K - i : k->pass;
-        merge(k, k->slots + (size_t)i * floats_of(k, &k->l.half), n * k->l.slot_rows, rows + (size_t)i * of_slot);
+        vr_flash_qwen_merge(k->s, k->run, k->slots + (size_t)i * vr_flash_qwen_floats(k->s, &k->l.half), n * k->l.slot_rows,
+                            rows + (size_t)i * of_slot);
     }
     return vr_backend_sync(k->run->be, e);
 }
@@ -220,7 +171,8 @@ static int memory_make(look *k, vr_view *view, vr_err *e)
     vr_ordered_kmeans_alloc(&o, host, k->l.n_steps, k->s->temporal_length, false);
     slots_make(k, &o, view->seed);
     if (k->l.n_steps > k->s->spatial_length)
-        whole_choose(k, o.weights, steps);
+        vr_flash_qwen_choose(k->run, k->slots, o.weights, k->l.n_slots, k->half, k->l.n_steps,
+                             vr_flash_qwen_floats(k->s, &k->l.half), k->l.n_whole, steps);
     else
         for (int i = 0; !k->run->be->plan && i < k->l.n_whole; i++) steps[i] = i;
     vr_dump_i32(vr_run_stages(k->run), "compress.dam.index", steps, 1, (const int64_t[1]){ k->l.n_whole });
@@ -239,7 +191,11 @@ static int memory_make(look *k, vr_view *view, vr_err *e)
 int vr_flash_qwen_look(const vr_flash_qwen *s, vr_run *run, vr_source *source, vr_view *view, const vr_hooks *hooks, vr_err *e)
 {
     look k = { .s = s, .run = run, .hooks = hooks, .pass = s->pool * s->pool };
-    VR_TRY(vr_flash_qwen_layout_make(s, source, view->n_frames, &k.l, e));
+    vr_source_info info;
+    vr_source_info_get(source, &info);
+    const bool turned = info.rotation % 180 != 0;
+    VR_TRY(vr_flash_qwen_layout_make(s, vr_source_path(source), turned ? info.height : info.width,
+                                     turned ? info.width : info.height, view->n_frames, &k.l, e));
     const size_t mark = vr_arena_mark(run->scratch);
     buffers_take(&k, view->n_frames);
     int rc = pictures_read(&k, source, view, e);

@@ -75,6 +75,8 @@ typedef struct vr_stream_system {
      *       name: one more row each, of the same shape; stages that change their shape must then be left out. */
     int (*show)(const void *state, const void *snapshot, vr_run *run, vr_view *view, const vr_hooks *hooks, vr_err *e);
     int (*rows_most)(const void *state); /* of video, for any question */
+    /* The frames of a file that is followed: as plan of vr_system, which it is where this is NULL. */
+    int (*plan)(const void *state, const vr_source *source, const vr_watch_options *options, vr_view *view, vr_err *e);
 } vr_stream_system;
 
 typedef struct vr_system {
