@@ -1,6 +1,6 @@
 /*
- * kmeans_test.c - k-means of frames: units recorded from the published code, and random rows against the algorithm as published,
- * with the features in hand and in double.
+ * kmeans_test.c - k-means of frames: units recorded from the published code, and random rows against the algorithm as
+ * published, with the features in hand and in double.
  *
  *   every level, one and two threads; rows that are equal, nearly equal, far apart; ties
  */

@@ -10,7 +10,7 @@
 #include "compress/weight_order.h"
 #include "tests/unit/memory_support.h"
 
-/* --- order of weights ------------------------------------------------------------------------------------------------------ */
+/* --- order of weights --------------------------------------------------------------------------------------------------- */
 
 START_TEST(order_recorded)
 {
@@ -263,7 +263,7 @@ START_TEST(temporal_long_first)
 }
 END_TEST
 
-/* --- planning -------------------------------------------------------------------------------------------------------------- */
+/* --- planning ----------------------------------------------------------------------------------------------------------- */
 
 /* Everything that takes scratch, once; with a planning backend nothing may be touched. */
 static void use_all(const vr_run *run, const float *x, const float *w)
