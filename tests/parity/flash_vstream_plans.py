@@ -63,10 +63,11 @@ def random_plan(seed):
     clip = {"source": pick(*case_media.SOURCES), "width": width, "height": height, "rate": rate}
     clip["pixels"] = pick("bgr0", "yuv444p", "gray")
     clip["frames"] = int((wanted - 1) * step + 1 + rng.integers(step))
+    moments = [int(rng.integers(1, max(2, wanted))), wanted]  # two: a single question would stand in the arguments
+    stream = stream and wanted > 1
+    questions = [pick(*case_plans.QUESTIONS).strip() for _ in moments]
     if image and not stream:
         clip |= {"frames": 0, "pixels": pick("rgb24", "gray")}
-    moments = sorted({int(rng.integers(1, wanted + 1)), wanted})
-    questions = [pick(*case_plans.QUESTIONS).strip() for _ in moments]
     return {
         "name": f"flash-vstream-random-{seed}",
         "system": "flash-vstream",
@@ -74,7 +75,7 @@ def random_plan(seed):
         "size": size,
         "clip": clip,
         "ask": moments if stream else None,
-        "prompt": questions if stream and len(moments) > 1 else questions[0],
+        "prompt": questions if stream else questions[0],
         "n": int(rng.integers(2, 13)),
     }
 
