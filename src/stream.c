@@ -18,6 +18,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/ragged.h"
 #include "session.h"
 
 struct vr_stream {
@@ -38,8 +39,7 @@ struct vr_stream {
     int64_t last_asked;      /* snapshot_frames of the question before, with a dump */
     int n_asked_there;       /* questions at that place */
     int n_captions;          /* answered */
-    vr_ids caption_ids;      /* of all captions, with a dump */
-    vr_ids caption_counts;   /* of each */
+    vr_ragged caption_ids;   /* of each caption, with a dump */
     /* of both */
     pthread_mutex_t lock;
     pthread_cond_t changed;
@@ -270,12 +270,6 @@ static void caption_dump(vr_session *a, const int32_t *rows, int n)
     vr_dump_f32(s->dump, "stream.logits", a->logits, 2, (const int64_t[2]){ 1, V });
 }
 
-static int caption_ids_keep(vr_stream *s, const vr_answer *answer, vr_err *e)
-{
-    for (int i = 0; i < answer->n_ids; i++) VR_TRY(vr_ids_push(&s->caption_ids, answer->ids[i], e));
-    return vr_ids_push(&s->caption_counts, answer->n_ids, e);
-}
-
 int vr_stream_caption(vr_stream *s, const vr_ask_options *options, vr_answer *out, vr_err *e)
 {
     *out = (vr_answer){ 0 };
@@ -283,7 +277,7 @@ int vr_stream_caption(vr_stream *s, const vr_ask_options *options, vr_answer *ou
     s->asker->on_prompt = s->dump ? caption_dump : NULL;
     int rc = answer(s, s->query, true, options, out, e);
     s->asker->on_prompt = NULL;
-    if (rc == VR_OK && s->dump) rc = caption_ids_keep(s, out, e);
+    if (rc == VR_OK && s->dump) rc = vr_ragged_push(&s->caption_ids, out->ids, out->n_ids, e);
     if (rc == VR_OK) s->n_captions++;
     return rc;
 }
@@ -293,34 +287,17 @@ void vr_stream_facts(const vr_stream *s, vr_facts *out)
     vr_session_facts(s->asker, out);
 }
 
-/* Ids of all captions as one table, as wide as the longest. */
-static void caption_ids_dump(const vr_stream *s)
-{
-    int widest = 0, at = 0;
-    for (int i = 0; i < s->caption_counts.count; i++)
-        if (s->caption_counts.data[i] > widest) widest = s->caption_counts.data[i];
-    int32_t *row = malloc(((size_t)widest + 1) * sizeof *row);
-    for (int i = 0; row && i < s->caption_counts.count; i++) {
-        const int n = s->caption_counts.data[i];
-        for (int k = 0; k < widest; k++) row[k] = k < n ? s->caption_ids.data[at + k] : -1;
-        vr_dump_i32(s->dump, "stream.answer_ids", row, 2, (const int64_t[2]){ 1, widest });
-        at += n;
-    }
-    free(row);
-}
-
 int vr_stream_close(vr_stream *s, vr_err *e)
 {
     if (!s) return VR_OK;
-    if (s->dump) caption_ids_dump(s);
+    if (s->dump) vr_ragged_dump(&s->caption_ids, s->dump, "stream.answer_ids");
     if (s->asker) s->asker->dump = s->dump;
     s->system->snapshot_free(s->snapshot);
     s->system->free(s->memory); /* may write what was kept for a stage of the whole stream */
     const int rc = vr_session_close(s->asker, e);
     vr_arena_close(&s->scratch);
     vr_backend_free(s->backend);
-    vr_ids_free(&s->caption_ids);
-    vr_ids_free(&s->caption_counts);
+    vr_ragged_free(&s->caption_ids);
     pthread_cond_destroy(&s->changed);
     pthread_mutex_destroy(&s->lock);
     free(s->query);
