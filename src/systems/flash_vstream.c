@@ -18,13 +18,14 @@
 
 #include "base/clock.h"
 #include "base/limits.h"
-#include "compress/kmeans.h"
+#include "compress/kmeans_long.h"
 #include "compress/retrieve.h"
 #include "compress/weight_order.h"
 #include "media/frames.h"
 #include "systems/flash_vstream_paper.h"
 
 #define LENGTH_MOST 4096 /* slots of a memory; the published ones have 25 */
+#define PAIRS_MOST  4096 /* frames; beyond, their distances of all pairs would take more than 2 * 134 MB */
 
 static void system_free(void *state)
 {
@@ -228,20 +229,36 @@ static int frames_look(look *l, vr_frames *frames, vr_err *e)
     return VR_OK;
 }
 
-/* Which of the first frames are shown whole, as published: picks [VR_MEMORY_KEYS]; returns their number. */
-static int frames_retrieve(const look *l, const vr_kmeans *km, const double *distance, int32_t *picks)
+/* Slots of the L frames -> km; distance [n, n] of the first n frames: of all, or, of a long clip, of those that may be
+ * retrieved. */
+static void frames_cluster(const look *l, vr_kmeans *km, double *distance, int n, uint64_t seed)
+{
+    const int L = l->p.L, K = l->p.n_slots, columns = l->s->temporal_tokens * l->s->D;
+    vr_random random = { seed };
+    vr_kmeans_distances(l->run, l->temporal, n, columns, distance);
+    if (L > PAIRS_MOST)
+        vr_kmeans_long_run(km, l->run, l->temporal, L, columns, K, &random);
+    else if (l->run->be->plan)
+        km->T = L, km->K = K;
+    else
+        vr_kmeans_run(km, distance, L, K, NULL, NULL, 0, &random);
+}
+
+/* Which of the first frames are shown whole, as published: picks [VR_MEMORY_KEYS]; returns their number. distance [n, n] of the
+ * first n frames: a pick is no frame behind its key, and keys are slot numbers. */
+static int frames_retrieve(const look *l, const vr_kmeans *km, const double *distance, int n_frames, int32_t *picks)
 {
     const int K = l->p.n_slots, n = smaller(VR_MEMORY_KEYS, K);
     vr_arena *host = l->run->host;
     vr_dump *dump = vr_run_stages(l->run);
     const size_t mark = vr_arena_mark(host);
     int32_t *order = vr_arena_alloc(host, (size_t)K, sizeof *order);
-    float *roots = vr_arena_floats(host, (size_t)l->p.L * VR_MEMORY_KEYS);
+    float *roots = vr_arena_floats(host, (size_t)n_frames * VR_MEMORY_KEYS);
     if (!l->run->be->plan) {
         vr_order_descending(km->weights, K, order);
-        vr_retrieve_nearest(distance, l->p.L, order, n, picks, roots);
+        vr_retrieve_nearest(distance, n_frames, order, n, picks, roots);
         vr_dump_i32(dump, "compress.retrieve.order", order, 1, (const int64_t[1]){ K });
-        vr_dump_f32(dump, "compress.retrieve.dist", roots, 2, (const int64_t[2]){ l->p.L, n });
+        vr_dump_f32(dump, "compress.retrieve.dist", roots, 2, (const int64_t[2]){ n_frames, n });
         vr_dump_i32(dump, "compress.retrieve.index", picks, 1, (const int64_t[1]){ n });
     }
     vr_arena_release(host, mark);
@@ -313,19 +330,15 @@ static void memory_make(look *l, const vr_view *view, vr_flash_memory *m, vr_fla
     const vr_flash *s = l->s;
     const int L = l->p.L, K = l->p.n_slots, columns = s->temporal_tokens * s->D;
     vr_run *run = l->run;
-    vr_random random = { view->seed };
+    const int n_known = L > PAIRS_MOST ? K : L;
     vr_kmeans km;
     float *slots = vr_arena_floats(run->scratch, (size_t)K * (size_t)columns);
     float *abstract = vr_arena_floats(run->scratch, (size_t)s->abstract.N * (size_t)(s->abstract.P * s->D));
     float *weights = vr_arena_floats(run->host, (size_t)K);
     int32_t *labels = vr_arena_alloc(run->host, (size_t)L, sizeof *labels);
-    double *distance = vr_arena_alloc(run->host, (size_t)L * (size_t)L, sizeof *distance);
+    double *distance = vr_arena_alloc(run->host, (size_t)n_known * (size_t)n_known, sizeof *distance);
     vr_kmeans_alloc(&km, run->host, L, K, run->dump != NULL);
-    vr_kmeans_distances(run, l->temporal, L, columns, distance);
-    if (run->be->plan)
-        km.T = L, km.K = K;
-    else
-        vr_kmeans_run(&km, distance, L, K, NULL, NULL, 0, &random);
+    frames_cluster(l, &km, distance, n_known, view->seed);
     for (int i = 0; i < L && !run->be->plan; i++)
         labels[i] = km.n_rounds > 0 ? km.labels[(size_t)(km.n_rounds - 1) * (size_t)L + (size_t)i] : i;
     vr_kmeans_dump(run, &km, "compress.kmeans");
@@ -333,7 +346,7 @@ static void memory_make(look *l, const vr_view *view, vr_flash_memory *m, vr_fla
         m->n_picks = paper_make(l, &km, slots, labels, weights, picks);
     } else {
         vr_kmeans_centroids(run, &km, NULL, l->temporal, columns, slots);
-        m->n_picks = frames_retrieve(l, &km, distance, picks);
+        m->n_picks = frames_retrieve(l, &km, distance, n_known, picks);
         for (int k = 0; k < K && !run->be->plan; k++) weights[k] = km.weights[k];
     }
     vr_run_dump(run, slots, 3, (const int64_t[3]){ K, s->temporal_tokens, s->D }, "compress.temporal");
