@@ -223,7 +223,7 @@ static int scene_event(stream *m, double seconds, vr_stream_event *event, vr_err
         event->caption = true;
         event->seconds = seconds;
         event->scene_start = m->seconds[m->told + 1];
-        event->scene_end = m->seconds[ends[i]];
+        event->scene_end = m->seconds[ends[i] + 1]; /* where the next one begins: a scene may be a single frame */
         m->told = ends[i];
         m->n_told++;
     }
