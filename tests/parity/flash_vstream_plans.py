@@ -81,7 +81,7 @@ def random_plan(seed):
 
 
 def check_plans():
-    """Small, yet k-means, several chunks of the abstract memory, a resize with a crop, a prompt that is cut."""
+    """Small, yet k-means, several chunks of the abstract memory, a resize with a crop, a prompt that is cut, a stream."""
     size = {
         "clip_width": 48,
         "clip_heads": 2,
@@ -110,8 +110,18 @@ def check_plans():
     plan |= {"ask": None}
     high = clip | {"rate": "5/2", "frames": 27, "width": 96, "height": 250, "source": "mandelbrot"}
     odd = size | {"patch": 32, "side": 7, "long_side": 3, "current": 2, "length": 450, "layout": "bin"}
+    few, brief = size | {"long": 5, "turing": 4}, clip | {"frames": 24, "source": "gradients"}
     long_question = "one two three, " * 30
     return [
         plan | {"name": "check-flash-vstream"},
         plan | {"name": "check-flash-vstream-cut", "seed": 302, "size": odd, "clip": high, "prompt": long_question},
+        plan
+        | {
+            "name": "check-flash-vstream-stream",
+            "seed": 303,
+            "size": few,
+            "clip": brief,
+            "ask": [4, 12],
+            "prompt": [case_plans.QUESTIONS[3], case_plans.QUESTIONS[9]],
+        },
     ]
