@@ -31,6 +31,14 @@ void vr_quantise_c(int8_t *q, int32_t *sums, float *scale, const float *x, int K
     }
 }
 
+/* the number of row r at column k of group g (0, 1) of a block */
+static int number(const void *block, vr_dtype type, int g, int k, int r)
+{
+    if (type == VR_DTYPE_Q8_R16) return ((const vr_q8_block *)block)->q[g * 8 + k / 4][r][k % 4] - 128;
+    const int both = ((const vr_q4_block *)block)->q[g][k % 16 / 4][r][k % 4];
+    return (k < 16 ? both & 15 : both >> 4) - 8;
+}
+
 /* one row of x, one row of the strip */
 static float product(const vr_quantised_rows *x, int t, const unsigned char *strip, vr_dtype type, int r)
 {
@@ -38,15 +46,11 @@ static float product(const vr_quantised_rows *x, int t, const unsigned char *str
     const int8_t *q = x->q + (int64_t)t * x->blocks * VR_STRIP_COLUMNS;
     float sum = 0;
     for (int g = 0; g < 2 * x->blocks; g++, q += VR_STRIP_GROUP) {
-        const vr_q8_block *b8 = (const void *)(strip + (size_t)(g / 2) * block_bytes);
-        const vr_q4_block *b4 = (const void *)b8;
+        const void *block = strip + (size_t)(g / 2) * block_bytes;
+        const uint16_t scale = ((const uint16_t *)block)[g % 2 * VR_STRIP_ROWS + r]; /* scales lie first in both kinds */
         int32_t whole = 0;
-        for (int k = 0; k < VR_STRIP_GROUP; k++) {
-            const int eight = b8->q[g % 2 * 8 + k / 4][r][k % 4] - 128;
-            const int both = type == VR_DTYPE_Q4_R16 ? b4->q[g % 2][k % 16 / 4][r][k % 4] : 0;
-            whole += q[k] * (type == VR_DTYPE_Q4_R16 ? (k < 16 ? both & 15 : both >> 4) - 8 : eight);
-        }
-        sum = fmaf((float)whole, vr_f16_to_f32(b8->scale[g % 2][r]), sum);
+        for (int k = 0; k < VR_STRIP_GROUP; k++) whole += q[k] * number(block, type, g % 2, k, r);
+        sum = fmaf((float)whole, vr_f16_to_f32(scale), sum);
     }
     return sum * x->scale[t];
 }
