@@ -70,11 +70,13 @@ static const char usage[] =
     "  --sweep          every level, more sizes, also one thread\n"
     "  --peers FILE     script of the peers (bench/peers/peers.py)\n"
     "  --no-peers       without PyTorch and numpy\n"
+    "  --stream FILE    instead: a stream of ten hours with this weight file\n"
     "  --processor      count processor time of one thread, for a busy machine; such figures are no wall time\n";
 
 typedef struct wishes {
     bool family[N_FAMILIES], any;
     bool processor, help;
+    const char *stream; /* weight file */
 } wishes;
 
 /* Value of option i, which must be a number between 1 and max. */
@@ -109,6 +111,7 @@ static int option(bench_run *run, wishes *w, int argc, char **argv, int i, vr_er
         return (value = number(argc, argv, i, 86400, e)) < 0 ? value : (run->seconds = value, 2);
     if (strcmp(name, "--level") == 0 && i + 1 < argc) return run->level = argv[i + 1], 2;
     if (strcmp(name, "--peers") == 0 && i + 1 < argc) return run->script = argv[i + 1], 2;
+    if (strcmp(name, "--stream") == 0 && i + 1 < argc) return w->stream = argv[i + 1], 2;
     for (int f = 0; f < N_FAMILIES; f++) {
         if (strcmp(name, families[f].name) == 0) return w->family[f] = w->any = true, 1;
     }
@@ -181,8 +184,8 @@ int main(int argc, char **argv)
     const bool again = run.sweep && run.n_threads > 1;
     const double seconds = run.seconds;
     if (again) run.seconds = seconds / 2.0;
-    if (rc == VR_OK) rc = run_families(&run, &w, &e);
-    if (rc == VR_OK && again) {
+    if (rc == VR_OK) rc = w.stream ? bench_stream(&run, w.stream, &e) : run_families(&run, &w, &e);
+    if (rc == VR_OK && again && !w.stream) {
         run.n_threads = 1, run.seconds = seconds, run.best_fma = 0.0;
         rc = run_families(&run, &w, &e);
     }

@@ -115,6 +115,9 @@ int bench_memory_update(bench_run *run, vr_err *e);
 int bench_scene_tiling(bench_run *run, vr_err *e);
 int bench_ladder(bench_run *run, vr_err *e);
 
+/* stream.c */
+int bench_stream(const bench_run *run, const char *weights, vr_err *e);
+
 /* Numbers of one of the three types, uniform in [-1, 1); seed 0 is not allowed. */
 float bench_random(uint64_t *seed);
 void bench_store(void *x, vr_dtype dtype, int64_t i, float value);
