@@ -14,8 +14,8 @@ int vr_frame_list_extracted(double seconds, double fps);
 /* Entries of the list for so many extracted frames (>= 1): even, at most `most` (>= 2) rounded down to even. */
 int vr_frame_list_count(int n_extracted, int most);
 
-/* out [vr_frame_list_count]: frame of the video (of n_total) of each entry, ascending; some may come more than once, and the last
- * one comes twice where the number would be odd. */
+/* out [vr_frame_list_count]: frame of the video (of n_total) of each entry, ascending; some may come more than once, and the
+ * last one comes twice where the number would be odd. */
 void vr_frame_list_make(int64_t *out, int64_t n_total, int n_extracted, int most);
 
 #endif

@@ -1,8 +1,8 @@
 /*
  * smart_resize.c - see smart_resize.h.
  *
- * Ref:  qwen_vl_utils/vision_process.py (smart_resize); transformers 4.45 image_processing_qwen2_vl.py (the same, but sides below
- *       the factor are an error there).
+ * Ref:  qwen_vl_utils/vision_process.py (smart_resize); transformers 4.45 image_processing_qwen2_vl.py (the same, but sides
+ *       below the factor are an error there).
  * Trap: an aspect ratio is not kept: 588 to multiples of 56 is 560, since 10.5 goes to the even 10.
  */
 #include "media/smart_resize.h"

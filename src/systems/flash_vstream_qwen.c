@@ -49,7 +49,10 @@ static int parts_open(vr_flash_qwen *s, vr_weights *w, vr_err *e)
     if (vr_qwen_vit_depth(s->vit) != 2) /* lists of frames are made even, whatever the depth */
         return vr_fail(e, VR_ERR_WEIGHTS, "%s: vit.temporal_patch_size is %d, expected 2", vr_weights_path(w),
                        vr_qwen_vit_depth(s->vit));
-    const int merge = vr_qwen_vit_merge(s->vit);
+    const int merge = vr_qwen_vit_merge(s->vit), side = vr_qwen_vit_patch(s->vit) * merge * s->pool;
+    if (s->pixels_max < side * side)
+        return vr_fail(e, VR_ERR_WEIGHTS, "%s: video.pixels_max %d has no room for %d x %d pixels", vr_weights_path(w),
+                       s->pixels_max, side, side);
     return vr_patch_merger_bind(&s->merger, w, vr_qwen_vit_width(s->vit), merge * merge, vr_llama_config_get(s->llama)->width,
                                 e);
 }
@@ -121,6 +124,33 @@ int vr_flash_qwen_layout_make(const vr_flash_qwen *s, const char *path, int widt
 int vr_flash_qwen_rows(const vr_flash_qwen_layout *layout)
 {
     return layout->n_whole * layout->whole_rows + layout->n_slots * layout->slot_rows;
+}
+
+void vr_flash_qwen_layout_most(const vr_flash_qwen *s, vr_flash_qwen_layout *most, int64_t *first_pixels)
+{
+    const int merge = vr_qwen_vit_merge(s->vit), unit = vr_qwen_vit_patch(s->vit) * merge, second = unit * s->pool;
+    int64_t pixels = 0;
+    *most = (vr_flash_qwen_layout){ .n_steps = 1, .n_slots = s->temporal_length, .n_whole = s->spatial_length };
+    most->full =
+        (vr_qwen_grid){ .patch = vr_qwen_vit_patch(s->vit), .merge = merge, .depth = vr_qwen_vit_depth(s->vit), .pool = 1 };
+    *first_pixels = 0;
+    for (int h = second; h <= VR_MAX_IMAGE_SIZE; h += unit) {
+        for (int w = second; w <= VR_MAX_IMAGE_SIZE; w += unit) {
+            const int64_t area = (int64_t)h * w, grown = (int64_t)(h - unit) * (w - unit);
+            int height, width;
+            if (area > s->pixels_max && grown >= s->pixels_min) break; /* neither is within, nor grown to the least */
+            if (!vr_smart_resize(h, w, second, 0, INT64_MAX, &height, &width)) continue;
+            if (area > *first_pixels) *first_pixels = area;
+            if ((int64_t)height * width <= pixels) continue;
+            pixels = (int64_t)height * width;
+            most->full.height = height;
+            most->full.width = width;
+        }
+    }
+    most->half = most->full;
+    most->half.pool = s->pool;
+    most->slot_rows = vr_qwen_grid_patches(&most->half) / (merge * merge);
+    most->whole_rows = vr_qwen_grid_patches(&most->full) / (merge * merge);
 }
 
 static int system_plan(const void *state, const vr_source *source, const vr_watch_options *options, vr_view *view, vr_err *e)

@@ -1,7 +1,7 @@
 /*
  * flash_vstream_qwen.h - Flash-VStream (Qwen2-VL) from the inside: flash_vstream_qwen.c (parts, plan), _steps.c (what clips and
- * streams share), _look.c (clip -> memory -> rows), _stream.c (the memory of a stream), _places.c (where the rows stand), _facts.c
- * (what is told of them).
+ * streams share), _look.c (clip -> memory -> rows), _stream.c and _show.c (the memory of a stream), _places.c (where the rows
+ * stand), _facts.c (what is told of them).
  */
 #ifndef VR_FLASH_VSTREAM_QWEN_H
 #define VR_FLASH_VSTREAM_QWEN_H
@@ -34,12 +34,16 @@ typedef struct vr_flash_qwen_layout {
 /* Frames of width x height pixels after rotation; path: of messages. */
 int vr_flash_qwen_layout_make(const vr_flash_qwen *s, const char *path, int width, int height, int n_frames,
                               vr_flash_qwen_layout *out, vr_err *e);
+/* The one that takes most memory of all that frames may lead to, for a stream, whose frames come later; first_pixels: the most
+ * between the resizes. */
+void vr_flash_qwen_layout_most(const vr_flash_qwen *s, vr_flash_qwen_layout *most, int64_t *first_pixels);
 int vr_flash_qwen_rows(const vr_flash_qwen_layout *layout); /* of the decoder, for the whole clip */
 
 /* The second resize: rgb [first_height, first_width, 3], which the first one made -> picture [height, width, 3]. */
 int vr_flash_qwen_picture(const vr_flash_qwen_layout *layout, const uint8_t *rgb, uint8_t *picture, vr_err *e);
 size_t vr_flash_qwen_picture_bytes(const vr_flash_qwen_layout *layout);
 size_t vr_flash_qwen_floats(const vr_flash_qwen *s, const vr_qwen_grid *grid); /* of the features of a step */
+size_t vr_flash_qwen_row_floats(const vr_flash_qwen *s, int n);                /* of n rows of the decoder */
 
 /* Patches on their way to the tower: room for one whole step, or pool * pool pooled ones. */
 typedef struct vr_flash_qwen_patches {

@@ -1,7 +1,7 @@
 /*
  * flash_vstream_qwen_steps.c - Flash-VStream (Qwen): what clips and streams share.
  *
- *   frame -> picture;   pictures of a step -> patches -> ViT -> features;   slots, bank -> rows of the bank that are shown whole;
+ *   frame -> picture;   pictures of a step -> patches -> ViT -> features;   slots, bank -> steps that are shown whole
  *   features -> merger -> rows of the decoder
  */
 #include "compress/retrieve.h"
@@ -17,6 +17,11 @@ size_t vr_flash_qwen_picture_bytes(const vr_flash_qwen_layout *layout)
 size_t vr_flash_qwen_floats(const vr_flash_qwen *s, const vr_qwen_grid *grid)
 {
     return (size_t)vr_qwen_grid_patches(grid) * (size_t)vr_qwen_vit_width(s->vit);
+}
+
+size_t vr_flash_qwen_row_floats(const vr_flash_qwen *s, int n)
+{
+    return (size_t)n * (size_t)vr_llama_config_get(s->llama)->width;
 }
 
 int vr_flash_qwen_picture(const vr_flash_qwen_layout *layout, const uint8_t *rgb, uint8_t *picture, vr_err *e)

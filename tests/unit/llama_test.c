@@ -1,6 +1,6 @@
 /*
- * llama_test.c - the decoder against its formulas in double: biases, tied head, shared key heads, scaled rope, rope by time, row
- * and column; where rows of a clip stand.
+ * llama_test.c - the decoder against its formulas in double: biases, tied head, shared key heads, scaled rope, rope by time,
+ * row and column; where rows of a clip stand.
  *
  *   random weights -> weight file in memory -> vr_llama -> rows in two parts -> logits
  *                  -> reference (double)    -------------------------------> logits
