@@ -24,7 +24,10 @@ static const char *const description[] = {
     "input. Without PROMPT the questions are lines of standard input; on a terminal that is a conversation about the clip. The "
     "answer "
     "goes to standard output, everything else to standard error.",
-    "What is not given is proposed by the weight file: frames, prompt template, sampling, length of the answer."
+    "What is not given is proposed by the weight file: frames, prompt template, sampling, length of the answer.",
+    "With --stream frames come in one by one, of a file or a pipe that may never end, and questions are answered meanwhile: from "
+    "the terminal, by time (--ask) or by frame (--ask-after). Systems that speak unasked write captions. PROMPT is what they "
+    "answer; otherwise it is asked at the end. Ctrl-C ends the stream and completes the answer."
 };
 
 static const struct {
@@ -40,7 +43,10 @@ static const struct {
 
 static const char *const examples[] = { "vidrun demo clip.mp4 'What is in the video?'",
                                         "vidrun --temp 0 --json model.vidrun clip.mp4 < questions.txt",
-                                        "vidrun --estimate model.vidrun clip.mp4", "vidrun model.vidrun clip.mp4" };
+                                        "vidrun --estimate model.vidrun clip.mp4", "vidrun model.vidrun clip.mp4",
+                                        "vidrun --stream --realtime --srt clip.srt model.vidrun clip.mp4",
+                                        "ffmpeg -nostdin -i rtsp://camera/1 -an -c copy -f matroska - |\n"
+                                        "    vidrun --stream model.vidrun -" };
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
