@@ -121,6 +121,7 @@ void vr_kmeans_long_run(vr_kmeans *km, const vr_run *run, const float *x, int T,
     km->T = T, km->K = K;
     km->n_rounds = km->n_refills = 0;
     km->n_draws = T;
+    km->roots = NULL;
     if (!run->be->plan) {
         rounds_run(&r, random);
         for (int j = 0; j < K; j++) {
