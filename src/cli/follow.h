@@ -8,7 +8,7 @@
  * memory of exactly that place: the run is the same every time. With --realtime, and of a pipe, frames are never held back:
  * one frame waits; when the next one has come and is due, the waiting one is dropped and counted (a pipe that is ahead of the
  * clock has to wait instead). Then a caption that is due while another is still to be told takes its place, counted too, and
- * questions are answered from the memory of the moment at which their turn comes, which is at once where none is being answered.
+ * questions are answered from the memory of the moment at which their turn comes: at once where none is being answered.
  * Ctrl-C ends the intake and lets the answer end; the second one cuts the answer.
  */
 #ifndef VR_FOLLOW_H

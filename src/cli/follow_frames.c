@@ -4,8 +4,8 @@
  *   reader:  vr_feed_next -> wait until due (--realtime) | until the slot is free -> slot; a frame still in it is dropped
  *   handler: slot -> questions whose place comes before this frame -> push -> its caption, questions after so many frames
  *
- * Trap: the clock of the stream is tied to the wall when the first frame comes. After a pause of the sender it is late for ever,
- *       which is right: such a frame is not held back, and only one that nobody fetched in time is dropped.
+ * Trap: the clock of the stream is tied to the wall when the first frame comes. After a pause of the sender it is late for
+ *       ever, which is right: such a frame is not held back, and only one that nobody fetched in time is dropped.
  */
 #include <errno.h>
 #include <math.h>

@@ -38,7 +38,8 @@ def weights(name):
         synthetic_flash_vstream.write_llava(str(root))
     else:
         synthetic_videollamb.write(str(root), "a")
-    subprocess.run([material.PYTHON, material.ROOT / "tools/convert/convert.py", root, "-o", path], check=True, capture_output=True)
+    subprocess.run([material.PYTHON, material.ROOT / "tools/convert/convert.py", root, "-o", path], check=True,
+                   capture_output=True)
     return path
 
 
@@ -291,7 +292,8 @@ class Pace(Stream):
         self.assertLess(end["frames"], 12)
 
     def test_a_reader_that_went_away(self):
-        done = start(*GREEDY, "--stream", "--realtime", "--ask", self.ask("0\tWho?\n1\tWho?\n2\tWho?\n"), self.weights, self.clip)
+        asked = self.ask("0\tWho?\n1\tWho?\n2\tWho?\n")
+        done = start(*GREEDY, "--stream", "--realtime", "--ask", asked, self.weights, self.clip)
         done.stdout.close()
         self.assertEqual(done.wait(material.SECONDS), 1)
         self.assertNotIn(b"vidrun: ", done.stderr.read())

@@ -1,5 +1,5 @@
 /*
- * stream_test.c - a stream with a memory made for the test: what a question sees, who waits for whom, what captions leave behind.
+ * stream_test.c - a stream with a memory made for the test: what a question sees, who waits for whom, what captions leave.
  *
  *   decoder and tokenizer of weights/demo.bin + a memory that keeps two equal numbers -> src/stream.c
  *
