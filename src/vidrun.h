@@ -273,7 +273,7 @@ void vr_stream_facts(const vr_stream *stream, vr_facts *out); /* after an answer
 int vr_stream_close(vr_stream *stream, vr_err *e);
 
 /* Frames of a file or pipe, one by one: of a file those that the system would look at, of a pipe (standard input, a named pipe)
- * the first at or after every 1/fps seconds. A pipe is read on and on, nothing is kept; its time starts at 0 and never falls. */
+ * the first at or after every 1/fps seconds. A pipe is read on and on, nothing is kept; its time starts at 0, never falls. */
 typedef struct vr_feed vr_feed;
 
 typedef struct vr_feed_info {

@@ -45,8 +45,7 @@ static const char *const examples[] = { "vidrun demo clip.mp4 'What is in the vi
                                         "vidrun --temp 0 --json model.vidrun clip.mp4 < questions.txt",
                                         "vidrun --estimate model.vidrun clip.mp4", "vidrun model.vidrun clip.mp4",
                                         "vidrun --stream --realtime --srt clip.srt model.vidrun clip.mp4",
-                                        "ffmpeg -nostdin -i rtsp://camera/1 -an -c copy -f matroska - |\n"
-                                        "    vidrun --stream model.vidrun -" };
+                                        "ffmpeg -nostdin -i rtsp://camera/1 -f matroska - | vidrun --stream model.vidrun -" };
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
