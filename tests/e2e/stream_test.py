@@ -15,6 +15,7 @@ import time
 import unittest
 
 import material
+from terminal_test import Terminal
 
 sys.path.append(str(material.ROOT / "tests/convert"))
 
@@ -298,6 +299,39 @@ class Pace(Stream):
         self.assertEqual(done.wait(material.SECONDS), 1)
         self.assertNotIn(b"vidrun: ", done.stderr.read())
         done.stderr.close()
+
+
+class Typed(Stream):
+    def terminal(self, *arguments):
+        return Terminal(*GREEDY, "--stream", *arguments, self.weights, self.clip)
+
+    def test_while_frames_come(self):
+        with self.terminal("--realtime") as t:
+            t.expect("/help lists commands\r\n> ")
+            t.type("Who?\n")
+            t.expect("[00:00:0")
+            t.expect("\r\n> ")
+            t.type("/help\n")
+            t.expect("/quit ends the stream")
+            t.type("\n/quit\n")
+            t.expect("0 captions, 1 answer")
+            self.assertEqual(t.end(), 0)
+
+    def test_when_all_have_come(self):
+        with self.terminal() as t:
+            t.expect("> ")
+            time.sleep(1)
+            t.type("Who?\n")
+            t.expect("[00:00:11] ")
+            t.expect("> ")
+            t.type("\x04")
+            self.assertEqual(t.end(), 0)
+
+    def test_ctrl_c(self):
+        with self.terminal("--realtime") as t:
+            t.expect("> ")
+            t.type("\x03")
+            self.assertEqual(t.end(), 130)
 
 
 class Captions(Stream):
