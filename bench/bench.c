@@ -42,9 +42,9 @@ static int run_norms(bench_run *run, vr_err *e)
 }
 
 static const family families[] = {
-    { "gemm", 5, 5, run_gemm, false },
-    { "gemv", 4, 4, run_gemv, false },
-    { "attention", 4, 4, run_attention, false },
+    { "gemm", 14, 14, run_gemm, false },
+    { "gemv", 10, 10, run_gemv, false },
+    { "attention", 7, 7, run_attention, false },
     { "norms", 3, 3, run_norms, false },
     { "prune", 6, 12, bench_prune, false },
     { "select", 2, 2, bench_select, true },

@@ -1,8 +1,10 @@
 /*
  * products.c - families gemm, gemv, attention, norms: operations at the sizes of the models.
  *
- *   floor: bytes at the rate of the read probe, or operations at the rate of the FMA probe;  peer: OpenBLAS, for products of
- *   many rows
+ *   floor: bytes at the rate of the read probe, or operations at the rate of the FMA probe, times 2 in bf16 and 4 with whole
+ *   numbers of 8 bits, which is what AVX-512 makes of a multiply-add of f32;  peer: OpenBLAS, for f32 products of many rows
+ *
+ *   f16: --precision f32, weights of f16;  bf16, q8, q4: --precision auto
  *
  * Trap:  weights must not fit the last cache where memory is measured: the products with one row read 64 MB and more.
  */
@@ -11,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/strips.h"
 #include "bench/bench.h"
 
 typedef enum kind { GEMM, GEMV, ATTENTION, LAYER_NORM, RMS_NORM, GATED } kind;
@@ -21,35 +24,59 @@ typedef struct product_case {
     int T, K, N;            /* attention: queries, keys, batch; norms: rows, width */
     int heads, kv_heads, E; /* attention */
     bool causal;
+    vr_dtype dtype; /* F16: in f32; of attention BF16: as bf16 */
 } product_case;
 
 static const product_case cases[] = {
-    { "gemm", "ViT-g qkv", GEMM, 257, 1408, 4224, 0, 0, 0, false },
-    { "gemm", "ViT-g fc1 + gelu", GEMM, 257, 1408, 6144, 0, 0, 0, false },
-    { "gemm", "ViT-g fc2", GEMM, 257, 6144, 1408, 0, 0, 0, false },
-    { "gemm", "Q-Former fc1 + gelu", GEMM, 32, 768, 3072, 0, 0, 0, false },
-    { "gemm", "LLaMA-7B up 256 rows", GEMM, 256, 4096, 11008, 0, 0, 0, false },
-    { "gemv", "LLaMA-7B up 1 row", GEMV, 1, 4096, 11008, 0, 0, 0, false },
-    { "gemv", "LLaMA-7B down 1 row", GEMV, 1, 11008, 4096, 0, 0, 0, false },
-    { "gemv", "LLaMA-7B head 1 row", GEMV, 1, 4096, 32000, 0, 0, 0, false },
-    { "gemv", "LLaMA-7B up 4 rows", GEMV, 4, 4096, 11008, 0, 0, 0, false },
-    { "attention", "ViT-g 2 frames", ATTENTION, 257, 257, 2, 16, 16, 88, false },
-    { "attention", "Q-Former cross", ATTENTION, 32, 257, 2, 12, 12, 64, false },
-    { "attention", "LLaMA-7B prefill 512", ATTENTION, 512, 512, 1, 32, 32, 128, true },
-    { "attention", "LLaMA-7B decode 2048", ATTENTION, 1, 2048, 1, 32, 32, 128, true },
-    { "norms", "layer_norm ViT-g", LAYER_NORM, 2056, 1408, 0, 0, 0, 0, false },
-    { "norms", "rms_norm LLaMA-7B", RMS_NORM, 512, 4096, 0, 0, 0, 0, false },
-    { "norms", "gated silu LLaMA-7B", GATED, 256, 11008, 0, 0, 0, 0, false },
+    { "gemm", "ViT-g qkv", GEMM, 257, 1408, 4224, 0, 0, 0, false, VR_DTYPE_F16 },
+    { "gemm", "ViT-g fc1 + gelu", GEMM, 257, 1408, 6144, 0, 0, 0, false, VR_DTYPE_F16 },
+    { "gemm", "ViT-g fc2", GEMM, 257, 6144, 1408, 0, 0, 0, false, VR_DTYPE_F16 },
+    { "gemm", "Q-Former fc1 + gelu", GEMM, 32, 768, 3072, 0, 0, 0, false, VR_DTYPE_F16 },
+    { "gemm", "LLaMA-7B up 256 rows", GEMM, 256, 4096, 11008, 0, 0, 0, false, VR_DTYPE_F16 },
+    { "gemm", "ViT-g qkv", GEMM, 257, 1408, 4224, 0, 0, 0, false, VR_DTYPE_BF16 },
+    { "gemm", "ViT-g fc1 + gelu", GEMM, 257, 1408, 6144, 0, 0, 0, false, VR_DTYPE_BF16 },
+    { "gemm", "ViT-g fc2", GEMM, 257, 6144, 1408, 0, 0, 0, false, VR_DTYPE_BF16 },
+    { "gemm", "ViT-g fc2 2 frames", GEMM, 514, 6144, 1408, 0, 0, 0, false, VR_DTYPE_BF16 },
+    { "gemm", "LLaMA-7B up 512 rows", GEMM, 512, 4096, 11008, 0, 0, 0, false, VR_DTYPE_BF16 },
+    { "gemm", "LLaMA-7B up 512 rows", GEMM, 512, 4096, 11008, 0, 0, 0, false, VR_DTYPE_Q8_R16 },
+    { "gemm", "LLaMA-7B down 512 rows", GEMM, 512, 11008, 4096, 0, 0, 0, false, VR_DTYPE_Q8_R16 },
+    { "gemm", "LLaMA-7B up 512 rows", GEMM, 512, 4096, 11008, 0, 0, 0, false, VR_DTYPE_Q4_R16 },
+    { "gemm", "LLaMA-7B down 512 rows", GEMM, 512, 11008, 4096, 0, 0, 0, false, VR_DTYPE_Q4_R16 },
+    { "gemv", "LLaMA-7B up 1 row", GEMV, 1, 4096, 11008, 0, 0, 0, false, VR_DTYPE_F16 },
+    { "gemv", "LLaMA-7B down 1 row", GEMV, 1, 11008, 4096, 0, 0, 0, false, VR_DTYPE_F16 },
+    { "gemv", "LLaMA-7B head 1 row", GEMV, 1, 4096, 32000, 0, 0, 0, false, VR_DTYPE_F16 },
+    { "gemv", "LLaMA-7B up 4 rows", GEMV, 4, 4096, 11008, 0, 0, 0, false, VR_DTYPE_F16 },
+    { "gemv", "LLaMA-7B up 1 row", GEMV, 1, 4096, 11008, 0, 0, 0, false, VR_DTYPE_BF16 },
+    { "gemv", "LLaMA-7B down 1 row", GEMV, 1, 11008, 4096, 0, 0, 0, false, VR_DTYPE_BF16 },
+    { "gemv", "LLaMA-7B 2 up 1 row", GEMV, 1, 4096, 22016, 0, 0, 0, false, VR_DTYPE_Q8_R16 },
+    { "gemv", "LLaMA-7B 2 down 1 row", GEMV, 1, 11008, 8192, 0, 0, 0, false, VR_DTYPE_Q8_R16 },
+    { "gemv", "LLaMA-7B 4 up 1 row", GEMV, 1, 4096, 44032, 0, 0, 0, false, VR_DTYPE_Q4_R16 },
+    { "gemv", "LLaMA-7B 4 down 1 row", GEMV, 1, 11008, 16384, 0, 0, 0, false, VR_DTYPE_Q4_R16 },
+    { "attention", "ViT-g 2 frames", ATTENTION, 257, 257, 2, 16, 16, 88, false, VR_DTYPE_F16 },
+    { "attention", "Q-Former cross", ATTENTION, 32, 257, 2, 12, 12, 64, false, VR_DTYPE_F16 },
+    { "attention", "LLaMA-7B prefill 512", ATTENTION, 512, 512, 1, 32, 32, 128, true, VR_DTYPE_F16 },
+    { "attention", "LLaMA-7B decode 2048", ATTENTION, 1, 2048, 1, 32, 32, 128, true, VR_DTYPE_F16 },
+    { "attention", "ViT-g 2 frames", ATTENTION, 257, 257, 2, 16, 16, 88, false, VR_DTYPE_BF16 },
+    { "attention", "SigLIP", ATTENTION, 729, 729, 1, 16, 16, 72, false, VR_DTYPE_BF16 },
+    { "attention", "LLaMA-7B prefill 512", ATTENTION, 512, 512, 1, 32, 32, 128, true, VR_DTYPE_BF16 },
+    { "norms", "layer_norm ViT-g", LAYER_NORM, 2056, 1408, 0, 0, 0, 0, false, VR_DTYPE_F32 },
+    { "norms", "rms_norm LLaMA-7B", RMS_NORM, 512, 4096, 0, 0, 0, 0, false, VR_DTYPE_F32 },
+    { "norms", "gated silu LLaMA-7B", GATED, 256, 11008, 0, 0, 0, 0, false, VR_DTYPE_F32 },
 };
 enum { N_CASES = sizeof cases / sizeof cases[0] };
 
 typedef struct product_data {
     const product_case *c;
     const bench_run *run;
-    vr_backend *own, *blas;
-    float *x, *y, *bias; /* x: rows, or q, k, v one after the other */
-    uint16_t *w;
+    vr_backend *own, *fast, *blas; /* --precision f32, auto; with OpenBLAS */
+    float *x, *y, *bias;           /* x: rows, or q, k, v one after the other */
+    void *w;
 } product_data;
+
+static vr_backend *backend_of(const product_data *d)
+{
+    return d->c->dtype == VR_DTYPE_F16 || d->c->dtype == VR_DTYPE_F32 ? d->own : d->fast;
+}
 
 static double operations(const product_case *c)
 {
@@ -58,11 +85,23 @@ static double operations(const product_case *c)
     return c->kind == GEMM || c->kind == GEMV ? 2.0 * T * K * c->N : 0.0;
 }
 
+static size_t weight_bytes(const product_case *c)
+{
+    if (vr_is_strips(c->dtype)) return vr_strips_bytes(c->dtype, c->N, c->K);
+    return 2 * (size_t)c->K * (size_t)c->N;
+}
+
+/* multiply-adds of the case while a unit makes one of f32 */
+static double rate(const product_case *c)
+{
+    return vr_is_strips(c->dtype) ? 4.0 : c->dtype == VR_DTYPE_BF16 ? 2.0 : 1.0;
+}
+
 static double bytes(const product_case *c)
 {
     const double T = c->T, K = c->K;
     if (c->kind == ATTENTION) return 8.0 * K * c->E * c->kv_heads * c->N;
-    if (c->kind == GEMM || c->kind == GEMV) return 2.0 * K * c->N;
+    if (c->kind == GEMM || c->kind == GEMV) return (double)weight_bytes(c);
     return (c->kind == GATED ? 12.0 : 8.0) * T * K;
 }
 
@@ -79,16 +118,31 @@ static float *random_floats(size_t n)
     return x;
 }
 
+/* Weights of about 0.1: whatever bytes the type has, but scales of about 2^-7. */
+static void fill_weights(void *w, vr_dtype dtype, size_t n_bytes)
+{
+    uint16_t *half = w;
+    for (size_t i = 0; i < n_bytes / 2; i++) half[i] = (uint16_t)(i * 2654435761u >> 7);
+    if (!vr_is_strips(dtype)) {
+        const uint16_t exponent = dtype == VR_DTYPE_F16 ? 0x2c00 : 0x3d80, kept = dtype == VR_DTYPE_F16 ? 0x83ff : 0x807f;
+        for (size_t i = 0; i < n_bytes / 2; i++) half[i] = (uint16_t)(exponent | (half[i] & kept));
+        return;
+    }
+    const size_t block = vr_strip_block_bytes(dtype), n_scales = 2 * (size_t)VR_STRIP_ROWS;
+    for (size_t at = 0; at < n_bytes; at += block)
+        for (size_t i = 0; i < n_scales; i++) half[at / 2 + i] = (uint16_t)(0x1c00 | (half[at / 2 + i] & 0xff));
+}
+
 static bool make_data(product_data *d)
 {
     const product_case *c = d->c;
     const size_t T = (size_t)c->T, K = (size_t)c->K, N = (size_t)c->N;
-    size_t n_x = 2 * T * K, n_y = T * K, n_w = 1, n_bias = K;
-    if (c->kind == GEMM || c->kind == GEMV) n_x = T * K, n_y = T * N, n_w = K * N, n_bias = N;
+    size_t n_x = 2 * T * K, n_y = T * K, w_bytes = 64, n_bias = K;
+    if (c->kind == GEMM || c->kind == GEMV) n_x = T * K, n_y = T * N, w_bytes = weight_bytes(c), n_bias = N;
     if (c->kind == ATTENTION) n_x = N * (T + 2 * K) * (size_t)(c->heads * c->E), n_y = N * T * (size_t)(c->heads * c->E);
-    d->x = random_floats(n_x), d->y = random_floats(n_y), d->bias = random_floats(n_bias), d->w = malloc(n_w * sizeof *d->w);
-    for (size_t i = 0; d->w && i < n_w; i++)
-        d->w[i] = (uint16_t)(0x2c00 + (i * 2654435761u >> 7 & 0x83ff)); /* f16, about 0.1 */
+    d->x = random_floats(n_x), d->y = random_floats(n_y), d->bias = random_floats(n_bias);
+    d->w = bench_alloc(w_bytes);
+    if (d->w) fill_weights(d->w, c->dtype, w_bytes);
     return d->x && d->y && d->bias && d->w;
 }
 
@@ -97,7 +151,7 @@ static void free_data(product_data *d)
     free(d->x);
     free(d->y);
     free(d->bias);
-    free(d->w);
+    bench_free(d->w, 0);
 }
 
 static void run_attention(vr_backend *be, const product_case *c, const product_data *d)
@@ -116,7 +170,7 @@ static void run_attention(vr_backend *be, const product_case *c, const product_d
 static double run_case(vr_backend *be, const product_data *d)
 {
     const product_case *c = d->c;
-    const vr_matrix w = { d->w, VR_DTYPE_F16, c->N, c->K };
+    const vr_matrix w = { d->w, c->dtype, c->N, c->K };
     const vr_activation act = strstr(c->name, "gelu") ? VR_ACT_GELU : VR_ACT_NONE;
     const double start = bench_seconds();
     switch (c->kind) {
@@ -143,12 +197,12 @@ static double run_case(vr_backend *be, const product_data *d)
 static double call_floor(void *arg)
 {
     const product_data *d = arg;
-    return memory_bound(d->c) ? bytes(d->c) / bench_probe_read(d->run) : operations(d->c) / bench_probe_fma(d->run);
+    return memory_bound(d->c) ? bytes(d->c) / bench_probe_read(d->run) : operations(d->c) / (rate(d->c) * bench_probe_fma(d->run));
 }
 
 static double call_own(void *arg)
 {
-    return run_case(((const product_data *)arg)->own, arg);
+    return run_case(backend_of(arg), arg);
 }
 
 static double call_blas(void *arg)
@@ -156,10 +210,27 @@ static double call_blas(void *arg)
     return run_case(((const product_data *)arg)->blas, arg);
 }
 
+static const char *type_name(const product_case *c)
+{
+    switch (c->dtype) {
+    case VR_DTYPE_F32:
+        return "f32";
+    case VR_DTYPE_BF16:
+        return "bf16";
+    case VR_DTYPE_Q8_R16:
+        return "q8";
+    case VR_DTYPE_Q4_R16:
+        return "q4";
+    default:
+        return c->kind == ATTENTION ? "f32" : "f16";
+    }
+}
+
 static int measure_case(bench_run *run, product_data *d, vr_err *e)
 {
     const product_case *c = d->c;
-    bench_group g = { .bench = c->family, .type = "f16" };
+    bench_group g = { .bench = c->family };
+    snprintf(g.type, sizeof g.type, "%s", type_name(c));
     snprintf(g.shape, sizeof g.shape, "%dx%dx%d", c->T, c->K, c->N);
     if (!bench_begin(run, &g)) return VR_OK;
     if (!make_data(d)) {
@@ -170,8 +241,8 @@ static int measure_case(bench_run *run, product_data *d, vr_err *e)
     bench_way *own = bench_add(&g, BENCH_OWN, c->name, call_own, d);
     own->bytes = bytes(c), own->operations = memory_bound(c) ? 0.0 : operations(c), own->floors = 1;
     own->n_threads = run->n_threads;
-    snprintf(own->level, sizeof own->level, "%s", vr_cpu_level(d->own));
-    if (c->kind == GEMM) {
+    snprintf(own->level, sizeof own->level, "%s", vr_cpu_level(backend_of(d)));
+    if (c->kind == GEMM && c->dtype == VR_DTYPE_F16) {
         bench_way *blas = bench_add(&g, BENCH_PEER, "", call_blas, d);
         snprintf(blas->name, sizeof blas->name, "OpenBLAS");
     }
@@ -186,6 +257,13 @@ int bench_products(bench_run *run, const char *family, vr_err *e)
     int rc = vr_backend_open_cpu(&d.own,
                                  &(vr_cpu_options){ .n_threads = run->n_threads, .gemm = VR_GEMM_OWN, .level = run->level }, e);
     if (rc == VR_OK)
+        rc = vr_backend_open_cpu(&d.fast,
+                                 &(vr_cpu_options){ .n_threads = run->n_threads,
+                                                    .gemm = VR_GEMM_OWN,
+                                                    .precision = VR_PRECISION_AUTO,
+                                                    .level = run->level },
+                                 e);
+    if (rc == VR_OK)
         rc = vr_backend_open_cpu(
             &d.blas, &(vr_cpu_options){ .n_threads = run->n_threads, .gemm = VR_GEMM_OPENBLAS, .level = run->level }, e);
     for (int i = 0; rc == VR_OK && i < N_CASES; i++) {
@@ -194,6 +272,7 @@ int bench_products(bench_run *run, const char *family, vr_err *e)
         rc = measure_case(run, &d, e);
     }
     vr_backend_free(d.own);
+    vr_backend_free(d.fast);
     vr_backend_free(d.blas);
     return rc;
 }
