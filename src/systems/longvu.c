@@ -139,15 +139,32 @@ int vr_longvu_frames_most(const vr_longvu *s, int n_in)
     return n_in < most ? n_in : most;
 }
 
+vr_crop vr_longvu_crop(const vr_longvu *s, const vr_longvu_features *f, bool is_low)
+{
+    if (!is_low) return vr_crop_tokens(s->query_side, f->pair_a, f->pair_b);
+    const double ratio = (double)s->query_side / (double)s->low_side;
+    const int a = (int)(f->pair_a / ratio), b = (int)(f->pair_b / ratio);
+    return vr_crop_tokens(s->low_side, a > 0 ? a : 1, b > 0 ? b : 1);
+}
+
+/* Refused is what has no room for one frame on its smallest grid. Before features are there its shape is not known: then only
+ * what has no room for a line of it. */
 static int system_budget(const void *state, const vr_view *view, const vr_question *question, int *n_video_rows, vr_err *e)
 {
     const vr_longvu *s = state;
+    const vr_longvu_features *f = view->features;
     const vr_longvu_budget b = vr_longvu_budget_of(s, question);
     const int64_t grid = (int64_t)s->query_side * (s->query_side + 1), most = grid * vr_longvu_frames_most(s, view->n_frames);
-    if (b.R < grid)
+    int least = (s->low_side ? s->low_side : s->query_side) + 1;
+    if (f) {
+        const vr_crop crop = vr_longvu_crop(s, f, s->low_side > 0);
+        least = vr_crop_count(&crop);
+    }
+    if (b.R < least)
         return vr_fail(e, VR_ERR_LIMIT,
-                       "the question leaves room for %d of %d tokens; one frame needs %d, so %d tokens of text would fit",
-                       b.R > 0 ? b.R : 0, s->max_length, (int)grid, s->max_length - s->reserve - (int)grid);
+                       "the question leaves room for %d of %d tokens; one frame needs %s%d, so %s%d tokens of text would fit",
+                       b.R > 0 ? b.R : 0, s->max_length, f ? "" : "at least ", least, f ? "" : "at most ",
+                       s->max_length - s->reserve - least);
     *n_video_rows = most < b.R ? (int)most : b.R;
     return VR_OK;
 }

@@ -51,6 +51,8 @@ typedef struct vr_longvu_budget {
 
 vr_longvu_budget vr_longvu_budget_of(const vr_longvu *s, const vr_question *question);
 int vr_longvu_frames_most(const vr_longvu *s, int n_in); /* frames that may be kept of n_in */
+/* What is left of a frame's grid without its padding; is_low: of the small grid, where there is one. */
+vr_crop vr_longvu_crop(const vr_longvu *s, const vr_longvu_features *f, bool is_low);
 
 int vr_longvu_look(const vr_longvu *s, vr_run *run, vr_source *source, const vr_view *view, bool select, vr_longvu_features *f,
                    const vr_hooks *hooks, vr_err *e);

@@ -245,13 +245,11 @@ static void regime_dump(const show *w, const vr_longvu_budget *b, int before, in
 static void regime_choose(show *w, const vr_longvu_budget *b)
 {
     const vr_longvu *s = w->s;
-    const double ratio = s->low_side ? (double)s->query_side / (double)s->low_side : 1;
-    const int a = (int)(w->f->pair_a / ratio), c = (int)(w->f->pair_b / ratio);
-    w->high_crop = vr_crop_tokens(s->query_side, w->f->pair_a, w->f->pair_b);
+    w->high_crop = vr_longvu_crop(s, w->f, false);
     w->high = vr_crop_count(&w->high_crop);
     w->regime = w->n < b->n_full ? FULL : w->n > b->n_low ? STC : MIX;
     if (!s->low_side) return;
-    w->low_crop = vr_crop_tokens(s->low_side, a > 0 ? a : 1, c > 0 ? c : 1);
+    w->low_crop = vr_longvu_crop(s, w->f, true);
     w->low = vr_crop_count(&w->low_crop);
 }
 
