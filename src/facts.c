@@ -43,6 +43,7 @@ int vr_session_frames(vr_session *s, const int *positions, int n, int width, int
     const vr_log silent = { 0 }; /* what is broken was told when the clip was watched */
     const size_t frame_bytes = (size_t)width * (size_t)height * 3;
     vr_frames *frames = NULL;
+    if (!s->source) return vr_fail(e, VR_ERR_USAGE, "a session without a video has no frames");
     int64_t *indices = calloc((size_t)n, sizeof *indices);
     if (!indices) return vr_fail(e, VR_ERR_LIMIT, "not enough memory for a list of %d frames", n);
     for (int i = 0; i < n; i++) indices[i] = s->view.frame_indices[positions[i]];

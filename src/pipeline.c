@@ -16,6 +16,9 @@
 
 #include "base/clock.h"
 #include "base/limits.h"
+#include "systems/stock_text.h"
+
+static const char *const precisions[] = { "f32", "bf16", "int8", "auto" }; /* vr_precision */
 
 /* What the file proposes for streams. */
 static int stream_recipe_read(vr_model *m, vr_err *e)
@@ -55,6 +58,7 @@ static int recipe_read(vr_model *m, vr_err *e)
     r->templates = vr_text_string(&m->template_names);
     r->template_name = vr_text_string(&m->template_default);
     r->cpu_level = vr_cpu_level(m->backend);
+    r->precision = precisions[m->cpu.precision];
     m->system->recipe(m->state, r);
     return stream_recipe_read(m, e);
 }
@@ -63,6 +67,7 @@ static int model_bind(vr_model *m, vr_err *e)
 {
     vr_string name;
     int format;
+    VR_TRY(vr_stock_text_adopt(m->weights, e));
     VR_TRY(vr_weights_int(m->weights, &format, 1, 1, e, "vidrun.format"));
     VR_TRY(vr_weights_string(m->weights, &name, e, "vidrun.system"));
     m->system = vr_system_find(name);
@@ -145,7 +150,7 @@ static int memory_plan(vr_session *s, vr_err *e)
     vr_run run = { .be = nothing, .scratch = &counted, .host = &counted, .dump = s->dump };
     view.rows = vr_arena_floats(&counted, (size_t)(view.n_audio_rows + view.n_video_rows) * (size_t)c->width);
     const vr_hooks silent = { 0 };
-    int rc = s->model->system->watch(s->model->state, &run, s->source, &view, &silent, e);
+    int rc = s->source ? s->model->system->watch(s->model->state, &run, s->source, &view, &silent, e) : VR_OK;
     const size_t watched = vr_arena_mark(&counted); /* features stay */
     if (rc == VR_OK && s->model->system->show) {
         bool changed;
@@ -185,19 +190,33 @@ int vr_session_rule_check(const vr_model *model, vr_memory_rule rule, vr_err *e)
     return vr_fail(e, VR_ERR_USAGE, "--memory paper: %s remembers in one way only", model->system->name);
 }
 
-static int session_prepare(vr_session *s, const char *video, const vr_watch_options *options, const char *question, vr_err *e)
+/* What is looked at; nothing in a session of a text model. */
+static int clip_plan(vr_session *s, const char *video, const vr_watch_options *options, vr_err *e)
 {
     const vr_model *m = s->model;
-    const vr_llama_config *c = vr_llama_config_get(m->llama);
     const double start = vr_clock();
-    VR_TRY(options_copy(s, options, e));
-    VR_TRY(vr_session_rule_check(m, options->memory, e));
-    VR_TRY(vr_prompt_open(&s->prompt, m->weights, options->template_name, m->tokenizer, e));
+    const bool blind = !m->system->plan;
+    if (blind && !video) return VR_OK;
+    if (blind) return vr_fail(e, VR_ERR_USAGE, "%s is a text model: it takes no video", vr_weights_path(m->weights));
+    if (!video)
+        return vr_fail(e, VR_ERR_USAGE, "%s is a model of the system %s, not a text model: it needs a video",
+                       vr_weights_path(m->weights), m->system->name);
     VR_TRY(vr_source_open(&s->source, video, &m->hooks.log, e));
     vr_source_info_get(s->source, &s->info);
     s->view.image = options->image || s->info.is_image;
     VR_TRY(m->system->plan(m->state, s->source, options, &s->view, e));
     vr_hooks_timing(&m->hooks, "scan", vr_clock() - start, s->info.n_frames, "frames");
+    return VR_OK;
+}
+
+static int session_prepare(vr_session *s, const char *video, const vr_watch_options *options, const char *question, vr_err *e)
+{
+    const vr_model *m = s->model;
+    const vr_llama_config *c = vr_llama_config_get(m->llama);
+    VR_TRY(options_copy(s, options, e));
+    VR_TRY(vr_session_rule_check(m, options->memory, e));
+    VR_TRY(vr_prompt_open(&s->prompt, m->weights, options->template_name, m->tokenizer, e));
+    VR_TRY(clip_plan(s, video, options, e));
     VR_TRY(vr_session_budget(s, question, options->n_predict ? options->n_predict : m->recipe.n_predict, e));
     if (options->dump_dir) VR_TRY(vr_dump_open(&s->dump, options->dump_dir, e));
     VR_TRY(memory_plan(s, e));
@@ -250,6 +269,7 @@ int vr_session_watch(vr_session *s, vr_err *e)
     vr_model *m = s->model;
     VR_TRY(vr_session_memory_open(s, m->backend, e));
     frames_dump(s);
+    if (!s->source) return VR_OK;
     return m->system->watch(m->state, &s->run, s->source, &s->view, &s->hooks, e);
 }
 

@@ -58,6 +58,8 @@ typedef struct vr_recipe {
     const char *templates;     /* names, separated by blanks; borrowed */
     const char *template_name; /* the default one */
     const char *cpu_level;
+    const char *precision; /* "f32", "bf16", "int8", "auto" */
+    bool reads_text;   /* a text model: sessions are opened without a video */
     bool hears;        /* has a sound branch */
     bool streams;      /* can follow a stream */
     double fps;        /* frames a second of a stream */
@@ -104,7 +106,8 @@ typedef struct vr_plan {
     size_t weights_bytes, scratch_bytes, cache_bytes, rows_bytes;
 } vr_plan;
 
-/* Plan only: scans the file (demuxes, decodes nothing) and measures memory. question may be NULL.
+/* Plan only: scans the file (demuxes, decodes nothing) and measures memory. question may be NULL. video is NULL for a text model
+ * and for no other (VR_ERR_USAGE).
  * VR_ERR_LIMIT when the prompt or the memory would be exceeded. */
 int vr_session_open(vr_session **out, vr_model *model, const char *video, const vr_watch_options *options, const char *question,
                     vr_err *e);
@@ -258,6 +261,17 @@ typedef struct vr_answer {
 
 /* A question of the conversation; earlier turns are part of the prompt. */
 int vr_session_ask(vr_session *session, const char *question, const vr_ask_options *options, vr_answer *out, vr_err *e);
+
+/* How well the model foretells a text: exp of the mean of -log p(token | those before). The text is cut into pieces of n_rows
+ * tokens; each is read for itself, and its second half counts. Any model: no clip takes part. VR_ERR_LIMIT where the text is
+ * shorter than two pieces. */
+typedef struct vr_perplexity {
+    double value, deviation; /* standard error of the value */
+    int n_tokens, n_counted, n_rows;
+    double seconds;
+} vr_perplexity;
+
+int vr_model_perplexity(vr_model *model, const char *text, size_t n_bytes, int n_rows, vr_perplexity *out, vr_err *e);
 
 void vr_session_reset(vr_session *session); /* forget the turns, keep the clip */
 /* Writes out what the dump holds; NULL is legal. The error is that of the dump (full disk). */

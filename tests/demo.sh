@@ -5,7 +5,7 @@ set -eu
 cd "$(dirname "$0")/.."
 tab=$(printf '\t')
 passed=0 failed=0 skipped=0
-for level in c avx2 avx512; do
+for level in c avx2 avx512 avx512bf16; do
     clip=weights/clips/$(head -n 1 weights/clips/questions.tsv | cut -f 1)
     case $(VIDRUN_CPU=$level "$VIDRUN" -q --estimate weights/demo.bin "$clip" "?" 2>&1 >/dev/null) in *VIDRUN_CPU*)
         echo "SKIP: this processor has no level $level"

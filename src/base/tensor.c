@@ -2,7 +2,8 @@
  * tensor.c - see tensor.h.
  *
  * Ref: GGUF specification (ggml/docs/gguf.md, enum ggml_type); sizes of the block types: ggml-common.h
- *      (block_q4_0: f16 scale and 32 nibbles; block_q4_1: also a f16 minimum; block_q8_0: f16 scale and 32 bytes).
+ *      (block_q4_0: f16 scale and 32 nibbles; block_q4_1: also a f16 minimum; block_q8_0: f16 scale and 32 bytes;
+ *      block_q6_K: 256 numbers of 6 bits, 16 scales of 8 bits, f16 scale of these).
  */
 #include "base/tensor.h"
 
@@ -22,6 +23,7 @@ static const struct type {
     { 2, "Q4_0", 32, 18 },
     { 3, "Q4_1", 32, 20 },
     { 8, "Q8_0", 32, 34 },
+    { 14, "Q6_K", 256, 210 },
     { 24, "I8", 1, 1 },
     { 25, "I16", 1, 2 },
     { 26, "I32", 1, 4 },

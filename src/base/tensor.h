@@ -16,6 +16,7 @@ typedef enum vr_dtype {
     VR_DTYPE_Q4_0 = 2, /* stock block types: brought to strips when they are bound (weights.c) */
     VR_DTYPE_Q4_1 = 3,
     VR_DTYPE_Q8_0 = 8,
+    VR_DTYPE_Q6_K = 14,
     VR_DTYPE_Q8_R16 = 1008, /* strips.h; numbers of our own, far from those in use */
     VR_DTYPE_Q4_R16 = 1004
 } vr_dtype;

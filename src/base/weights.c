@@ -46,6 +46,8 @@ struct vr_weights {
     char *path;
     void *map; /* NULL: bytes are borrowed */
     size_t map_bytes;
+    vr_gguf added; /* keys beside the file's: vr_weights_add_keys */
+    vr_text added_bytes;
     void **repacked; /* [n_repacked] owned: matrices of stock types in the kernels' form */
     int n_repacked;
 };
@@ -117,6 +119,8 @@ void vr_weights_free(vr_weights *w)
 {
     if (!w) return;
     vr_gguf_free(&w->gguf);
+    vr_gguf_free(&w->added);
+    vr_text_free(&w->added_bytes);
     for (int i = 0; i < w->n_repacked; i++) free(w->repacked[i]);
     free(w->repacked);
     if (w->map) munmap(w->map, w->map_bytes);
@@ -162,10 +166,27 @@ static int wrong_type(const vr_weights *w, const vr_gguf_key *k, const char *exp
                    k->name.data, array ? "array of " : "", vr_weights_type_name(k->array_type), expected);
 }
 
+int vr_weights_add_keys(vr_weights *w, vr_text *head, vr_err *e)
+{
+    assert(!w->added.bytes);
+    w->added_bytes = *head;
+    *head = (vr_text){ 0 };
+    w->added = (vr_gguf){ .bytes = (const unsigned char *)w->added_bytes.data, .n_bytes = w->added_bytes.n_bytes };
+    w->added.path = w->path;
+    return vr_gguf_parse(&w->added, e);
+}
+
+/* NULL: there is none */
+static const vr_gguf_key *key_named(const vr_weights *w, const char *name)
+{
+    const vr_gguf_key *added = w->added.keys ? vr_gguf_find_key(&w->added, string_of(name)) : NULL;
+    return added ? added : vr_gguf_find_key(&w->gguf, string_of(name));
+}
+
 /* NULL, and e filled, where there is none */
 static const vr_gguf_key *find_key(const vr_weights *w, const char *name, vr_err *e)
 {
-    const vr_gguf_key *k = vr_gguf_find_key(&w->gguf, string_of(name));
+    const vr_gguf_key *k = key_named(w, name);
     if (!k) missing(w, "key", name, e);
     return k;
 }
@@ -196,7 +217,7 @@ static const vr_gguf_key *find_array(const vr_weights *w, const char *name, int 
 
 bool vr_weights_has(const vr_weights *w, const char *key)
 {
-    return vr_gguf_find_key(&w->gguf, string_of(key)) != NULL;
+    return key_named(w, key) != NULL;
 }
 
 /* element i of k, which is of an integer or boolean type */

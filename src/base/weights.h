@@ -22,6 +22,7 @@
 #include "base/err.h"
 #include "base/log.h"
 #include "base/tensor.h"
+#include "base/text.h"
 
 typedef struct vr_weights vr_weights;
 
@@ -36,6 +37,10 @@ int vr_weights_open_memory(vr_weights **out, const void *data, size_t n_bytes, c
 void vr_weights_free(vr_weights *w);
 const char *vr_weights_path(const vr_weights *w);
 size_t vr_weights_file_bytes(const vr_weights *w);
+
+/* Keys beside those of the file, which they stand before where both have one: the head of a weight file without tensors
+ * (base/gguf_head.h). Once; takes the bytes, also on failure. */
+int vr_weights_add_keys(vr_weights *w, vr_text *head, vr_err *e);
 
 /* Keys. Each returns VR_OK, or an error that names key and cause when it is missing, of another type or out of [min, max].
  * Integers of any GGUF width are accepted. has: whether a key exists, for optional ones. */

@@ -27,7 +27,8 @@ static const char *const description[] = {
     "What is not given is proposed by the weight file: frames, prompt template, sampling, length of the answer.",
     "With --stream frames come in one by one, of a file or a pipe that may never end, and questions are answered meanwhile: from "
     "the terminal, by time (--ask) or by frame (--ask-after). Systems that speak unasked write captions. PROMPT is what they "
-    "answer; otherwise it is asked at the end. Ctrl-C ends the stream and completes the answer."
+    "answer; otherwise it is asked at the end. Ctrl-C ends the stream and completes the answer.",
+    "With --text the operands are WEIGHTS [PROMPT]: a conversation with a text model, without a clip."
 };
 
 static const struct {

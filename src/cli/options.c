@@ -22,8 +22,8 @@
 
 #define AT(member) offsetof(vr_options, member)
 
-static const char asking[] = "Asking", watching[] = "Watching", following[] = "Following a stream", answering[] = "Answering", computing[] = "Computing",
-                  showing[] = "Showing", instead[] = "Instead of answering";
+static const char asking[] = "Asking", watching[] = "Watching", following[] = "Following a stream", answering[] = "Answering",
+                  computing[] = "Computing", showing[] = "Showing", instead[] = "Instead of answering";
 
 /* clang-format off */
 const vr_option vr_option_table[VR_N_OPTIONS] = {
@@ -33,6 +33,8 @@ const vr_option vr_option_table[VR_N_OPTIONS] = {
         "prompt template of the weight file" },
     [VR_OPTION_PROMPT_FILE] = { "prompt-file", 0, VR_OPTION_TEXT, "FILE", 0, 0, NULL, AT(prompt_file), asking,
         "read the prompt from a file" },
+    [VR_OPTION_TEXT_MODEL] = { "text", 0, VR_OPTION_FLAG, NULL, 0, 0, NULL, AT(text), asking,
+        "WEIGHTS is a text model (a GGUF file of the architecture llama or qwen2): there is no VIDEO" },
     [VR_OPTION_FRAMES] = { "frames", 0, VR_OPTION_INT, "N", 1, VR_MAX_FRAMES, NULL, AT(n_frames), watching,
         "frames sampled from the video" },
     [VR_OPTION_FPS] = { "fps", 0, VR_OPTION_NUMBER, "X", 0.001, 1000, NULL, AT(fps), watching,
@@ -73,8 +75,8 @@ const vr_option vr_option_table[VR_N_OPTIONS] = {
         "threads; the processors at hand when not given" },
     [VR_OPTION_GEMM] = { "gemm", 0, VR_OPTION_CHOICE, "NAME", 0, 0, "own openblas", AT(gemm), computing,
         "matrix product: own or openblas" },
-    [VR_OPTION_PRECISION] = { "precision", 0, VR_OPTION_CHOICE, "NAME", 0, 0, "f32", AT(precision), computing,
-        "arithmetic: f32" },
+    [VR_OPTION_PRECISION] = { "precision", 0, VR_OPTION_CHOICE, "NAME", 0, 0, "f32 bf16 int8 auto", AT(precision), computing,
+        "products in f32, bf16 or int8 (of quantised weights); auto: what the weights are" },
     [VR_OPTION_JSON] = { "json", 0, VR_OPTION_FLAG, NULL, 0, 0, NULL, AT(json), showing,
         "one JSON object a turn on standard output" },
     [VR_OPTION_QUIET] = { "quiet", 'q', VR_OPTION_FLAG, NULL, 0, 0, NULL, AT(quiet), showing,
@@ -87,6 +89,8 @@ const vr_option vr_option_table[VR_N_OPTIONS] = {
         "write what every stage computes to DIR as NumPy files" },
     [VR_OPTION_ESTIMATE] = { "estimate", 0, VR_OPTION_FLAG, NULL, 0, 0, NULL, AT(estimate), instead,
         "print what a run would need, and decode nothing" },
+    [VR_OPTION_PERPLEXITY] = { "perplexity", 0, VR_OPTION_TEXT, "FILE", 0, 0, NULL, AT(perplexity), instead,
+        "how well WEIGHTS foretells the text of FILE: pieces of 512 tokens, the second half of each counts; no VIDEO" },
     [VR_OPTION_SELF_TEST] = { "self-test", 0, VR_OPTION_FLAG, NULL, 0, 0, NULL, AT(self_test), instead,
         "compare the operations of this processor with plain C" },
     [VR_OPTION_VERSION] = { "version", 'V', VR_OPTION_FLAG, NULL, 0, 0, NULL, AT(version), instead,
@@ -307,6 +311,16 @@ static int parse_operand(vr_options *out, const char *word, vr_err *e)
     return VR_OK;
 }
 
+/* --text: what would be VIDEO is PROMPT. The option may stand behind the operands, so this comes last. */
+static int shift_operands(vr_options *out, vr_err *e)
+{
+    if (out->prompt)
+        return vr_fail(e, VR_ERR_USAGE, "unexpected operand '%s': with --text the operands are WEIGHTS [PROMPT]", out->prompt);
+    out->prompt = out->video;
+    out->video = NULL;
+    return VR_OK;
+}
+
 static int fail_both(vr_option_id a, vr_option_id b, vr_err *e)
 {
     return vr_fail(e, VR_ERR_USAGE, "options --%s and --%s exclude each other", vr_option_table[a].name,
@@ -316,8 +330,8 @@ static int fail_both(vr_option_id a, vr_option_id b, vr_err *e)
 /* Options of streams: nothing without --stream, and what --stream does not take. */
 static int check_stream(const vr_options *o, vr_err *e)
 {
-    static const vr_option_id only[] = { VR_OPTION_REALTIME, VR_OPTION_ASK, VR_OPTION_ASK_AFTER, VR_OPTION_CAPTIONS,
-                                         VR_OPTION_SRT,      VR_OPTION_VTT };
+    static const vr_option_id only[] = { VR_OPTION_REALTIME, VR_OPTION_ASK, VR_OPTION_ASK_AFTER,
+                                         VR_OPTION_CAPTIONS, VR_OPTION_SRT, VR_OPTION_VTT };
     static const vr_option_id never[] = { VR_OPTION_FRAMES, VR_OPTION_IMAGE, VR_OPTION_PICTURE };
     for (size_t i = 0; !o->stream && i < sizeof only / sizeof *only; i++)
         if (vr_options_given(o, only[i]))
@@ -331,26 +345,48 @@ static int check_stream(const vr_options *o, vr_err *e)
     if (o->vtt && !*o->vtt) return vr_fail(e, VR_ERR_USAGE, "option --vtt: the file's name is empty");
     if (o->ask_after && strcmp(o->video, "-") == 0)
         return vr_fail(e, VR_ERR_USAGE, "VIDEO is standard input, so that questions cannot be read from it: use --ask");
-    if (o->captions == 1 && (o->srt || o->vtt))
-        return fail_both(VR_OPTION_CAPTIONS, o->srt ? VR_OPTION_SRT : VR_OPTION_VTT, e);
+    if (o->captions == 1 && (o->srt || o->vtt)) return fail_both(VR_OPTION_CAPTIONS, o->srt ? VR_OPTION_SRT : VR_OPTION_VTT, e);
+    return VR_OK;
+}
+
+/* Without a video there is nothing to watch; --text and --perplexity. */
+static int check_blind(const vr_options *o, vr_option_id blind, vr_err *e)
+{
+    static const vr_option_id never[] = { VR_OPTION_FRAMES, VR_OPTION_FPS,    VR_OPTION_NO_AUDIO, VR_OPTION_IMAGE,
+                                          VR_OPTION_MEMORY, VR_OPTION_STREAM, VR_OPTION_PICTURE };
+    for (size_t i = 0; i < sizeof never / sizeof *never; i++)
+        if (vr_options_given(o, never[i])) return fail_both(blind, never[i], e);
+    if (blind == VR_OPTION_TEXT_MODEL) return VR_OK;
+    const char *const more = o->video ? o->video : o->prompt;
+    if (more) return vr_fail(e, VR_ERR_USAGE, "unexpected operand '%s': option --perplexity takes WEIGHTS alone", more);
+    return o->prompt_file ? fail_both(blind, VR_OPTION_PROMPT_FILE, e) : VR_OK;
+}
+
+static int check_words(const vr_options *o, vr_err *e)
+{
+    if (!o->weights)
+        return vr_fail(e, VR_ERR_USAGE, "WEIGHTS and VIDEO are missing: vidrun [OPTION]... WEIGHTS VIDEO [PROMPT]");
+    if (!o->video && !o->text && !o->perplexity)
+        return vr_fail(e, VR_ERR_USAGE, "VIDEO is missing: vidrun [OPTION]... WEIGHTS VIDEO [PROMPT]");
+    if (!*o->weights) return vr_fail(e, VR_ERR_USAGE, "WEIGHTS is empty");
+    if (o->video && !*o->video) return vr_fail(e, VR_ERR_USAGE, "VIDEO is empty");
+    if (o->prompt && o->prompt_file) return vr_fail(e, VR_ERR_USAGE, "PROMPT and option --prompt-file exclude each other");
+    if (o->prompt && o->prompt[strspn(o->prompt, " \t\r\n")] == '\0') return vr_fail(e, VR_ERR_USAGE, "PROMPT is empty");
+    if (o->prompt && strlen(o->prompt) > VR_MAX_PROMPT)
+        return vr_fail(e, VR_ERR_USAGE, "PROMPT is longer than %d bytes", VR_MAX_PROMPT);
     return VR_OK;
 }
 
 static int check(const vr_options *o, vr_err *e)
 {
     if (o->self_test || o->man || vr_options_given(o, VR_OPTION_PRINT_COMPLETION)) return VR_OK;
-    if (!o->weights)
-        return vr_fail(e, VR_ERR_USAGE, "WEIGHTS and VIDEO are missing: vidrun [OPTION]... WEIGHTS VIDEO [PROMPT]");
-    if (!o->video) return vr_fail(e, VR_ERR_USAGE, "VIDEO is missing: vidrun [OPTION]... WEIGHTS VIDEO [PROMPT]");
-    if (!*o->weights) return vr_fail(e, VR_ERR_USAGE, "WEIGHTS is empty");
-    if (!*o->video) return vr_fail(e, VR_ERR_USAGE, "VIDEO is empty");
-    if (o->prompt && o->prompt_file) return vr_fail(e, VR_ERR_USAGE, "PROMPT and option --prompt-file exclude each other");
-    if (o->prompt && o->prompt[strspn(o->prompt, " \t\r\n")] == '\0') return vr_fail(e, VR_ERR_USAGE, "PROMPT is empty");
-    if (o->prompt && strlen(o->prompt) > VR_MAX_PROMPT)
-        return vr_fail(e, VR_ERR_USAGE, "PROMPT is longer than %d bytes", VR_MAX_PROMPT);
+    VR_TRY(check_words(o, e));
+    if (o->text) VR_TRY(check_blind(o, VR_OPTION_TEXT_MODEL, e));
+    if (o->perplexity) VR_TRY(check_blind(o, VR_OPTION_PERPLEXITY, e));
+    if (o->perplexity && !*o->perplexity) return vr_fail(e, VR_ERR_USAGE, "option --perplexity: the file's name is empty");
     if (o->dump_dir && !*o->dump_dir) return vr_fail(e, VR_ERR_USAGE, "option --dump-stages: the folder's name is empty");
     if (o->picture && !*o->picture) return vr_fail(e, VR_ERR_USAGE, "option --picture: the file's name is empty");
-    if (strcmp(o->video, "-") == 0 && !o->stream && !o->prompt && !o->prompt_file && !o->estimate)
+    if (o->video && strcmp(o->video, "-") == 0 && !o->stream && !o->prompt && !o->prompt_file && !o->estimate)
         return vr_fail(e, VR_ERR_USAGE, "VIDEO is standard input, so that prompts cannot be read from it: give PROMPT");
     if (o->quiet && o->verbose) return fail_both(VR_OPTION_QUIET, VR_OPTION_VERBOSE, e);
     if (o->image && vr_options_given(o, VR_OPTION_FRAMES)) return fail_both(VR_OPTION_IMAGE, VR_OPTION_FRAMES, e);
@@ -377,5 +413,8 @@ int vr_options_parse(vr_options *out, int argc, const char *const *argv, vr_err 
             VR_TRY(parse_letters(out, word, &w, e));
         if (out->help || out->version) return VR_OK;
     }
+    if (!vr_options_given(out, VR_OPTION_PRECISION))
+        out->precision = vr_option_choice(vr_option_table[VR_OPTION_PRECISION].choices, "auto");
+    if (out->text) VR_TRY(shift_operands(out, e));
     return check(out, e);
 }

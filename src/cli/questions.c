@@ -79,10 +79,10 @@ int vr_question_read(vr_question *question, FILE *file, vr_err *e)
     return VR_OK;
 }
 
-int vr_question_read_file(vr_question *question, const char *path, vr_err *e)
+int vr_question_read_file(vr_question *question, const char *option, const char *path, vr_err *e)
 {
     char place[512];
-    snprintf(place, sizeof place, "option --prompt-file: '%.400s'", path);
+    snprintf(place, sizeof place, "option --%s: '%.400s'", option, path);
     FILE *const file = fopen(path, "rb");
     if (!file) return vr_fail(e, VR_ERR_USAGE, "%s: %s", place, strerror(errno));
     const int rc = read_until(question, file, EOF, place, VR_ERR_USAGE, e);

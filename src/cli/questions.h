@@ -31,7 +31,7 @@ int vr_question_read_line(vr_question *question, FILE *file, vr_err *e);
 /* The next line that is not blank. */
 int vr_question_read(vr_question *question, FILE *file, vr_err *e);
 /* The whole file, less the newlines at its end. */
-int vr_question_read_file(vr_question *question, const char *path, vr_err *e);
+int vr_question_read_file(vr_question *question, const char *option, const char *path, vr_err *e);
 void vr_question_free(vr_question *question);
 
 #endif

@@ -26,6 +26,10 @@ static const char *group_digits(char text[32], int64_t value)
 const char *vr_record_plan_line(const vr_plan *plan, char *text, size_t n_bytes)
 {
     char total[32], sound[48] = "no audio";
+    if (plan->n_frames == 0) {
+        snprintf(text, n_bytes, "text alone, context %d", plan->context);
+        return text;
+    }
     if (plan->n_clips > 0) snprintf(sound, sizeof sound, "audio %d clips", plan->n_clips);
     snprintf(text, n_bytes, "decoding %d of %s frame%s, %s, %d video tokens, context %d", plan->n_frames,
              group_digits(total, plan->n_frames_total), plan->n_frames_total == 1 ? "" : "s", sound,
@@ -106,6 +110,7 @@ static void write_model(vr_json *j, const vr_recipe *recipe)
     vr_json_text(j, "system", recipe->system);
     vr_json_text(j, "weights", recipe->name);
     vr_json_text(j, "cpu", recipe->cpu_level);
+    vr_json_text(j, "precision", recipe->precision);
 }
 
 void vr_record_plan_json(FILE *file, const vr_recipe *recipe, const vr_plan *plan)
@@ -113,6 +118,26 @@ void vr_record_plan_json(FILE *file, const vr_recipe *recipe, const vr_plan *pla
     vr_json j = { file, false };
     vr_json_open(&j, NULL, '{');
     write_plan(&j, plan);
+    write_model(&j, recipe);
+    vr_json_close(&j, '}');
+    fputc('\n', file);
+}
+
+void vr_record_perplexity(FILE *file, const vr_recipe *recipe, const vr_perplexity *found, bool json)
+{
+    if (!json) {
+        fprintf(file, "perplexity %.4f +- %.4f, %d of %d tokens\n", found->value, found->deviation, found->n_counted,
+                found->n_tokens);
+        return;
+    }
+    vr_json j = { file, false };
+    vr_json_open(&j, NULL, '{');
+    vr_json_number(&j, "perplexity", found->value);
+    vr_json_number(&j, "deviation", found->deviation);
+    vr_json_int(&j, "tokens", found->n_tokens);
+    vr_json_int(&j, "counted", found->n_counted);
+    vr_json_int(&j, "piece", found->n_rows);
+    vr_json_number(&j, "seconds", found->seconds);
     write_model(&j, recipe);
     vr_json_close(&j, '}');
     fputc('\n', file);

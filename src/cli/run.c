@@ -4,6 +4,7 @@
  *   argv -> options -> text to print (help, version, ...), self-test
  *                   -> first question -> model -> session: plan -> watch -> conversation -> close
  *                                              -> stream (follow.h)
+ *                                      -> perplexity
  *
  * What can be refused cheaply is refused before the clip is decoded: the first question is read before the weights are opened.
  * Ends:  exit status = negated vr_err code; 130 after Ctrl-C. Errors go to standard error in one line, also with --json.
@@ -37,6 +38,7 @@ typedef struct run {
     vr_recipe recipe;
     vr_session *session;
     vr_follow *follow; /* --stream: instead of the session */
+    vr_perplexity perplexity;
 } run;
 
 static void fill_standard_files(void)
@@ -89,8 +91,9 @@ static int read_first_question(run *r, vr_err *e)
 {
     const vr_options *const o = &r->options;
     r->question = o->prompt;
+    if (o->perplexity) return vr_question_read_file(&r->read, "perplexity", o->perplexity, e);
     if (o->prompt_file) {
-        VR_TRY(vr_question_read_file(&r->read, o->prompt_file, e));
+        VR_TRY(vr_question_read_file(&r->read, "prompt-file", o->prompt_file, e));
         r->question = r->read.text;
     } else if (!o->prompt && !o->estimate && !o->stream && !isatty(STDIN_FILENO)) {
         VR_TRY(vr_question_read(&r->read, stdin, e));
@@ -107,13 +110,17 @@ static int open_model(run *r, vr_err *e)
     VR_TRY(vr_places_weights(o->weights, path, sizeof path, e));
     vr_model_options options = { .cpu = { .n_threads =
                                               vr_options_given(o, VR_OPTION_THREADS) ? o->n_threads : vr_places_threads(),
-                                          .gemm = (vr_gemm)o->gemm } };
+                                          .gemm = (vr_gemm)o->gemm,
+                                          .precision = (vr_precision)o->precision } };
     if (r->follow)
         vr_follow_hooks(r->follow, &options.hooks);
     else
         vr_report_hooks(&r->report, &options.hooks);
     VR_TRY(vr_model_open(&r->model, path, &options, e));
     vr_model_recipe(r->model, &r->recipe);
+    if (o->verbose)
+        vr_report_line(&r->report, "%s: %s, products at level %s, precision %s, threads %d", r->recipe.system, r->recipe.name,
+                       r->recipe.cpu_level, r->recipe.precision, options.cpu.n_threads);
     if (o->n_frames > r->recipe.n_frames_max)
         return vr_fail(e, VR_ERR_USAGE, "option --frames: %d is more than the %d that %s takes", o->n_frames,
                        r->recipe.n_frames_max, o->weights);
@@ -201,6 +208,18 @@ static int follow(run *r, vr_err *e)
     return r->options.estimate ? print(r, write_estimate, "the estimate", e) : vr_follow_run(r->follow, e);
 }
 
+static void write_perplexity(const run *r, FILE *file)
+{
+    vr_record_perplexity(file, &r->recipe, &r->perplexity, r->options.json);
+}
+
+static int measure_perplexity(run *r, vr_err *e)
+{
+    enum { ROWS = 512 };
+    VR_TRY(vr_model_perplexity(r->model, r->read.text, strlen(r->read.text), ROWS, &r->perplexity, e));
+    return print(r, write_perplexity, "the perplexity", e);
+}
+
 static void on_selftest_line(void *cookie, const char *text)
 {
     vr_output *const out = cookie;
@@ -224,6 +243,7 @@ static int run_all(run *r, vr_err *e)
     if (o->stream) VR_TRY(vr_follow_open(&r->follow, o, &r->report, &r->output, e));
     VR_TRY(open_model(r, e));
     if (o->stream) return follow(r, e);
+    if (o->perplexity) return measure_perplexity(r, e);
     VR_TRY(open_session(r, e));
     return o->estimate ? print(r, write_estimate, "the estimate", e) : converse(r, e);
 }

@@ -102,6 +102,8 @@ static int tensors_bind(vr_llama *llama, vr_weights *w, vr_err *e)
     VR_TRY(vr_weights_vector(w, &llama->output_norm, c->width, e, "output_norm.weight"));
     llama->output = llama->embedding;
     if (has_tensor(w, "output.weight")) VR_TRY(vr_weights_matrix(w, &llama->output, c->vocab, c->width, e, "output.weight"));
+    if (has_tensor(w, "rope_freqs.weight"))
+        VR_TRY(vr_weights_vector(w, &llama->config.rope.factors, c->head_dim / 2, e, "rope_freqs.weight"));
     const bool biased = has_tensor(w, "blk.0.attn_q.bias");
     for (int l = 0; l < c->n_layers; l++) VR_TRY(layer_bind(&llama->layers[l], w, c, biased, l, e));
     return VR_OK;
@@ -252,11 +254,16 @@ void vr_llama_forward(const vr_llama *llama, vr_run *run, vr_kvcache *cache, con
         vr_run_dump(run, normed, 2, shape, "decoder.norm");
     }
     if (logits) {
-        float *last = vr_arena_floats(run->scratch, (size_t)c->width);
-        run->be->ops->rms_norm(run->be, last, x + (size_t)(T - 1) * (size_t)c->width, llama->output_norm, 1, c->width,
-                               c->epsilon);
+        float *last = x + (size_t)(T - 1) * (size_t)c->width;
+        vr_llama_head(llama, run, last, 1, logits);
         if (llama->norm_last) vr_run_dump(run, last, 2, (const int64_t[2]){ 1, c->width }, "decoder.norm");
-        run->be->ops->linear(run->be, logits, last, &llama->output, NULL, VR_ACT_NONE, NULL, 1);
     }
     vr_arena_release(run->scratch, mark);
+}
+
+void vr_llama_head(const vr_llama *llama, vr_run *run, float *x, int T, float *logits)
+{
+    const vr_llama_config *c = &llama->config;
+    run->be->ops->rms_norm(run->be, x, x, llama->output_norm, T, c->width, c->epsilon);
+    run->be->ops->linear(run->be, logits, x, &llama->output, NULL, VR_ACT_NONE, NULL, T);
 }

@@ -23,7 +23,7 @@ typedef struct vr_llama_config {
     vr_rope rope;
 } vr_llama_config;
 
-/* Binds token_embd, blk.*, output_norm, output (absent: token_embd); keys `llama.*`. */
+/* Binds token_embd, blk.*, output_norm, output (absent: token_embd), rope_freqs where there is one; keys `llama.*`. */
 int vr_llama_open(vr_llama **out, vr_weights *w, vr_err *e);
 void vr_llama_free(vr_llama *llama); /* NULL is legal */
 const vr_llama_config *vr_llama_config_get(const vr_llama *llama);
@@ -42,5 +42,8 @@ void vr_llama_embed(const vr_llama *llama, vr_run *run, const int32_t *ids, int 
  * Stages: decoder.layer.00.., decoder.norm (with a dump, all rows are normed). */
 void vr_llama_forward(const vr_llama *llama, vr_run *run, vr_kvcache *cache, const int32_t *positions, float *x, int T,
                       float *logits);
+
+/* logits [T, V] of rows that forward has left in x [T, Dl]; x is normed in place. */
+void vr_llama_head(const vr_llama *llama, vr_run *run, float *x, int T, float *logits);
 
 #endif

@@ -29,9 +29,16 @@ static int scaling_read(vr_rope *rope, const vr_weights *w, vr_err *e)
     vr_string type;
     if (!vr_weights_has(w, "llama.rope.scaling.type")) return VR_OK;
     VR_TRY(vr_weights_string(w, &type, e, "llama.rope.scaling.type"));
+    if (is_spelled(type, "none")) return VR_OK;
+    if (is_spelled(type, "linear")) {
+        VR_TRY(vr_weights_float(w, &rope->linear, e, "llama.rope.scaling.factor"));
+        if (rope->linear > 0) return VR_OK;
+        return vr_fail(e, VR_ERR_WEIGHTS, "%s: llama.rope.scaling.factor is %g, which cannot be", vr_weights_path(w),
+                       (double)rope->linear);
+    }
     if (!is_spelled(type, "llama3")) {
         char name[64];
-        return vr_fail(e, VR_ERR_WEIGHTS, "%s: llama.rope.scaling.type is \"%s\", this version knows llama3",
+        return vr_fail(e, VR_ERR_WEIGHTS, "%s: llama.rope.scaling.type is \"%s\", this version knows llama3 and linear",
                        vr_weights_path(w), vr_utf8_escape(name, sizeof name, type.data, type.n_bytes));
     }
     VR_TRY(vr_weights_float(w, &rope->factor, e, "llama.rope.scaling.factor"));
@@ -78,7 +85,9 @@ int vr_rope_read(vr_rope *rope, const vr_weights *w, vr_err *e)
 float vr_rope_frequency(const vr_rope *rope, int i)
 {
     const float exponent = (float)(2 * i) / (float)rope->head_dim;
-    const float frequency = 1.0f / (float)pow((double)rope->base, (double)exponent);
+    float frequency = 1.0f / (float)pow((double)rope->base, (double)exponent);
+    if (rope->linear > 0) frequency /= rope->linear;
+    if (rope->factors) frequency /= rope->factors[i];
     if (!rope->scaled) return frequency;
     const float turn = (float)(2 * 3.14159265358979323846) / frequency; /* positions that a whole turn takes */
     const float context = (float)rope->original_context;

@@ -26,6 +26,9 @@ typedef struct vr_rope {
     bool scaled;
     float factor, low, high;
     int original_context;
+    float linear;         /* linear scaling: all frequencies are divided by it; 0: none */
+    const float *factors; /* [E/2] borrowed from the weight file, rope_freqs.weight of stock files: frequencies are divided by
+                             them; NULL: none (vr_llama_open) */
     int sections[3]; /* pairs that turn by time, by row, by column, E/2 together; all 0: a row has one position */
 } vr_rope;
 

@@ -11,7 +11,8 @@
 #include "media/frames.h"
 
 static const vr_system *const systems[] = { &vr_system_video_llama, &vr_system_videollamb,    &vr_system_videochat,
-                                            &vr_system_longvu,      &vr_system_flash_vstream, &vr_system_flash_vstream_qwen };
+                                            &vr_system_longvu,      &vr_system_flash_vstream, &vr_system_flash_vstream_qwen,
+                                            &vr_system_text };
 
 const vr_system *vr_system_find(vr_string name)
 {
@@ -23,7 +24,7 @@ const vr_system *vr_system_find(vr_string name)
 
 const char *vr_system_names(void)
 {
-    return "video-llama videollamb videochat longvu flash-vstream flash-vstream-qwen";
+    return "video-llama videollamb videochat longvu flash-vstream flash-vstream-qwen text";
 }
 
 int vr_view_take(vr_view *view, int n_frames, vr_err *e)

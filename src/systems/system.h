@@ -85,7 +85,7 @@ typedef struct vr_system {
     void (*free)(void *state);
     const vr_llama *(*decoder)(const void *state);
     void (*recipe)(const void *state, vr_recipe *out); /* fills n_frames, n_frames_max and hears */
-    /* Fills all of view but rows. */
+    /* Fills all of view but rows. NULL: a system that sees nothing; then there is no watch, and sessions have no source. */
     int (*plan)(const void *state, const vr_source *source, const vr_watch_options *options, vr_view *view, vr_err *e);
     /* The most rows of video that a question leaves room for; VR_ERR_LIMIT where not even one frame fits. NULL: those of
      * plan. */
@@ -118,6 +118,6 @@ int vr_hooks_check(const vr_hooks *hooks, vr_err *e); /* VR_ERR_CANCEL when the 
 
 extern const vr_system vr_system_videollamb;
 extern const vr_system vr_system_video_llama, vr_system_videochat, vr_system_longvu, vr_system_flash_vstream,
-    vr_system_flash_vstream_qwen;
+    vr_system_flash_vstream_qwen, vr_system_text;
 
 #endif

@@ -42,14 +42,15 @@ struct vr_bpe {
     int16_t byte_of[ALPHABET]; /* -1: no letter of the alphabet */
     char letters[256][2];      /* the letter of a byte, UTF-8 */
     int letter_bytes[256];     /* 1 or 2 */
-    int32_t bytes[256];        /* the piece that is one byte */
+    int32_t bytes[256];        /* the piece that is one byte; -1: none, see partial */
     size_t longest;            /* bytes of the longest spelling */
     merge *merges;
     int n_merges;
     int32_t *slots; /* [n_slots] open addressing, indexes of merges; -1: empty */
     uint32_t n_slots;
-    int most_digits;
+    vr_split_rule rule;
     bool ignore_merges, nfc;
+    bool partial; /* some bytes have no piece */
 };
 
 typedef struct symbol {
@@ -135,7 +136,7 @@ static int bytes_read(vr_bpe *bpe, const vr_weights *w, vr_err *e)
 {
     for (int b = 0; b < 256; b++) {
         bpe->bytes[b] = find_normal(bpe, bpe->letters[b], (size_t)bpe->letter_bytes[b]);
-        if (bpe->bytes[b] < 0)
+        if (bpe->bytes[b] < 0 && !bpe->partial)
             return vr_fail(e, VR_ERR_WEIGHTS, "%s: the vocabulary has no piece for byte 0x%02x", vr_weights_path(w),
                            (unsigned)b);
     }
@@ -203,19 +204,29 @@ static int merges_read(vr_bpe *bpe, const vr_weights *w, vr_err *e)
     return rc;
 }
 
+static const struct {
+    const char *name;
+    vr_split_rule rule;
+    bool partial; /* bytes that text hardly ever has need no piece: they are dropped */
+} pres[] = { { "qwen2", VR_SPLIT_QWEN2, false },
+             { "llama-bpe", VR_SPLIT_LLAMA3, false },
+             { "smollm", VR_SPLIT_SMOLLM, true },
+             { "gpt-2", VR_SPLIT_GPT2, false } };
+
 static int pre_read(vr_bpe *bpe, const vr_weights *w, vr_err *e)
 {
     vr_string pre;
+    size_t i = 0;
+    const size_t count = sizeof pres / sizeof pres[0];
     VR_TRY(vr_weights_string(w, &pre, e, PRE));
-    if (pre.n_bytes == 5 && memcmp(pre.data, "qwen2", 5) == 0) {
-        bpe->most_digits = 1;
-    } else if (pre.n_bytes == 9 && memcmp(pre.data, "llama-bpe", 9) == 0) {
-        bpe->most_digits = 3;
-    } else {
+    while (i < count && (strlen(pres[i].name) != pre.n_bytes || memcmp(pres[i].name, pre.data, pre.n_bytes) != 0)) i++;
+    if (i == count) {
         char name[64];
-        return vr_fail(e, VR_ERR_WEIGHTS, "%s: key \"%s\" is \"%s\"; this version reads \"qwen2\" and \"llama-bpe\"",
+        return vr_fail(e, VR_ERR_WEIGHTS, "%s: key \"%s\" is \"%s\"; this version reads qwen2, llama-bpe, smollm and gpt-2",
                        vr_weights_path(w), PRE, vr_utf8_escape(name, sizeof name, pre.data, pre.n_bytes));
     }
+    bpe->rule = pres[i].rule;
+    bpe->partial = pres[i].partial;
     VR_TRY(vr_weights_bool(w, &bpe->ignore_merges, e, "tokenizer.ignore_merges"));
     return vr_weights_bool(w, &bpe->nfc, e, "tokenizer.nfc");
 }
@@ -350,7 +361,8 @@ static int part_encode(work *k, const char *part, size_t n_bytes, vr_ids *ids, v
             .id = k->bpe->bytes[(unsigned char)part[i]], .n_bytes = 1, .previous = i - 1, .next = i + 1 < n ? i + 1 : -1
         };
     merge_all(k, n);
-    for (int32_t i = 0; i >= 0; i = k->symbols[i].next) VR_TRY(vr_ids_push(ids, k->symbols[i].id, e));
+    for (int32_t i = 0; i >= 0; i = k->symbols[i].next)
+        if (k->symbols[i].id >= 0) VR_TRY(vr_ids_push(ids, k->symbols[i].id, e));
     return VR_OK;
 }
 
@@ -365,7 +377,7 @@ int vr_bpe_encode(const vr_bpe *bpe, const char *text, size_t n_bytes, vr_ids *i
         goto done;
     }
     for (size_t at = 0, n; rc == VR_OK && at < n_bytes; at += n) {
-        n = vr_split_first(text + at, n_bytes - at, bpe->most_digits);
+        n = vr_split_first(text + at, n_bytes - at, bpe->rule);
         rc = part_encode(&k, text + at, n, ids, e);
     }
 done:

@@ -16,11 +16,12 @@
 #include <string.h>
 
 #include "base/limits.h"
+#include "base/utf8.h"
 #include "text/blank.h"
 
 #define CLEAN "tokenizer.clean_spaces"
 
-#define MAX_STOPS 16
+#define MAX_STOPS    16
 #define MAX_STOP_IDS 16
 
 typedef struct stop_sequence {
@@ -33,6 +34,7 @@ struct vr_prompt {
     char *video, *image, *audio_video;  /* prompt.*: audio_video is NULL in a file without a sound branch */
     char *first, *next, *open, *answer; /* template.NAME.* */
     char *system;                       /* likewise; NULL: the file's of the media */
+    char *bare;                         /* likewise: first, where the system text is empty; NULL: first */
     char *cut, *after;                  /* empty: no such mark */
     char *separator;                    /* prompt.separator: between media text and question */
     bool trim;                          /* blanks around what is said are dropped */
@@ -165,7 +167,7 @@ static int append_template(const vr_prompt *prompt, const vr_prompt_scene *scene
             VR_TRY(append_said(prompt, scene, spans, media, said, e));
             template += 6;
         } else if (*template) {
-            VR_TRY(append(spans, template++, 1, e));
+            VR_TRY(append(spans, template ++, 1, e));
         }
     }
     return VR_OK;
@@ -180,7 +182,8 @@ int vr_prompt_render(const vr_prompt *prompt, const vr_prompt_scene *scene, cons
     const char *media = scene->image ? prompt->image : scene->heard ? prompt->audio_video : prompt->video;
     VR_TRY(span_add(out, VR_SPAN_TEXT, e));
     for (int i = 0; i < n_turns; i++) {
-        const char *user = i == 0 ? prompt->first : prompt->next;
+        const char *first = prompt->bare && !*system ? prompt->bare : prompt->first;
+        const char *user = i == 0 ? first : prompt->next;
         VR_TRY(append_template(prompt, scene, out, user, system, i == 0 ? media : NULL, turns[i].question, e));
         const bool answered = turns[i].answer && turns[i].answer[0];
         VR_TRY(append_template(prompt, scene, out, answered ? prompt->answer : prompt->open, system, NULL,
@@ -230,6 +233,13 @@ static int string_copy(char **out, const vr_weights *w, vr_err *e, const char *g
     return VR_OK;
 }
 
+static int optional_copy(char **out, const vr_weights *w, vr_err *e, const char *group, const char *name)
+{
+    char key[VR_MAX_NAME + 16]; /* group is a name of its own; a longer key than the file may hold is not there */
+    snprintf(key, sizeof key, "%s.%s", group, name);
+    return vr_weights_has(w, key) ? string_copy(out, w, e, group, name) : VR_OK;
+}
+
 /* Pieces of one sequence are separated by one blank. A sequence with a piece that the vocabulary lacks is dropped: it cannot
  * be answered. */
 static int stop_read(vr_prompt *prompt, vr_string pieces, const vr_tokenizer *tokenizer)
@@ -277,11 +287,8 @@ static int template_read(vr_prompt *p, const vr_weights *w, const char *name, co
     VR_TRY(string_copy(&p->answer, w, e, group, "answer"));
     VR_TRY(string_copy(&p->cut, w, e, group, "cut"));
     VR_TRY(string_copy(&p->after, w, e, group, "after"));
-    snprintf(group, sizeof group, "template.%s.system", name);
-    if (vr_weights_has(w, group)) {
-        snprintf(group, sizeof group, "template.%s", name);
-        VR_TRY(string_copy(&p->system, w, e, group, "system"));
-    }
+    VR_TRY(optional_copy(&p->system, w, e, group, "system"));
+    VR_TRY(optional_copy(&p->bare, w, e, group, "bare"));
     snprintf(group, sizeof group, "template.%s.trim", name);
     if (vr_weights_has(w, group)) VR_TRY(vr_weights_bool(w, &p->trim, e, "%s", group));
     return stops_read(p, w, name, tokenizer, e);
@@ -324,6 +331,22 @@ static bool is_listed(const char *names, const char *name)
     return false;
 }
 
+/* A template that is not there: the user's, the default one, or the program of a stock file whose form is not known. */
+static int refuse_name(const vr_weights *w, const char *template_name, const char *names, vr_err *e)
+{
+    static const char program[] = "tokenizer.chat_template";
+    char begin[160];
+    vr_string s;
+    if (template_name)
+        return vr_fail(e, VR_ERR_USAGE, "--template: %s has no template \"%s\"; it has: %s", vr_weights_path(w), template_name,
+                       names);
+    if (!vr_weights_has(w, program) || vr_weights_string(w, &s, NULL, "%s", program) != VR_OK)
+        return vr_fail(e, VR_ERR_WEIGHTS, "%s: prompt.template is not one of prompt.templates", vr_weights_path(w));
+    vr_utf8_escape(begin, sizeof begin, s.data, s.n_bytes < 60 ? s.n_bytes : 60);
+    return vr_fail(e, VR_ERR_WEIGHTS, "%s: %s is of no known form (\"%s...\"); choose one with --template: %s",
+                   vr_weights_path(w), program, begin, names);
+}
+
 int vr_prompt_open(vr_prompt **out, const vr_weights *w, const char *template_name, const vr_tokenizer *tokenizer, vr_err *e)
 {
     vr_text names = { 0 }, default_name = { 0 };
@@ -334,10 +357,7 @@ int vr_prompt_open(vr_prompt **out, const vr_weights *w, const char *template_na
     if (rc != VR_OK) goto done;
     const char *name = template_name ? template_name : vr_text_string(&default_name);
     if (!is_listed(vr_text_string(&names), name)) {
-        rc = template_name
-                 ? vr_fail(e, VR_ERR_USAGE, "--template: %s has no template \"%s\"; it has: %s", vr_weights_path(w), name,
-                           vr_text_string(&names))
-                 : vr_fail(e, VR_ERR_WEIGHTS, "%s: prompt.template is not one of prompt.templates", vr_weights_path(w));
+        rc = refuse_name(w, template_name, vr_text_string(&names), e);
         goto done;
     }
     prompt->tokenizer = tokenizer;
@@ -356,9 +376,9 @@ done:
 void vr_prompt_free(vr_prompt *prompt)
 {
     if (!prompt) return;
-    char *const strings[] = { prompt->system_video, prompt->system_image, prompt->video, prompt->image,  prompt->audio_video,
-                              prompt->first,        prompt->next,         prompt->open,  prompt->answer, prompt->cut,
-                              prompt->after,        prompt->separator,    prompt->system };
+    char *const strings[] = { prompt->system_video, prompt->system_image, prompt->video,  prompt->image,  prompt->audio_video,
+                              prompt->first,        prompt->next,         prompt->open,   prompt->answer, prompt->cut,
+                              prompt->after,        prompt->separator,    prompt->system, prompt->bare };
     for (size_t i = 0; i < sizeof strings / sizeof strings[0]; i++) free(strings[i]);
     free(prompt);
 }

@@ -47,15 +47,15 @@ static size_t run(const char *text, size_t n_bytes, size_t at, vr_unicode_class 
 }
 
 /* The parts of words like it's and they'll; 0: none. text begins with an apostrophe. */
-static size_t contraction(const char *text, size_t n_bytes)
+static size_t contraction(const char *text, size_t n_bytes, bool any_case)
 {
     static const char *const endings[] = { "s", "t", "re", "ve", "m", "ll", "d", "\xc5\xbf" }; /* U+017F */
-    for (size_t i = 0; i < sizeof endings / sizeof endings[0]; i++) {
+    for (size_t i = 0; i < sizeof endings / sizeof endings[0] - !any_case; i++) {
         const size_t n = strlen(endings[i]);
         size_t same = 0;
         while (same < n && 1 + same < n_bytes) {
             const char c = text[1 + same];
-            if ((c >= 'A' && c <= 'Z' ? c - 'A' + 'a' : c) != endings[i][same]) break;
+            if ((any_case && c >= 'A' && c <= 'Z' ? c - 'A' + 'a' : c) != endings[i][same]) break;
             same++;
         }
         if (same == n) return 1 + n;
@@ -83,11 +83,34 @@ static size_t white_space(const char *text, size_t n_bytes)
     return end == n_bytes || end == last ? end : end - last;
 }
 
-size_t vr_split_first(const char *text, size_t n_bytes, int most_digits)
+/* GPT-2's rule; digits_alone: SmolLM's. */
+static size_t first_of_gpt2(const char *text, size_t n_bytes, bool digits_alone)
+{
+    const character first = character_at(text, n_bytes, 0);
+    const size_t n = first.point == '\'' ? contraction(text, n_bytes, false) : 0;
+    if (n > 0) return n;
+    if (first.class == VR_UNICODE_NUMBER && digits_alone) return first.n_bytes;
+    const size_t blank = first.point == ' ' ? 1 : 0;
+    const character led = blank ? character_at(text, n_bytes, 1) : first;
+    if (is_sign(led)) {
+        size_t end = blank;
+        for (character c; is_sign(c = character_at(text, n_bytes, end)); end += c.n_bytes) continue;
+        return end;
+    }
+    if (led.class == VR_UNICODE_LETTER || (led.class == VR_UNICODE_NUMBER && !digits_alone))
+        return blank + run(text, n_bytes, blank, led.class, INT32_MAX);
+    size_t end = 0, last = 0; /* white space, and its last character */
+    character behind;
+    for (; (behind = character_at(text, n_bytes, end)).class == VR_UNICODE_SPACE; end += last) last = behind.n_bytes;
+    const bool cut = behind.n_bytes == 0 || (digits_alone && behind.class == VR_UNICODE_NUMBER);
+    return cut || end == last ? end : end - last;
+}
+
+static size_t first_of_qwen2(const char *text, size_t n_bytes, int most_digits)
 {
     const character first = character_at(text, n_bytes, 0);
     if (first.point == '\'') {
-        const size_t n = contraction(text, n_bytes);
+        const size_t n = contraction(text, n_bytes, true);
         if (n > 0) return n;
     }
     if (first.class == VR_UNICODE_LETTER) return run(text, n_bytes, 0, VR_UNICODE_LETTER, INT32_MAX);
@@ -98,4 +121,17 @@ size_t vr_split_first(const char *text, size_t n_bytes, int most_digits)
     if (is_sign(first)) return signs_and_line_ends(text, n_bytes, 0);
     if (first.point == ' ' && is_sign(second)) return signs_and_line_ends(text, n_bytes, 1);
     return white_space(text, n_bytes);
+}
+
+size_t vr_split_first(const char *text, size_t n_bytes, vr_split_rule rule)
+{
+    switch (rule) {
+    case VR_SPLIT_GPT2:
+    case VR_SPLIT_SMOLLM:
+        return first_of_gpt2(text, n_bytes, rule == VR_SPLIT_SMOLLM);
+    case VR_SPLIT_QWEN2:
+    case VR_SPLIT_LLAMA3:
+        break;
+    }
+    return first_of_qwen2(text, n_bytes, rule == VR_SPLIT_LLAMA3 ? 3 : 1);
 }

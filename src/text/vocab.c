@@ -11,9 +11,10 @@
 
 #include "base/limits.h"
 
-#define TOKENS "tokenizer.ggml.tokens"
-#define TYPES  "tokenizer.ggml.token_type"
-#define EOS    "tokenizer.eos_ids"
+#define TOKENS  "tokenizer.ggml.tokens"
+#define TYPES   "tokenizer.ggml.token_type"
+#define EOS     "tokenizer.eos_ids"
+#define ADD_BOS "tokenizer.ggml.add_bos_token"
 
 #define MAX_EOS 64
 
@@ -140,6 +141,9 @@ int vr_vocab_open(vr_vocab *v, const vr_weights *w, vr_err *e)
         VR_TRY(insert(v, id, path, e));
     }
     VR_TRY(read_id(v, w, &v->bos, "tokenizer.ggml.bos_token_id", e));
+    bool begins = true;
+    if (vr_weights_has(w, ADD_BOS)) VR_TRY(vr_weights_bool(w, &begins, e, ADD_BOS));
+    if (!begins) v->bos = -1;
     VR_TRY(read_id(v, w, &v->eos, "tokenizer.ggml.eos_token_id", e));
     VR_TRY(read_id(v, w, &v->unknown, "tokenizer.ggml.unknown_token_id", e));
     return read_eos_ids(v, w, e);

@@ -2,7 +2,7 @@
  * vocab.h - the pieces of the weight file's tokenizer, by id and by spelling.
  *
  *   tokenizer.ggml.tokens, .token_type -> pieces [count] -> hash table: spelling -> id
- *   tokenizer.ggml.{bos,eos,unknown}_token_id, tokenizer.eos_ids
+ *   tokenizer.ggml.{bos,eos,unknown}_token_id, tokenizer.eos_ids; tokenizer.ggml.add_bos_token false: no bos (stock files)
  *
  * Shared by all kinds of tokenizers; internal to src/text.
  * Ref:   google/sentencepiece model_interface.cc (InitializePieces, PieceToId): pieces that a text can be made of and reserved

@@ -26,7 +26,7 @@ class Usage(Program):
                 (("--tem=1",), "unknown option --tem; did you mean --temp?"),
                 (("-x",), "unknown option -x (vidrun --help lists all)"),
                 (("--json=1",), "option --json takes no value ('1')"),
-                (("--precision=int8",), "option --precision: 'int8' is not f32"),
+                (("--precision=int4",), "option --precision: 'int4' is not one of: f32 bf16 int8 auto"),
                 (("--quiet", "--verbose"), "options --quiet and --verbose exclude each other"),
                 (("more",), "unexpected operand 'more'; a prompt of several words is quoted: \"...\"")):
             self.refused(run(self.weights, self.clip, QUESTION, *options), 2, message)

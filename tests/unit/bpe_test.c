@@ -49,12 +49,28 @@ static const split_case splits[] = {
     { "\xe6\x97\xa5\xe6\x9c\xac!", "\xe6\x97\xa5\xe6\x9c\xac|!", NULL },
 };
 
-static void check_split(const char *text, const char *expected, int most_digits)
+/* GPT-2's expression, and SmolLM's digits */
+static const struct {
+    const char *text, *gpt2, *smollm; /* smollm NULL: the same */
+} old_splits[] = {
+    { "Hello world", "Hello| world", NULL },
+    { "  a\n b", " | a|\n| b", NULL },
+    { "a\n\nb", "a|\n|\n|b", NULL },
+    { "a \t", "a| \t", NULL },
+    { "in 1969, 20 x", "in| 1969|,| 20| x", "in| |1|9|6|9|,| |2|0| x" },
+    { "a  12", "a| | 12", "a|  |1|2" },
+    { "it's I'LL", "it|'s| I|'|LL", NULL },
+    { "x !?\n", "x| !?|\n", NULL },
+    { "\ta", "\t|a", NULL },
+    { "e\xcc\x81z", "e|\xcc\x81|z", NULL },
+};
+
+static void check_split(const char *text, const char *expected, vr_split_rule rule)
 {
     char got[256];
     size_t n = 0;
     for (size_t at = 0, length; at < strlen(text); at += length) {
-        length = vr_split_first(text + at, strlen(text) - at, most_digits);
+        length = vr_split_first(text + at, strlen(text) - at, rule);
         ck_assert_uint_gt(length, 0);
         if (at > 0) got[n++] = '|';
         for (size_t i = 0; i < length; i++) got[n++] = text[at + i] == '|' ? '\1' : text[at + i];
@@ -71,8 +87,17 @@ static void check_split(const char *text, const char *expected, int most_digits)
 START_TEST(split)
 {
     for (size_t i = 0; i < sizeof splits / sizeof splits[0]; i++) {
-        check_split(splits[i].text, splits[i].qwen2, 1);
-        check_split(splits[i].text, splits[i].llama3 ? splits[i].llama3 : splits[i].qwen2, 3);
+        check_split(splits[i].text, splits[i].qwen2, VR_SPLIT_QWEN2);
+        check_split(splits[i].text, splits[i].llama3 ? splits[i].llama3 : splits[i].qwen2, VR_SPLIT_LLAMA3);
+    }
+}
+END_TEST
+
+START_TEST(split_of_gpt2_and_smollm)
+{
+    for (size_t i = 0; i < sizeof old_splits / sizeof old_splits[0]; i++) {
+        check_split(old_splits[i].text, old_splits[i].gpt2, VR_SPLIT_GPT2);
+        check_split(old_splits[i].text, old_splits[i].smollm ? old_splits[i].smollm : old_splits[i].gpt2, VR_SPLIT_SMOLLM);
     }
 }
 END_TEST
@@ -406,6 +431,7 @@ int main(void)
     TCase *t = tcase_create("bpe");
     tcase_set_timeout(t, 900);
     tcase_add_test(t, split);
+    tcase_add_test(t, split_of_gpt2_and_smollm);
     tcase_add_test(t, merges_by_rank_then_leftmost);
     tcase_add_test(t, whole_parts);
     tcase_add_test(t, normal_form_and_wrong_bytes);

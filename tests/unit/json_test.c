@@ -201,16 +201,16 @@ START_TEST(a_prompt_file)
     close(fd);
     vr_question p = { 0 };
     vr_err e;
-    ck_assert_int_eq(vr_question_read_file(&p, path, &e), VR_OK);
+    ck_assert_int_eq(vr_question_read_file(&p, "prompt-file", path, &e), VR_OK);
     ck_assert_str_eq(p.text, "one\n\ntwo");
     ck_assert_int_eq(truncate(path, 0), 0);
-    ck_assert_int_eq(vr_question_read_file(&p, path, &e), VR_ERR_USAGE);
+    ck_assert_int_eq(vr_question_read_file(&p, "prompt-file", path, &e), VR_ERR_USAGE);
     ck_assert_ptr_nonnull(strstr(e.text, "--prompt-file"));
     ck_assert_ptr_nonnull(strstr(e.text, "the prompt is empty"));
     unlink(path);
-    ck_assert_int_eq(vr_question_read_file(&p, path, &e), VR_ERR_USAGE);
+    ck_assert_int_eq(vr_question_read_file(&p, "prompt-file", path, &e), VR_ERR_USAGE);
     ck_assert_ptr_nonnull(strstr(e.text, "No such file"));
-    ck_assert_int_eq(vr_question_read_file(&p, "/tmp", &e), VR_ERR_USAGE);
+    ck_assert_int_eq(vr_question_read_file(&p, "prompt-file", "/tmp", &e), VR_ERR_USAGE);
     ck_assert_ptr_nonnull(strstr(e.text, "Is a directory"));
     vr_question_free(&p);
 }

@@ -135,7 +135,7 @@ START_TEST(bad_numbers)
            "option --seed: '18446744073709551616' is not a whole number from 0 to 18446744073709551615");
     refuse("w|v|--gemm|mkl", "option --gemm: 'mkl' is not one of: own openblas");
     refuse("w|v|--gemm|own openblas", "option --gemm: 'own openblas' is not one of: own openblas");
-    refuse("w|v|--precision=bf16", "option --precision: 'bf16' is not f32");
+    refuse("w|v|--precision=f64", "option --precision: 'f64' is not one of: f32 bf16 int8 auto");
 }
 END_TEST
 
@@ -182,6 +182,38 @@ START_TEST(operands_that_are_missing_or_too_many)
     refuse("w|v|p|--dump-stages=", "option --dump-stages: the folder's name is empty");
     refuse("w|v|p|-qv", "options --quiet and --verbose exclude each other");
     refuse("w|v|p|--image|--frames|8", "options --image and --frames exclude each other");
+}
+END_TEST
+
+START_TEST(without_a_video)
+{
+    const vr_options t = accept("w|--text|p");
+    ck_assert_str_eq(t.weights, "w");
+    ck_assert_ptr_null(t.video);
+    ck_assert_str_eq(t.prompt, "p");
+    ck_assert_ptr_null(accept("--text|w").prompt);
+    ck_assert_str_eq(accept("--perplexity=f|w|--json").perplexity, "f");
+    refuse("--text", "WEIGHTS and VIDEO are missing: vidrun [OPTION]... WEIGHTS VIDEO [PROMPT]");
+    refuse("--text|w|v|p", "unexpected operand 'p': with --text the operands are WEIGHTS [PROMPT]");
+    refuse("--text|w|", "PROMPT is empty");
+    refuse("--text|--image|w", "options --text and --image exclude each other");
+    refuse("--text|--stream|w", "options --text and --stream exclude each other");
+    refuse("--text|--frames=2|w", "options --text and --frames exclude each other");
+    refuse("--text|--picture=p|w", "options --text and --picture exclude each other");
+    refuse("--perplexity=|w", "option --perplexity: the file's name is empty");
+    refuse("--perplexity=f|w|v", "unexpected operand 'v': option --perplexity takes WEIGHTS alone");
+    refuse("--perplexity=f|--text|w|p", "unexpected operand 'p': option --perplexity takes WEIGHTS alone");
+    refuse("--perplexity=f|--prompt-file=g|w", "options --perplexity and --prompt-file exclude each other");
+    refuse("--perplexity=f|--fps=2|w", "options --perplexity and --fps exclude each other");
+}
+END_TEST
+
+START_TEST(precision_is_auto_unless_given)
+{
+    ck_assert_int_eq(accept("w|v").precision, 3); /* VR_PRECISION_AUTO */
+    ck_assert_int_eq(accept("w|v|--precision=f32").precision, 0);
+    ck_assert_int_eq(accept("w|v|--precision=bf16").precision, 1);
+    ck_assert_int_eq(accept("w|v|--precision=int8").precision, 2);
 }
 END_TEST
 
@@ -298,6 +330,8 @@ int main(void)
     tcase_add_test(parsing, unknown_options);
     tcase_add_test(parsing, values_where_they_belong);
     tcase_add_test(parsing, operands_that_are_missing_or_too_many);
+    tcase_add_test(parsing, without_a_video);
+    tcase_add_test(parsing, precision_is_auto_unless_given);
     tcase_add_test(parsing, a_prompt_that_is_too_long);
     tcase_add_test(texts, the_table_is_sound);
     tcase_add_test(texts, every_text_names_every_option);
