@@ -42,7 +42,7 @@ endif
 LIB_OBJ  := $(LIB_SRC:%.c=$(BUILD)/%.o)
 BENCH_OBJ := $(BENCH_SRC:%.c=$(BUILD)/%.o)
 LIB      := $(BUILD)/libvidrun.a
-PROGRAMS := $(BUILD)/vidrun $(BUILD)/vidrun-inspect $(BUILD)/vidrun-bench
+PROGRAMS := $(BUILD)/vidrun $(BUILD)/vidrun-inspect $(BUILD)/vidrun-quantize $(BUILD)/vidrun-bench
 TESTS    := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/unit/*_test.c tests/check/*_test.c))
 REPLAYS  := $(patsubst %.c,$(BUILD)/%_replay,$(filter-out tests/fuzz/replay.c,$(wildcard tests/fuzz/*.c)))
 
@@ -67,6 +67,8 @@ $(LIB): $(LIB_OBJ)
 $(BUILD)/vidrun: $(BUILD)/src/main.o $(LIB)
 	$(CC) $(CFLAGS) $(LDFLAGS) $^ $(PKG_LIBS) -o $@
 $(BUILD)/vidrun-inspect: $(BUILD)/tools/inspect.o $(LIB)
+	$(CC) $(CFLAGS) $(LDFLAGS) $^ $(PKG_LIBS) -o $@
+$(BUILD)/vidrun-quantize: $(BUILD)/tools/quantize.o $(LIB)
 	$(CC) $(CFLAGS) $(LDFLAGS) $^ $(PKG_LIBS) -o $@
 $(BUILD)/vidrun-bench: $(BENCH_OBJ) $(LIB)
 	$(CC) $(CFLAGS) $(LDFLAGS) $^ $(PKG_LIBS) -o $@
@@ -129,14 +131,15 @@ tidy: ## clang-tidy over all sources
 install: all ## programs, manual, completions and data under $(prefix), below $(DESTDIR)
 	$(INSTALL) -d $(DESTDIR)$(bindir) $(DESTDIR)$(datadir)/man/man1 $(DESTDIR)$(datadir)/bash-completion/completions \
 	    $(DESTDIR)$(datadir)/zsh/site-functions $(DESTDIR)$(datadir)/fish/vendor_completions.d $(DESTDIR)$(datadir)/vidrun
-	$(INSTALL) -m 755 $(BUILD)/vidrun $(BUILD)/vidrun-inspect $(DESTDIR)$(bindir)
+	$(INSTALL) -m 755 $(BUILD)/vidrun $(BUILD)/vidrun-inspect $(BUILD)/vidrun-quantize $(DESTDIR)$(bindir)
 	$(INSTALL) -m 644 $(BUILD)/vidrun.1 $(DESTDIR)$(datadir)/man/man1/vidrun.1
 	$(BUILD)/vidrun --print-completion bash > $(DESTDIR)$(datadir)/bash-completion/completions/vidrun
 	$(BUILD)/vidrun --print-completion zsh > $(DESTDIR)$(datadir)/zsh/site-functions/_vidrun
 	$(BUILD)/vidrun --print-completion fish > $(DESTDIR)$(datadir)/fish/vendor_completions.d/vidrun.fish
 	@if [ -f weights/demo.bin ]; then $(INSTALL) -m 644 weights/demo.bin $(DESTDIR)$(datadir)/vidrun/demo.bin; fi
 uninstall: ## remove what install put there
-	rm -f $(DESTDIR)$(bindir)/vidrun $(DESTDIR)$(bindir)/vidrun-inspect $(DESTDIR)$(datadir)/man/man1/vidrun.1 \
+	rm -f $(DESTDIR)$(bindir)/vidrun $(DESTDIR)$(bindir)/vidrun-inspect $(DESTDIR)$(bindir)/vidrun-quantize \
+	    $(DESTDIR)$(datadir)/man/man1/vidrun.1 \
 	    $(DESTDIR)$(datadir)/bash-completion/completions/vidrun $(DESTDIR)$(datadir)/zsh/site-functions/_vidrun \
 	    $(DESTDIR)$(datadir)/fish/vendor_completions.d/vidrun.fish $(DESTDIR)$(datadir)/vidrun/demo.bin
 clean: ## remove the build folders

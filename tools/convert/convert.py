@@ -2,7 +2,8 @@
 """
 convert.py - turns the published checkpoint of a video-language model into one flat weight file.
 
-    convert.py CHECKPOINT_DIR -o weights.bin [--type f16|bf16|f32] [--system NAME] [--template NAME]
+    convert.py CHECKPOINT_DIR -o weights.bin [--type f16|bf16|f32|q8_0|q4_0] [--towers f16|bf16|f32] [--system NAME]
+               [--template NAME]
 
     folder --checkpoint.py--> tensors by name --SYSTEM.py--> recipe (keys, tensors) --gguf_writer.py--> file
 
@@ -33,6 +34,7 @@ from checkpoint import Checkpoint
 from errors import ConvertError
 from recipe import Recipe
 
+QUANTISED = {"q8_0": "Q8_R16", "q4_0": "Q4_R16"}  # --type -> type of the decoder's matrices
 SYSTEMS = (video_llama, videochat, longvu, videollamb, flash_vstream, flash_vstream_qwen)
 
 
@@ -102,7 +104,10 @@ def convert(options, report):
     system = choose_system(checkpoint.sources, options.system)
     if options.template and options.template not in system.TEMPLATES:
         raise ConvertError(f"--template: {system.TITLE} has {' and '.join(system.TEMPLATES)}, not {options.template}")
-    recipe = Recipe({}, options.type.upper())
+    decoder_type = QUANTISED.get(options.type)
+    if options.towers and not decoder_type:
+        raise ConvertError("--towers: the towers have the type of --type unless that is q8_0 or q4_0")
+    recipe = Recipe({}, ((options.towers or "f16") if decoder_type else options.type).upper(), decoder_type)
     recipe.key("general.architecture", "string", "vidrun")
     recipe.key("general.alignment", "u32", gguf_writer.ALIGNMENT)
     recipe.key("vidrun.format", "u32", 1)
@@ -127,7 +132,10 @@ def main(arguments):
     parser.add_argument("checkpoint", metavar="CHECKPOINT_DIR",
                         help="folder with the files of the release, sub-folders included")
     parser.add_argument("-o", "--output", required=True, metavar="FILE", help="the file to write")
-    parser.add_argument("--type", choices=("f16", "bf16", "f32"), default="f16", help="numbers of the matrices (default f16)")
+    parser.add_argument("--type", choices=("f16", "bf16", "f32", *QUANTISED), default="f16",
+                        help="numbers of the matrices (default f16); q8_0 and q4_0 are for the decoder's")
+    parser.add_argument("--towers", choices=("f16", "bf16", "f32"),
+                        help="numbers of all other matrices where --type is q8_0 or q4_0 (default f16)")
     parser.add_argument("--system", choices=[system.NAME for system in SYSTEMS], help="default: found from the tensors")
     parser.add_argument("--template", choices=sorted({name for system in SYSTEMS for name in system.TEMPLATES}),
                         help="the prompt template used by default (default: that of the decoder)")

@@ -15,11 +15,12 @@ import shutil
 import struct
 import tempfile
 
+import quantised
 from errors import ConvertError
-from tensor import encode
+from tensor import all_finite, encode, to_f32
 
 ALIGNMENT = 64
-TENSOR_TYPE = {"F32": 0, "F16": 1, "BF16": 30}
+TENSOR_TYPE = {"F32": 0, "F16": 1, "BF16": 30, "Q8_R16": 1008, "Q4_R16": 1004}
 ITEM_BYTES = {"F32": 4, "F16": 2, "BF16": 2}
 DIGEST_KEY = "vidrun.tensor_sha256"
 
@@ -29,9 +30,12 @@ class Output:
 
     def __init__(self, name, shape, dtype, parts):
         self.name, self.shape, self.dtype, self.parts = name, tuple(shape), dtype, parts
-        self.n_bytes = ITEM_BYTES[dtype]
-        for size in shape:
-            self.n_bytes *= size
+        if dtype in quantised.BLOCK_BYTES:
+            self.n_bytes = quantised.n_bytes(dtype, *shape)
+        else:
+            self.n_bytes = ITEM_BYTES[dtype]
+            for size in shape:
+                self.n_bytes *= size
         assert len(name.encode()) <= 128 and 1 <= len(shape) <= 4 and self.n_bytes > 0
 
 
@@ -113,15 +117,31 @@ def write(path, keys, outputs, report):
 def write_tensor(file, tensor, report):
     """Convert and write one tensor and its padding; -> SHA-256 of its data."""
     digest, done = hashlib.sha256(), 0
-    for part in tensor.parts:
-        for data in part_bytes(part, tensor, report):
-            digest.update(data)
-            file.write(data)
-            done += len(data)
-            report.progress(len(data), tensor.name)
+    for data in tensor_bytes(tensor, report):
+        digest.update(data)
+        file.write(data)
+        done += len(data)
+        report.progress(len(data), tensor.name)
     assert done == tensor.n_bytes, tensor.name
     file.write(padding(done))
     return digest.hexdigest()
+
+
+def tensor_bytes(tensor, report):
+    if tensor.dtype in quantised.BLOCK_BYTES:
+        yield from quantised.strips((values for part in tensor.parts for values in finite_values(part)), tensor.shape[1],
+                                    tensor.dtype)
+        return
+    for part in tensor.parts:
+        yield from part_bytes(part, tensor, report)
+
+
+def finite_values(part):
+    for block in part.blocks():
+        if not all_finite(block, part.dtype):
+            raise ConvertError(f"{part.label}: tensor {part.name} holds NaN or infinity, which a quantised type cannot; "
+                               "use --type f16, bf16 or f32")
+        yield to_f32(block, part.dtype)
 
 
 def part_bytes(part, tensor, report):

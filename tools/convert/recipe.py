@@ -3,7 +3,8 @@ recipe.py - what a system's module builds: keys, and tensors taken from the chec
 
     {full name: Tensor} --take(name, shape)--> add(new name, shape, ...)  ; what nobody took is an error
 
-weight() follows --type; exact() is always F32: biases, norms, position tables, query tokens, class rows.
+weight() follows --type; exact() is always F32: biases, norms, position tables, query tokens, class rows. A quantised --type is
+that of the decoder's matrices, the token table and the head then are Q8_R16 and all other matrices have the type of --towers.
 """
 import re
 
@@ -11,9 +12,13 @@ from errors import ConvertError
 from gguf_writer import Output
 
 
+DECODER = re.compile(r"blk\.\d+\.(attn|ffn)_\w+\.weight")
+TABLES = ("token_embd.weight", "output.weight")
+
+
 class Recipe:
-    def __init__(self, tensors, weight_type):
-        self.tensors, self.weight_type = tensors, weight_type
+    def __init__(self, tensors, weight_type, decoder_type=None):
+        self.tensors, self.weight_type, self.decoder_type = tensors, weight_type, decoder_type or weight_type
         self.keys, self.outputs, self.taken = [], [], set()
 
     def key(self, name, kind, content):
@@ -26,6 +31,12 @@ class Recipe:
     def told(self, name):
         """The content of a key that is there."""
         return next(content for key, _, content in self.keys if key == name)
+
+    def type_of(self, new):
+        """The type of a matrix by its name in the file."""
+        if new in TABLES and self.decoder_type == "Q4_R16":
+            return "Q8_R16"
+        return self.decoder_type if new in TABLES or DECODER.fullmatch(new) else self.weight_type
 
     def has(self, name):
         return name in self.tensors
@@ -54,18 +65,18 @@ class Recipe:
         rows, cols = shape[0], 1
         for size in shape[1:]:
             cols *= size
-        self.outputs.append(Output(new, (rows, cols), self.weight_type, [self.take(name, *shape)]))
+        self.outputs.append(Output(new, (rows, cols), self.type_of(new), [self.take(name, *shape)]))
 
     def weight_parts(self, new, names, rows, cols):
         """Matrices of this shape, one below the other."""
         parts = [self.take(name, rows, cols) for name in names]
-        self.outputs.append(Output(new, (len(parts) * rows, cols), self.weight_type, parts))
+        self.outputs.append(Output(new, (len(parts) * rows, cols), self.type_of(new), parts))
 
     def weight_rows(self, new, name, n, *shape):
         """The first n rows of a matrix of this shape."""
         tensor = self.take(name, *shape)
         rank(tensor, len(shape))
-        self.outputs.append(Output(new, (n, *shape[1:]), self.weight_type, [tensor.first_rows(n)]))
+        self.outputs.append(Output(new, (n, *shape[1:]), self.type_of(new), [tensor.first_rows(n)]))
 
     def exact(self, new, name, *shape):
         self.outputs.append(Output(new, shape, "F32", [self.take(name, *shape)]))
