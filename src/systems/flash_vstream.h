@@ -1,7 +1,7 @@
 /*
- * flash_vstream.h - Flash-VStream (LLaVA) from the inside: flash_vstream.c (parts, plan, clip -> rows),
- * flash_vstream_maps.c (frames -> maps, memory -> rows), flash_vstream_stream.c (the memory of a stream), flash_vstream_facts.c
- * (what is told of it).
+ * flash_vstream.h - Flash-VStream (LLaVA) from the inside: flash_vstream.c (parts, plan), flash_vstream_clip.c (the memory of a
+ * clip), flash_vstream_stream.c (of a stream), flash_vstream_paper.{c,h} (both as the paper has them), flash_vstream_maps.c (what
+ * they share: frames -> maps, memory -> rows), flash_vstream_facts.c (what is told of it).
  */
 #ifndef VR_FLASH_VSTREAM_H
 #define VR_FLASH_VSTREAM_H
@@ -66,6 +66,11 @@ void vr_flash_maps(const vr_flash *s, vr_run *run, const float *pixels, int n, f
 void vr_flash_pool(const vr_flash *s, vr_run *run, const float *maps, int n, int side, float *out);
 /* x [n,D], the whole memory -> rows [n,Dl] of the decoder. Stages compress.memory, project.video. */
 void vr_flash_project(const vr_flash *s, vr_run *run, const float *x, int n, float *rows);
+
+/* Tokens of a clip of T frames. */
+int vr_flash_clip_rows(const vr_flash *s, int T);
+/* vr_system.watch */
+int vr_flash_watch(const void *state, vr_run *run, vr_source *source, vr_view *view, const vr_hooks *hooks, vr_err *e);
 
 /* What a clip's memory is made of, for the facts. */
 typedef struct vr_flash_story {
