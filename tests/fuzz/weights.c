@@ -13,6 +13,7 @@
 
 #include "base/gguf.h"
 #include "base/limits.h"
+#include "base/strips.h"
 #include "base/weights.h"
 #include "tests/fuzz/fuzz.h"
 
@@ -74,8 +75,12 @@ static void ask_tensor(vr_weights *w, int at)
     vr_matrix m;
     const float *x;
     vr_err e;
-    if (vr_weights_matrix(w, &m, rows, cols, &e, "%.*s", name_bytes, t.name.data) == VR_OK)
-        assert((size_t)m.rows * (size_t)m.cols * vr_dtype_bytes(m.dtype) == t.n_bytes);
+    if (vr_weights_matrix(w, &m, rows, cols, &e, "%.*s", name_bytes, t.name.data) == VR_OK) {
+        const bool strips = vr_is_strips(m.dtype), as_stored = m.data == t.data;
+        const size_t n = strips ? vr_strips_bytes(m.dtype, rows, cols) : (size_t)rows * (size_t)cols * vr_dtype_bytes(m.dtype);
+        assert(m.rows == rows && m.cols == cols && (as_stored ? n == t.n_bytes : strips));
+        read_bytes(m.data, n);
+    }
     if (vr_weights_vector(w, &x, rows, &e, "%.*s", name_bytes, t.name.data) == VR_OK) sink += x[rows - 1] > 0;
     if (vr_weights_table(w, &x, rows, cols, &e, "%.*s", name_bytes, t.name.data) == VR_OK) sink += x[rows * cols - 1] > 0;
 }
