@@ -1,10 +1,12 @@
 /*
- * videollamb.h - VideoLLaMB from the inside: videollamb.c (parts, plan), videollamb_look.c (frames -> class rows and pooled rows),
- * videollamb_memory.c (those -> scenes -> rows of the decoder), videollamb_facts.c (what is told of it), videollamb_stream.c.
+ * videollamb.h - VideoLLaMB from the inside: videollamb.c (parts, plan), videollamb_look.c (frames -> class rows and pooled
+ * rows), videollamb_memory.c (those -> scenes -> rows of the decoder), videollamb_facts.c (what is told of it),
+ * videollamb_stream.c (frames that come one by one), videollamb_speech.c (what is said of them unasked).
  */
 #ifndef VR_VIDEOLLAMB_H
 #define VR_VIDEOLLAMB_H
 
+#include "base/ragged.h"
 #include "compress/memory_bridge.h"
 #include "compress/scene_tiling.h"
 #include "encode/vit.h"
@@ -84,6 +86,34 @@ int vr_videollamb_tell_scenes(vr_view *view, int n_scenes, vr_err *e);
 void vr_videollamb_tell_scene(const vr_videollamb *s, vr_view *view, int scene, int first, int last, float depth,
                               const int64_t *picked, int n, bool shown);
 void vr_videollamb_tell_end(const vr_videollamb *s, vr_view *view, const vr_videollamb_seen *seen);
+
+/* What is remembered of a stream to know when to speak. */
+typedef struct vr_videollamb_speech {
+    vr_captions captions;
+    double fps;
+    int64_t n_frames;
+    vr_scene_stream scenes;
+    vr_scene_rule rule;
+    bool asked;        /* the query waits for its first answer */
+    int64_t pending;   /* the first frame that is not through yet */
+    int64_t last_mark; /* the newest boundary at the last caption */
+    int64_t told;      /* last frame of the scene told last, -1: none */
+    int n_told;
+    double *seconds; /* [room] owned: of all frames, where scenes are told */
+    int64_t room;
+    /* stages, written when the stream ends */
+    vr_dump *dump;
+    vr_ids marks;
+    vr_ragged boundaries, all_marks;
+} vr_videollamb_speech;
+
+/* Takes scratch of the run for as long as the stream lives; captions are off where the model says nothing unasked. */
+void vr_videollamb_speech_open(const vr_videollamb *s, vr_run *run, const vr_stream_options *options,
+                               vr_videollamb_speech *speech);
+void vr_videollamb_speech_free(vr_videollamb_speech *speech); /* writes stages of the whole stream */
+/* The class row [D] of the next frame, where captions are not off; n_picked frames would be shown now. frame NULL: planning. */
+int vr_videollamb_speech_add(vr_videollamb_speech *speech, vr_run *run, const float *class_row, const vr_stream_frame *frame,
+                             int n_picked, vr_stream_event *event, vr_err *e);
 
 extern const vr_stream_system vr_videollamb_stream;
 
