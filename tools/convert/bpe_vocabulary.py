@@ -14,6 +14,7 @@ Trap:  the length of the original's tokenizer is the number of its tokens, and t
        tokenizer_config.json win over those in tokenizer.json. clean_up_tokenization_spaces is true where it is not said, but
        not for Qwen2 (transformers 4.43 tokenization_utils_base.py, tokenization_qwen2.py).
 """
+import bpe_letters
 import vocabulary
 from errors import ConvertError
 
@@ -24,8 +25,7 @@ EXPRESSION = (r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|%s| ?[^\s\
               r"|\s+(?!\S)|\s+")
 SPLITS = {EXPRESSION % r"\p{N}": "qwen2", EXPRESSION % r"\p{N}{1,3}": "llama-bpe"}
 
-PRINTABLE = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
-ALPHABET = {chr(c) for c in PRINTABLE} | {chr(256 + i) for i in range(256 - len(PRINTABLE))}
+ALPHABET = set(bpe_letters.LETTERS.values())
 
 
 def read(checkpoint, folder):

@@ -2,23 +2,27 @@
 checkpoint.py - a folder as users have it: finds the weight files and opens them, finds the small files beside them.
 
     CHECKPOINT_DIR/**/ *.pth  pytorch_model*.bin  *.safetensors  -> Source (name -> Tensor, not yet read)
+                       model.bin of CTranslate2                  -> likewise; *.pt only where there is nothing else
                        *.index.json                              -> which shards must be there and what each holds
                        config.json, tokenizer files ...          -> json(), bytes() of a folder
 
 Order of files and names of folders mean nothing here; who is what is decided from the tensors' names by a system's module.
 Trap:  Hugging Face folders often hold the same weights as .safetensors and as .bin: the first kind is taken, as transformers
        does. Their caches are trees of links: a file reached twice is opened once. Folders whose name begins with a dot are not
-       entered. A clone without git-lfs holds small text files in place of the weights.
+       entered. A clone without git-lfs holds small text files in place of the weights. Training leaves small .pt files beside
+       weights (schedulers): they are looked at only where no other kind of file is.
 """
 import fnmatch
 import json
 import os
 
+import ctranslate2_reader
 import pickle_reader
 import safetensors_reader
 from errors import ConvertError
 
 PATTERNS = ("*.pth", "pytorch_model*.bin", "*.safetensors")
+CTRANSLATE2 = "model.bin"
 JSON_LIMIT = 64 << 20
 
 
@@ -31,6 +35,8 @@ class Source:
             if file.read(24).startswith(b"version https://git-lfs"):
                 raise ConvertError(f"{label}: a git-lfs pointer, not the weights themselves (run git lfs pull)")
         reader = safetensors_reader if path.endswith(".safetensors") else pickle_reader
+        if os.path.basename(path) == CTRANSLATE2:
+            reader = ctranslate2_reader
         self.tensors = reader.read(path, label)
 
 
@@ -40,8 +46,8 @@ class Checkpoint:
         if not os.path.isdir(root):
             raise ConvertError(f"{root}: not a folder")
         self.folders = self._walk()
-        paths = [os.path.join(folder, name) for folder, names in self.folders.items() for name in names
-                 if any(fnmatch.fnmatchcase(name, pattern) for pattern in PATTERNS)]
+        paths = self._matching(PATTERNS) or self._matching(("*.pt",))
+        paths += [path for path in self._matching((CTRANSLATE2,)) if ctranslate2_reader.is_ctranslate2(path)]
         self.sources = [Source(path, self.label(path)) for path in self._preferred(sorted(paths))]
         for folder, names in self.folders.items():
             for name in names:
@@ -65,6 +71,10 @@ class Checkpoint:
                     seen.add(real)
                     folders[folder].append(name)
         return folders
+
+    def _matching(self, patterns):
+        return [os.path.join(folder, name) for folder, names in self.folders.items() for name in names
+                if any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)]
 
     def _preferred(self, paths):
         """Without the pytorch_model*.bin files of folders that hold the same model as model*.safetensors."""

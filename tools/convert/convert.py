@@ -30,12 +30,13 @@ import longvu
 import video_llama
 import videochat
 import videollamb
+import whisper
 from checkpoint import Checkpoint
 from errors import ConvertError
 from recipe import Recipe
 
 QUANTISED = {"q8_0": "Q8_R16", "q4_0": "Q4_R16"}  # --type -> type of the decoder's matrices
-SYSTEMS = (video_llama, videochat, longvu, videollamb, flash_vstream, flash_vstream_qwen)
+SYSTEMS = (video_llama, videochat, longvu, videollamb, flash_vstream, flash_vstream_qwen, whisper)
 
 
 class Report:
@@ -118,9 +119,9 @@ def convert(options, report):
     report.note(f"{system.TITLE} from " + ", ".join(source.label for source in used))
     report.total = sum(output.n_bytes for output in recipe.outputs)
     size = gguf_writer.write(path, recipe.keys, recipe.outputs, report)
-    template = next(content for name, _, content in recipe.keys if name == "prompt.template")
-    report.line(f"{options.output}: {size / 1e9:.2f} GB, {system.TITLE}, {len(recipe.outputs)} tensors, {options.type}, "
-                f"template {template}")
+    template = next((f", template {content}" for name, _, content in recipe.keys if name == "prompt.template"), "")
+    report.line(f"{options.output}: {size / 1e9:.2f} GB, {system.TITLE}, {len(recipe.outputs)} tensors, {options.type}"
+                f"{template}")
 
 
 def interrupted(*_):

@@ -252,8 +252,9 @@ def read(path, label):
 
 
 def state_dictionary(content, label):
-    """The named tensors: of the file itself, or of its "model" or "state_dict"; optimizer, settings and scaler are left."""
-    for key in ("model", "state_dict"):
+    """The named tensors: of the file itself, or of its "model", "state_dict" or "model_state_dict"; optimizer, settings and
+    scaler are left."""
+    for key in ("model", "state_dict", "model_state_dict"):
         if isinstance(content, dict) and isinstance(content.get(key), dict):
             content = content[key]
     if not isinstance(content, dict):
