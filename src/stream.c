@@ -116,6 +116,15 @@ static int asker_open(vr_stream *s, const vr_stream_options *o, vr_err *e)
     return VR_OK;
 }
 
+/* Pages are given when they are first written: a stream has all of them when it begins, not in its tenth hour. */
+static void pages_take(vr_arena *a)
+{
+    enum { ROUNDED = 128 }; /* what vr_arena_alloc adds at most */
+    if (a->size <= ROUNDED) return;
+    memset(vr_arena_alloc(a, a->size - ROUNDED, 1), 0, a->size - ROUNDED);
+    vr_arena_release(a, 0);
+}
+
 static int memory_open(vr_stream *s, const vr_stream_options *o, vr_err *e)
 {
     vr_model *m = s->model;
@@ -125,6 +134,7 @@ static int memory_open(vr_stream *s, const vr_stream_options *o, vr_err *e)
     VR_TRY(memory_plan(s, &push_bytes, e));
     VR_TRY(vr_session_memory_check(s->asker, e));
     VR_TRY(vr_arena_open(&s->scratch, push_bytes, e));
+    pages_take(&s->scratch);
     VR_TRY(vr_backend_open_cpu(&s->backend, &cpu, e));
     VR_TRY(vr_session_memory_open(s->asker, s->backend, e));
     s->run = (vr_run){ .be = m->backend, .scratch = &s->scratch, .host = &s->scratch, .dump = s->dump };
