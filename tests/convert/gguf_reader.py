@@ -11,6 +11,7 @@ import numpy as np
 
 SCALARS = {4: "<I", 5: "<i", 6: "<f", 7: "<B"}
 ITEM_BYTES = {0: 4, 1: 2, 30: 2}
+BLOCK_BYTES = {1008: 1088, 1004: 576}  # strips: of 16 rows and 64 columns
 
 
 class Cursor:
@@ -58,7 +59,11 @@ def read(path):
     tensors, end = {}, base
     for name, shape, kind, offset in infos:
         assert name not in tensors and offset % alignment == 0
-        start, n_bytes = base + offset, int(np.prod(shape)) * ITEM_BYTES[kind]
+        start = base + offset
+        if kind in BLOCK_BYTES:
+            n_bytes = -(-shape[0] // 16) * -(-shape[1] // 64) * BLOCK_BYTES[kind]
+        else:
+            n_bytes = int(np.prod(shape)) * ITEM_BYTES[kind]
         assert start >= end and start - end < alignment and not any(data[end:start])
         end = start + n_bytes
         assert end <= len(data)
