@@ -73,7 +73,7 @@ static int model_bind(vr_model *m, vr_err *e)
     m->system = vr_system_find(name);
     if (!m->system)
         return vr_fail(e, VR_ERR_WEIGHTS, "%s: vidrun.system is none of: %s", vr_weights_path(m->weights), vr_system_names());
-    VR_TRY(m->system->open(&m->state, m->weights, e));
+    VR_TRY(vr_system_open(m->system, &m->state, m->weights, e));
     m->llama = m->system->decoder(m->state);
     VR_TRY(vr_tokenizer_open(&m->tokenizer, m->weights, e));
     const int pieces = vr_tokenizer_vocab(m->tokenizer), rows = vr_llama_config_get(m->llama)->vocab;
@@ -107,7 +107,7 @@ int vr_model_open(vr_model **out, const char *path, const vr_model_options *opti
 void vr_model_free(vr_model *m)
 {
     if (!m) return;
-    if (m->system) m->system->free(m->state);
+    if (m->system) vr_system_close(m->system, m->state);
     vr_tokenizer_free(m->tokenizer);
     vr_weights_free(m->weights);
     vr_backend_free(m->backend);
@@ -287,6 +287,7 @@ int vr_session_close(vr_session *s, vr_err *e)
     vr_text_free(&s->answer);
     vr_ids_free(&s->answer_ids);
     free(s->system_text);
+    free(s->told);
     free(s->cached);
     free(s->positions);
     free(s->logits);

@@ -14,13 +14,11 @@
 
 #define LENGTH_MOST 4096 /* slots of a memory; the published ones have 25 */
 
-static void system_free(void *state)
+static void system_close(void *state)
 {
     vr_flash *s = state;
-    if (!s) return;
     vr_vit_free(s->vit);
     vr_llama_free(s->llama);
-    free(s);
 }
 
 /* A grid of `side` tokens a line out of one of `from`, by whole windows. */
@@ -54,8 +52,9 @@ static int numbers_read(vr_flash *s, const vr_weights *w, vr_err *e)
     return VR_OK;
 }
 
-static int parts_open(vr_flash *s, vr_weights *w, vr_err *e)
+static int system_open(void *state, vr_weights *w, vr_err *e)
 {
+    vr_flash *s = state;
     const vr_vit_parts clip = { .prefix = "vit", .stage = "vision", .class_row = true, .input_norm = true };
     int E;
     VR_TRY(vr_llama_open(&s->llama, w, e));
@@ -70,20 +69,6 @@ static int parts_open(vr_flash *s, vr_weights *w, vr_err *e)
     const int most = vr_flash_rows(s, s->abstract.N, s->temporal_length, VR_MEMORY_KEYS + s->spatial_length);
     if (most > VR_MAX_CONTEXT) return vr_fail(e, VR_ERR_WEIGHTS, "%s: a memory of %d tokens", vr_weights_path(w), most);
     return vr_project_mlp_bind(&s->project, w, "project.video", s->D, vr_llama_config_get(s->llama)->width, 0, e);
-}
-
-static int system_open(void **state, vr_weights *w, vr_err *e)
-{
-    *state = NULL;
-    vr_flash *s = calloc(1, sizeof *s);
-    if (!s) return vr_fail(e, VR_ERR_LIMIT, "not enough memory for the model");
-    const int rc = parts_open(s, w, e);
-    if (rc != VR_OK) {
-        system_free(s);
-        return rc;
-    }
-    *state = s;
-    return VR_OK;
 }
 
 static const vr_llama *system_decoder(const void *state)
@@ -113,8 +98,9 @@ static int system_plan(const void *state, const vr_source *source, const vr_watc
 
 const vr_system vr_system_flash_vstream = {
     .name = "flash-vstream",
+    .state_bytes = sizeof(vr_flash),
     .open = system_open,
-    .free = system_free,
+    .close = system_close,
     .decoder = system_decoder,
     .recipe = system_recipe,
     .plan = system_plan,

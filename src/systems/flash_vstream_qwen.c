@@ -17,13 +17,11 @@
 /* of the second resize: the processor's own, which nothing within the first one's reaches */
 enum { SECOND_PIXELS_MIN = 3136, SECOND_PIXELS_MAX = 12845056 };
 
-static void system_free(void *state)
+static void system_close(void *state)
 {
     vr_flash_qwen *s = state;
-    if (!s) return;
     vr_qwen_vit_free(s->vit);
     vr_llama_free(s->llama);
-    free(s);
 }
 
 static int numbers_read(vr_flash_qwen *s, const vr_weights *w, vr_err *e)
@@ -41,8 +39,9 @@ static int numbers_read(vr_flash_qwen *s, const vr_weights *w, vr_err *e)
     return VR_OK;
 }
 
-static int parts_open(vr_flash_qwen *s, vr_weights *w, vr_err *e)
+static int system_open(void *state, vr_weights *w, vr_err *e)
 {
+    vr_flash_qwen *s = state;
     VR_TRY(numbers_read(s, w, e));
     VR_TRY(vr_llama_open(&s->llama, w, e));
     VR_TRY(vr_qwen_vit_open(&s->vit, w, e));
@@ -55,20 +54,6 @@ static int parts_open(vr_flash_qwen *s, vr_weights *w, vr_err *e)
                        s->pixels_max, side, side);
     return vr_patch_merger_bind(&s->merger, w, vr_qwen_vit_width(s->vit), merge * merge, vr_llama_config_get(s->llama)->width,
                                 e);
-}
-
-static int system_open(void **state, vr_weights *w, vr_err *e)
-{
-    *state = NULL;
-    vr_flash_qwen *s = calloc(1, sizeof *s);
-    if (!s) return vr_fail(e, VR_ERR_LIMIT, "not enough memory for the model");
-    const int rc = parts_open(s, w, e);
-    if (rc != VR_OK) {
-        system_free(s);
-        return rc;
-    }
-    *state = s;
-    return VR_OK;
 }
 
 static const vr_llama *system_decoder(const void *state)
@@ -182,8 +167,9 @@ static int system_watch(const void *state, vr_run *run, vr_source *source, vr_vi
 
 const vr_system vr_system_flash_vstream_qwen = {
     .name = "flash-vstream-qwen",
+    .state_bytes = sizeof(vr_flash_qwen),
     .open = system_open,
-    .free = system_free,
+    .close = system_close,
     .decoder = system_decoder,
     .recipe = system_recipe,
     .plan = system_plan,

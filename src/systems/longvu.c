@@ -14,15 +14,13 @@
 #include "base/limits.h"
 #include "compress/frame_select.h"
 
-static void system_free(void *state)
+static void system_close(void *state)
 {
     vr_longvu *s = state;
-    if (!s) return;
     vr_vit_free(s->siglip.vit);
     vr_vit_free(s->dino.vit);
     vr_spatial_sampler_free(s->sampler);
     vr_llama_free(s->llama);
-    free(s);
 }
 
 static int tower_open(vr_longvu_tower *t, vr_weights *w, const vr_vit_parts *parts, vr_err *e)
@@ -61,8 +59,9 @@ static int numbers_read(vr_longvu *s, const vr_weights *w, vr_err *e)
     return VR_OK;
 }
 
-static int parts_open(vr_longvu *s, vr_weights *w, vr_err *e)
+static int system_open(void *state, vr_weights *w, vr_err *e)
 {
+    vr_longvu *s = state;
     static const char *const towers[VR_SAMPLER_TOWERS] = { "siglip", "dino" };
     const vr_vit_parts siglip = { .prefix = "siglip", .stage = "vision.siglip", .patch_bias = true };
     const vr_vit_parts dino = { .prefix = "dino",
@@ -82,20 +81,6 @@ static int parts_open(vr_longvu *s, vr_weights *w, vr_err *e)
     VR_TRY(vr_project_mlp_bind(&s->dino.aux, w, "project.aux_dino", vr_vit_width(s->dino.vit), W, 1e-5f, e));
     VR_TRY(vr_project_mlp_bind(&s->project, w, "project.video", W, Dl, 0, e));
     return vr_weights_vector(w, &s->newline, Dl, e, "image_newline");
-}
-
-static int system_open(void **state, vr_weights *w, vr_err *e)
-{
-    *state = NULL;
-    vr_longvu *s = calloc(1, sizeof *s);
-    if (!s) return vr_fail(e, VR_ERR_LIMIT, "not enough memory for the model");
-    const int rc = parts_open(s, w, e);
-    if (rc != VR_OK) {
-        system_free(s);
-        return rc;
-    }
-    *state = s;
-    return VR_OK;
 }
 
 static const vr_llama *system_decoder(const void *state)
@@ -221,8 +206,9 @@ static int system_show(const void *state, vr_run *run, vr_source *source, vr_vie
 
 const vr_system vr_system_longvu = {
     .name = "longvu",
+    .state_bytes = sizeof(vr_longvu),
     .open = system_open,
-    .free = system_free,
+    .close = system_close,
     .decoder = system_decoder,
     .recipe = system_recipe,
     .plan = system_plan,

@@ -22,6 +22,25 @@ const vr_system *vr_system_find(vr_string name)
     return NULL;
 }
 
+int vr_system_open(const vr_system *system, void **state, vr_weights *w, vr_err *e)
+{
+    void *opened = calloc(1, system->state_bytes);
+    *state = NULL;
+    if (!opened) return vr_fail(e, VR_ERR_LIMIT, "not enough memory for the model");
+    const int rc = system->open(opened, w, e);
+    if (rc == VR_OK)
+        *state = opened;
+    else
+        vr_system_close(system, opened);
+    return rc;
+}
+
+void vr_system_close(const vr_system *system, void *state)
+{
+    if (state) system->close(state);
+    free(state);
+}
+
 const char *vr_system_names(void)
 {
     return "video-llama videollamb videochat longvu flash-vstream flash-vstream-qwen text";

@@ -81,8 +81,9 @@ typedef struct vr_stream_system {
 
 typedef struct vr_system {
     const char *name; /* value of vidrun.system */
-    int (*open)(void **state, vr_weights *w, vr_err *e);
-    void (*free)(void *state);
+    size_t state_bytes;                                 /* of the state */
+    int (*open)(void *state, vr_weights *w, vr_err *e); /* state: zeroed; closed in any case */
+    void (*close)(void *state);
     const vr_llama *(*decoder)(const void *state);
     void (*recipe)(const void *state, vr_recipe *out); /* fills n_frames, n_frames_max and hears */
     /* Fills all of view but rows. NULL: a system that sees nothing; then there is no watch, and sessions have no source. */
@@ -110,6 +111,10 @@ typedef struct vr_system {
 const vr_system *vr_system_find(vr_string name);
 /* Names of all systems, separated by blanks. */
 const char *vr_system_names(void);
+
+/* state: of the system, bound to w; NULL after an error. */
+int vr_system_open(const vr_system *system, void **state, vr_weights *w, vr_err *e);
+void vr_system_close(const vr_system *system, void *state); /* NULL is legal */
 
 /* Helpers of systems. */
 void vr_hooks_progress(const vr_hooks *hooks, const char *stage, int64_t done, int64_t total);

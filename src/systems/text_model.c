@@ -7,23 +7,24 @@
  */
 #include "systems/system.h"
 
-static int system_open(void **state, vr_weights *w, vr_err *e)
-{
+typedef struct text_model {
     vr_llama *llama;
-    *state = NULL;
-    VR_TRY(vr_llama_open(&llama, w, e));
-    *state = llama;
-    return VR_OK;
+} text_model;
+
+static int system_open(void *state, vr_weights *w, vr_err *e)
+{
+    text_model *s = state;
+    return vr_llama_open(&s->llama, w, e);
 }
 
-static void system_free(void *state)
+static void system_close(void *state)
 {
-    vr_llama_free(state);
+    vr_llama_free(((text_model *)state)->llama);
 }
 
 static const vr_llama *system_decoder(const void *state)
 {
-    return state;
+    return ((const text_model *)state)->llama;
 }
 
 static void system_recipe(const void *state, vr_recipe *out)
@@ -34,8 +35,9 @@ static void system_recipe(const void *state, vr_recipe *out)
 
 const vr_system vr_system_text = {
     .name = "text",
+    .state_bytes = sizeof(text_model),
     .open = system_open,
-    .free = system_free,
+    .close = system_close,
     .decoder = system_decoder,
     .recipe = system_recipe,
 };

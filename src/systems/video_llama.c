@@ -39,17 +39,15 @@ typedef struct video_llama {
     vr_llama *llama;
 } video_llama;
 
-static void system_free(void *state)
+static void system_close(void *state)
 {
     video_llama *s = state;
-    if (!s) return;
     vr_vit_free(s->vit);
     vr_qformer_free(s->qformer);
     vr_qformer_free(s->video_qformer);
     vr_imagebind_free(s->imagebind);
     vr_qformer_free(s->audio_qformer);
     vr_llama_free(s->llama);
-    free(s);
 }
 
 static int widths_check(const vr_weights *w, const char *what, int has, int wants, vr_err *e)
@@ -106,21 +104,13 @@ static int hearing_open(video_llama *s, vr_weights *w, vr_err *e)
     return vr_project_bind(&s->project_audio, w, "project.audio", vr_qformer_width(s->audio_qformer), Dl, e);
 }
 
-static int system_open(void **state, vr_weights *w, vr_err *e)
+static int system_open(void *state, vr_weights *w, vr_err *e)
 {
-    *state = NULL;
-    video_llama *s = calloc(1, sizeof *s);
-    if (!s) return vr_fail(e, VR_ERR_LIMIT, "not enough memory for the model");
-    int rc = vr_llama_open(&s->llama, w, e);
-    if (rc == VR_OK) rc = vision_open(s, w, e);
-    if (rc == VR_OK) rc = vr_weights_bool(w, &s->hears, e, "audio.present");
-    if (rc == VR_OK && s->hears) rc = hearing_open(s, w, e);
-    if (rc != VR_OK) {
-        system_free(s);
-        return rc;
-    }
-    *state = s;
-    return VR_OK;
+    video_llama *s = state;
+    VR_TRY(vr_llama_open(&s->llama, w, e));
+    VR_TRY(vision_open(s, w, e));
+    VR_TRY(vr_weights_bool(w, &s->hears, e, "audio.present"));
+    return s->hears ? hearing_open(s, w, e) : VR_OK;
 }
 
 static const vr_llama *system_decoder(const void *state)
@@ -314,8 +304,9 @@ static int system_watch(const void *state, vr_run *run, vr_source *source, vr_vi
 
 const vr_system vr_system_video_llama = {
     .name = "video-llama",
+    .state_bytes = sizeof(video_llama),
     .open = system_open,
-    .free = system_free,
+    .close = system_close,
     .decoder = system_decoder,
     .recipe = system_recipe,
     .plan = system_plan,

@@ -32,19 +32,18 @@ typedef struct videochat {
     float pixel_mean[3], pixel_std[3];
 } videochat;
 
-static void system_free(void *state)
+static void system_close(void *state)
 {
     videochat *s = state;
-    if (!s) return;
     vr_vit_free(s->vit);
     vr_aggregator_free(s->aggregator);
     vr_qformer_free(s->qformer);
     vr_llama_free(s->llama);
-    free(s);
 }
 
-static int parts_open(videochat *s, vr_weights *w, vr_err *e)
+static int system_open(void *state, vr_weights *w, vr_err *e)
 {
+    videochat *s = state;
     const vr_vit_parts eva = { .prefix = "vit", .stage = "vision", .patch_bias = true, .class_row = true, .output_norm = true };
     VR_TRY(vr_llama_open(&s->llama, w, e));
     VR_TRY(vr_vit_open(&s->vit, w, &eva, e));
@@ -62,20 +61,6 @@ static int parts_open(videochat *s, vr_weights *w, vr_err *e)
     VR_TRY(vr_weights_floats(w, s->pixel_std, 3, e, "pixel.std"));
     return vr_project_bind(&s->project, w, "project.video", vr_qformer_width(s->qformer), vr_llama_config_get(s->llama)->width,
                            e);
-}
-
-static int system_open(void **state, vr_weights *w, vr_err *e)
-{
-    *state = NULL;
-    videochat *s = calloc(1, sizeof *s);
-    if (!s) return vr_fail(e, VR_ERR_LIMIT, "not enough memory for the model");
-    const int rc = parts_open(s, w, e);
-    if (rc != VR_OK) {
-        system_free(s);
-        return rc;
-    }
-    *state = s;
-    return VR_OK;
 }
 
 static const vr_llama *system_decoder(const void *state)
@@ -248,8 +233,9 @@ static int system_watch(const void *state, vr_run *run, vr_source *source, vr_vi
 
 const vr_system vr_system_videochat = {
     .name = "videochat",
+    .state_bytes = sizeof(videochat),
     .open = system_open,
-    .free = system_free,
+    .close = system_close,
     .decoder = system_decoder,
     .recipe = system_recipe,
     .plan = system_plan,

@@ -18,15 +18,13 @@
 
 enum { SCENE_FRAMES_MOST = 4096, CUTS_MOST = 4095 };
 
-static void system_free(void *state)
+static void system_close(void *state)
 {
     vr_videollamb *s = state;
-    if (!s) return;
     vr_vit_free(s->vit);
     vr_vit_free(s->image_vit);
     vr_memory_bridge_free(s->bridge);
     vr_llama_free(s->llama);
-    free(s);
 }
 
 /* Which of `names` (n of them) the key holds. */
@@ -112,8 +110,9 @@ static int towers_open(vr_videollamb *s, vr_weights *w, vr_err *e)
     return VR_OK;
 }
 
-static int parts_open(vr_videollamb *s, vr_weights *w, vr_err *e)
+static int system_open(void *state, vr_weights *w, vr_err *e)
 {
+    vr_videollamb *s = state;
     VR_TRY(vr_llama_open(&s->llama, w, e));
     vr_llama_norm_last(s->llama);
     VR_TRY(towers_open(s, w, e));
@@ -128,20 +127,6 @@ static int parts_open(vr_videollamb *s, vr_weights *w, vr_err *e)
         VR_TRY(vr_weights_table(w, &s->scene_position, s->rule.most + 1, s->D, e, "bridge.scene_position"));
     if (vr_videollamb_rows_most(s, s->n_frames_max, false) <= VR_MAX_CONTEXT) return VR_OK;
     return vr_fail(e, VR_ERR_WEIGHTS, "%s: a scene gives more than %d rows", vr_weights_path(w), VR_MAX_CONTEXT);
-}
-
-static int system_open(void **state, vr_weights *w, vr_err *e)
-{
-    *state = NULL;
-    vr_videollamb *s = calloc(1, sizeof *s);
-    if (!s) return vr_fail(e, VR_ERR_LIMIT, "not enough memory for the model");
-    const int rc = parts_open(s, w, e);
-    if (rc != VR_OK) {
-        system_free(s);
-        return rc;
-    }
-    *state = s;
-    return VR_OK;
 }
 
 static const vr_llama *system_decoder(const void *state)
@@ -221,8 +206,9 @@ static int system_watch(const void *state, vr_run *run, vr_source *source, vr_vi
 
 const vr_system vr_system_videollamb = {
     .name = "videollamb",
+    .state_bytes = sizeof(vr_videollamb),
     .open = system_open,
-    .free = system_free,
+    .close = system_close,
     .decoder = system_decoder,
     .recipe = system_recipe,
     .plan = system_plan,

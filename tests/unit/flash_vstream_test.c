@@ -176,12 +176,12 @@ static int model_open(small_model *m, vr_random *r, int temporal_side, vr_err *e
     memcpy(m->bytes, f.bytes, f.n);
     ck_assert_msg(vr_weights_open_memory(&m->weights, m->bytes, f.n, "flash.bin", e) == VR_OK, "%s", e->text);
     writer_free(&f);
-    return vr_system_flash_vstream.open(&m->state, m->weights, e);
+    return vr_system_open(&vr_system_flash_vstream, &m->state, m->weights, e);
 }
 
 static void model_free(small_model *m)
 {
-    vr_system_flash_vstream.free(m->state);
+    vr_system_close(&vr_system_flash_vstream, m->state);
     vr_weights_free(m->weights);
     free(m->bytes);
     for (int i = 0; i < m->count; i++) free(m->tensors[i].data);

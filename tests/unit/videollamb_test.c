@@ -373,7 +373,7 @@ static void whole_open(whole *w, bool a)
     *w = (whole){ 0 };
     system_add(&w->m, a, a ? 8 : 1);
     model_open(&w->m);
-    const int rc = vr_system_videollamb.open(&w->state, w->m.weights, &e);
+    const int rc = vr_system_open(&vr_system_videollamb, &w->state, w->m.weights, &e);
     ck_assert_msg(rc == VR_OK, "%s", e.text);
     ck_assert_int_eq(vr_weights_unused(w->m.weights, NULL), 0);
     w->run = run_open("c", 1, &w->arena);
@@ -381,7 +381,7 @@ static void whole_open(whole *w, bool a)
 
 static void whole_close(whole *w)
 {
-    vr_system_videollamb.free(w->state);
+    vr_system_close(&vr_system_videollamb, w->state);
     vr_backend_free(w->run.be);
     vr_arena_close(&w->arena);
     model_free(&w->m);
@@ -418,7 +418,7 @@ START_TEST(files_that_cannot_be)
     model m = { 0 };
     system_add(&m, true, 3); /* groups of 2 */
     model_open(&m);
-    ck_assert_int_eq(vr_system_videollamb.open(&state, m.weights, &e), VR_ERR_WEIGHTS);
+    ck_assert_int_eq(vr_system_open(&vr_system_videollamb, &state, m.weights, &e), VR_ERR_WEIGHTS);
     ck_assert_msg(strstr(e.text, "video.frames_multiple 3") != NULL, "%s", e.text);
     model_free(&m);
 }
