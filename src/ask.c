@@ -6,8 +6,9 @@
  * Ref:  Video-LLaMA conversation_video.py:185-231 (answer), :329-343 (splicing).
  * Trap: the original re-reads the whole conversation every turn. So do we in effect: rows equal to those in the cache are
  *       kept, which changes nothing in f32; with a dump everything is read again, so that the stages are whole.
- *       When prompt and answer exceed the context the first rows are dropped as in the original, but never those of the
- *       clip: the original then answers about a clip it no longer sees.
+ *       When prompt and answer exceed the context the oldest turns are left out, and stay so; where even the question alone is
+ *       too long, the first rows are dropped as in the original. Rows of the clip never are: the original then answers about a
+ *       clip it no longer sees.
  */
 #include "session.h"
 
@@ -32,7 +33,7 @@ static void asked_free(asked *a)
     vr_spans_free(&a->spans);
 }
 
-/* turns -> spans -> tokens of each text; the first has BOS in front */
+/* turns -> spans -> tokens of each text; the first has BOS in front. What a had is replaced. */
 static int texts_make(const vr_session *s, const vr_turn *turns, int n_turns, asked *a, vr_err *e)
 {
     const vr_tokenizer *tokenizer = s->model->tokenizer;
@@ -40,7 +41,10 @@ static int texts_make(const vr_session *s, const vr_turn *turns, int n_turns, as
                                     .heard = s->view.n_clips > 0,
                                     .n_frames = s->view.n_frames,
                                     .seconds = s->view.frame_seconds,
-                                    .system_text = s->system_text };
+                                    .system_text = s->system_text,
+                                    .told = s->told };
+    asked_free(a);
+    *a = (asked){ 0 };
     VR_TRY(vr_prompt_render(s->prompt, &scene, turns, n_turns, &a->spans, e));
     a->texts = calloc((size_t)a->spans.count, sizeof *a->texts);
     if (!a->texts) return vr_fail(e, VR_ERR_LIMIT, "not enough memory for the prompt");
@@ -136,14 +140,15 @@ static int rows_cut(const vr_session *s, vr_ids *rows)
     return n;
 }
 
-/* Rows to drop at the beginning so that n_predict more fit; VR_ERR_LIMIT where that would reach the clip. */
+/* Rows to drop at the beginning so that n_predict more fit; VR_ERR_LIMIT where that would reach the clip, or what was told of
+ * it. */
 static int rows_dropped(const vr_session *s, const vr_ids *rows, int n_predict, int *dropped, vr_err *e)
 {
     *dropped = 0;
     const int64_t excess = (int64_t)rows->count + n_predict - s->context;
     if (excess <= 0) return VR_OK;
     int first_clip_row = 0;
-    while (first_clip_row < rows->count && rows->data[first_clip_row] >= 0) first_clip_row++;
+    while (!s->told && first_clip_row < rows->count && rows->data[first_clip_row] >= 0) first_clip_row++;
     if (excess > first_clip_row || excess >= rows->count)
         return vr_fail(e, VR_ERR_LIMIT, "the prompt has %d tokens, with an answer of up to %d the context of %d is exceeded",
                        rows->count, n_predict, s->context);
@@ -172,30 +177,6 @@ int vr_session_budget(vr_session *s, const char *question, int n_predict, vr_err
     return rc;
 }
 
-static int turn_push(vr_session *s, const char *question, vr_err *e)
-{
-    vr_turn *grown = realloc(s->turns, ((size_t)s->n_turns + 1) * sizeof *grown);
-    if (grown) s->turns = grown;
-    char *copy = grown ? strdup(question) : NULL;
-    if (!copy) return vr_fail(e, VR_ERR_LIMIT, "not enough memory for the question");
-    s->turns[s->n_turns++] = (vr_turn){ .question = copy };
-    return VR_OK;
-}
-
-static void turn_pop(vr_session *s)
-{
-    vr_turn *turn = &s->turns[--s->n_turns];
-    free(turn->question);
-    free(turn->answer);
-}
-
-void vr_session_reset(vr_session *s)
-{
-    while (s->n_turns > 0) turn_pop(s);
-    free(s->turns);
-    s->turns = NULL;
-}
-
 static bool asked_to_stop(void *cookie)
 {
     const vr_hooks *hooks = &((vr_session *)cookie)->hooks;
@@ -217,7 +198,7 @@ void vr_session_rows_changed(vr_session *s)
 static int clip_show(vr_session *s, const asked *a, vr_err *e)
 {
     const vr_system *system = s->model->system;
-    if (!system->show || !s->source) return VR_OK;
+    if (!system->show || !s->source || s->told) return VR_OK;
     const vr_question question = question_of(a);
     bool changed = true;
     VR_TRY(system->show(s->model->state, &s->run, s->source, &s->view, &question, &changed, &s->hooks, e));
@@ -297,6 +278,51 @@ static int answer_generate(vr_session *s, const vr_generate *g, const vr_ask_opt
     return text_show(s, &stream, -1, true, options, &go_on, e);
 }
 
+/* Whether the conversation from turn `first` on leaves room for n_predict rows; -> a: its texts. */
+static int turns_fit(const vr_session *s, int first, int n_predict, asked *a, bool *fit, vr_err *e)
+{
+    const vr_model *m = s->model;
+    VR_TRY(texts_make(s, s->turns + first, s->n_turns - first, a, e));
+    const vr_question question = question_of(a);
+    int n_video_rows = s->view.n_video_rows;
+    if (m->system->budget && m->system->budget(m->state, &s->view, &question, &n_video_rows, NULL) != VR_OK) {
+        *fit = false;
+        return VR_OK;
+    }
+    int64_t n = question.n_text;
+    for (int i = 0; i < a->spans.count; i++) {
+        if (a->spans.items[i].kind == VR_SPAN_VIDEO) n += n_video_rows;
+        if (a->spans.items[i].kind == VR_SPAN_AUDIO) n += s->view.n_audio_rows;
+    }
+    *fit = n + n_predict <= s->context && (m->rows_max == 0 || n <= m->rows_max);
+    return VR_OK;
+}
+
+/* Texts of as many of the last turns as the context takes: the oldest are left out, the one that is asked never. */
+static int turns_take(vr_session *s, int n_predict, asked *a, vr_answer *out, vr_err *e)
+{
+    int first = s->n_dropped_turns;
+    bool fit;
+    VR_TRY(turns_fit(s, first, n_predict, a, &fit, e));
+    while (!fit && first + 1 < s->n_turns) VR_TRY(turns_fit(s, ++first, n_predict, a, &fit, e));
+    out->n_dropped_turns = first;
+    return VR_OK;
+}
+
+/* What was left out for want of room. */
+static void tell_dropped(const vr_session *s, const vr_answer *out)
+{
+    const vr_log *log = &s->hooks.log;
+    if (out->n_dropped_turns > s->n_dropped_turns)
+        vr_log_print(log, VR_LOG_WARN,
+                     "the conversation exceeds the context of %d tokens: the oldest %d of %d turns are no longer read; the "
+                     "clip is",
+                     s->context, out->n_dropped_turns, s->n_turns);
+    if (out->n_dropped_rows > 0)
+        vr_log_print(log, VR_LOG_WARN, "the prompt exceeds the context: its first %d of %d tokens are dropped",
+                     out->n_dropped_rows, out->n_dropped_rows + out->n_prompt_rows);
+}
+
 static int turn_answer(vr_session *s, const vr_ask_options *options, vr_answer *out, vr_err *e)
 {
     const vr_generate g = { .llama = s->model->llama,
@@ -309,7 +335,7 @@ static int turn_answer(vr_session *s, const vr_ask_options *options, vr_answer *
                             .cookie = s };
     asked a = { 0 };
     const double start = vr_clock();
-    int rc = texts_make(s, s->turns, s->n_turns, &a, e);
+    int rc = turns_take(s, options->n_predict, &a, out, e);
     if (rc == VR_OK) rc = clip_show(s, &a, e);
     if (rc == VR_OK) rc = rows_make(s, &a, e);
     const int n_cut = rc == VR_OK ? rows_cut(s, &a.rows) : 0;
@@ -318,11 +344,8 @@ static int turn_answer(vr_session *s, const vr_ask_options *options, vr_answer *
                      "the prompt is longer than the %d tokens that the system was made for: its last %d are cut off",
                      s->model->rows_max, n_cut);
     if (rc == VR_OK) rc = rows_dropped(s, &a.rows, options->n_predict, &out->n_dropped_rows, e);
-    if (rc == VR_OK && out->n_dropped_rows > 0)
-        vr_log_print(&s->hooks.log, VR_LOG_WARN,
-                     "the conversation exceeds the context: its first %d of %d tokens are dropped", out->n_dropped_rows,
-                     a.rows.count);
     out->n_prompt_rows = a.rows.count - out->n_dropped_rows;
+    if (rc == VR_OK) tell_dropped(s, out);
     if (rc == VR_OK) rc = prompt_read(s, &g, a.rows.data + out->n_dropped_rows, out->n_prompt_rows, out, e);
     asked_free(&a);
     if (rc != VR_OK) return rc;
@@ -338,7 +361,7 @@ static int turn_answer(vr_session *s, const vr_ask_options *options, vr_answer *
 int vr_session_ask(vr_session *s, const char *question, const vr_ask_options *options, vr_answer *out, vr_err *e)
 {
     *out = (vr_answer){ 0 };
-    VR_TRY(turn_push(s, question, e));
+    VR_TRY(vr_session_turn_push(s, question, e));
     if (s->dump && s->dump_turns) {
         char prefix[32];
         snprintf(prefix, sizeof prefix, "turn%d.", s->n_turns);
@@ -352,9 +375,10 @@ int vr_session_ask(vr_session *s, const char *question, const vr_ask_options *op
     char *kept = rc == VR_OK ? strdup(vr_text_string(&s->answer)) : NULL;
     if (rc == VR_OK && !kept) rc = vr_fail(e, VR_ERR_LIMIT, "not enough memory for the answer");
     if (rc != VR_OK) { /* the question was not answered: the conversation is as it was */
-        turn_pop(s);
+        vr_session_turn_pop(s);
         return rc;
     }
+    s->n_dropped_turns = out->n_dropped_turns;
     s->turns[s->n_turns - 1].answer = kept;
     out->text = vr_text_string(&s->answer);
     out->ids = s->answer_ids.data;

@@ -1,5 +1,5 @@
 /*
- * session.h - the model and the session from the inside, for pipeline.c, ask.c, facts.c and stream*.c alone.
+ * session.h - the model and the session from the inside, for pipeline.c, ask.c, turns.c, tell.c, facts.c and stream*.c alone.
  */
 #ifndef VR_SESSION_H
 #define VR_SESSION_H
@@ -50,8 +50,9 @@ struct vr_session {
     int next_position;  /* of the row to come */
     float *logits;      /* [V] */
     /* the conversation */
+    char *told; /* the clip as text: what the decoder is given instead of rows (tell.c); NULL: rows */
     vr_turn *turns;
-    int n_turns;
+    int n_turns, n_dropped_turns; /* dropped: the oldest, no longer part of the prompt */
     vr_text answer;
     vr_ids answer_ids;
     vr_answer_text answer_text;
@@ -61,6 +62,10 @@ struct vr_session {
 
 /* Rows of the whole prompt for a question that would be asked now (NULL: none): s->n_planned_rows, or VR_ERR_LIMIT. */
 int vr_session_budget(vr_session *s, const char *question, int n_predict, vr_err *e);
+
+/* The last turn (turns.c): a question without an answer is added, or it is taken away. */
+int vr_session_turn_push(vr_session *s, const char *question, vr_err *e);
+void vr_session_turn_pop(vr_session *s);
 
 /* VR_ERR_USAGE where the system does not know the rule. */
 int vr_session_rule_check(const vr_model *model, vr_memory_rule rule, vr_err *e);

@@ -255,6 +255,7 @@ typedef struct vr_answer {
     const int32_t *ids; /* [n_ids], the stop tokens included; borrowed likewise */
     int n_ids;
     int n_prompt_rows, n_reused_rows, n_dropped_rows; /* reused: still in the cache from the turn before */
+    int n_dropped_turns;                              /* the oldest, for which the context has no room any more */
     vr_stop stop;
     double prompt_seconds, answer_seconds;
 } vr_answer;
@@ -274,6 +275,11 @@ typedef struct vr_perplexity {
 int vr_model_perplexity(vr_model *model, const char *text, size_t n_bytes, int n_rows, vr_perplexity *out, vr_err *e);
 
 void vr_session_reset(vr_session *session); /* forget the turns, keep the clip */
+/* The turns so far, those that are no longer read included; strings are borrowed until the next question. */
+int vr_session_turn_count(const vr_session *session);
+void vr_session_turn(const vr_session *session, int i, const char **question, const char **answer);
+/* A turn of an earlier conversation, as if it had been asked and answered now. */
+int vr_session_turn_add(vr_session *session, const char *question, const char *answer, vr_err *e);
 /* Writes out what the dump holds; NULL is legal. The error is that of the dump (full disk). */
 int vr_session_close(vr_session *session, vr_err *e);
 

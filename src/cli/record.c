@@ -162,6 +162,7 @@ static void write_rows(vr_json *j, const vr_answer *answer)
     vr_json_int(j, "prompt", answer->n_prompt_rows);
     vr_json_int(j, "reused", answer->n_reused_rows);
     vr_json_int(j, "dropped", answer->n_dropped_rows);
+    vr_json_int(j, "dropped_turns", answer->n_dropped_turns);
     vr_json_int(j, "answer", answer->n_ids);
     vr_json_close(j, '}');
 }

@@ -142,7 +142,7 @@ static int append_said(const vr_prompt *prompt, const vr_prompt_scene *scene, vr
     const int first_span = spans->count - 1;
     const size_t first = spans->items[first_span].text.n_bytes;
     if (media) {
-        VR_TRY(append_media(scene, spans, media, e));
+        VR_TRY(scene->told ? append(spans, scene->told, strlen(scene->told), e) : append_media(scene, spans, media, e));
         VR_TRY(append(spans, prompt->separator, strlen(prompt->separator), e));
     }
     for (size_t n; prompt->trim && !media && (n = vr_blank_bytes(said, strlen(said), false)) > 0;) said += n;

@@ -38,6 +38,7 @@ typedef struct vr_prompt_scene {
     int n_frames;
     const double *seconds;   /* [n_frames] */
     const char *system_text; /* NULL: the file's */
+    const char *told;        /* what stands instead of the media text, as it is; NULL: the media text */
 } vr_prompt_scene;
 
 typedef struct vr_turn {

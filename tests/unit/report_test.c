@@ -203,7 +203,7 @@ START_TEST(a_turn_as_json)
     start(&(vr_options){ 0 }, false);
     vr_record_turn_json(memory, &record);
     expect("{\"turn\":3,\"question\":\"Is it?\",\"answer\":\"Yes.\",\"stop\":\"length\","
-           "\"ids\":{\"prompt\":7,\"reused\":1,\"dropped\":0,\"answer\":2},"
+           "\"ids\":{\"prompt\":7,\"reused\":1,\"dropped\":0,\"dropped_turns\":0,\"answer\":2},"
            "\"sampling\":{\"temperature\":0.9,\"top_k\":50,\"top_p\":1,\"repetition_penalty\":1,\"seed\":18446744073709551615},"
            "\"plan\":{\"frames_total\":10,\"frames\":2,\"frame_indices\":[0,5],\"frame_seconds\":[0,0.25],\"audio_clips\":0,"
            "\"video_rows\":0,\"audio_rows\":0,\"context\":9,\"weights_bytes\":0,\"scratch_bytes\":0,\"cache_bytes\":0,"
