@@ -44,6 +44,11 @@ def weights(name):
     return path
 
 
+def lines_of(text):
+    """Answers hold characters that splitlines() takes for ends of lines."""
+    return text.rstrip("\n").split("\n")
+
+
 def clip():
     """120 frames in 12 s."""
     return material.ffmpeg("stream.mkv", *PICTURES, "-c:v", "mpeg4", "-g", "10")
@@ -70,7 +75,7 @@ class Stream(unittest.TestCase):
         """Events of a run that must succeed: its answers and captions, its end."""
         result = self.run_stream("--json", *arguments, **more)
         self.assertEqual(result.code, 0, result.err)
-        events = [json.loads(line) for line in result.out.splitlines()]
+        events = [json.loads(line) for line in lines_of(result.out)]
         self.assertEqual((events[0]["event"], events[-1]["event"]), ("start", "end"))
         return events[1:-1], events[-1]
 
@@ -89,7 +94,7 @@ class File(Stream):
         first, again = self.run_stream(*asked), self.run_stream(*asked, "-t2")
         self.assertEqual(first.code, 0, first.err)
         self.assertEqual(first.out, again.out)
-        lines = first.out.splitlines()
+        lines = lines_of(first.out)
         self.assertEqual([line for line in lines if line.startswith("> ")], ["> Who?", "> Where?", "> When?"])
         self.assertTrue(lines[1].startswith("[00:00:02] "), lines)
         self.assertTrue(lines[3].startswith("[00:00:05] "), lines)
@@ -118,7 +123,7 @@ class File(Stream):
 
     def test_prompt_is_asked_at_the_end(self):
         result = material.run(*GREEDY, "--stream", "--json", self.weights, self.clip, "What?")
-        self.assertEqual([json.loads(line).get("question") for line in result.out.splitlines()], [None, "What?", None])
+        self.assertEqual([json.loads(line).get("question") for line in lines_of(result.out)], [None, "What?", None])
 
     def test_stages(self):
         folder = material.FOLDER / "stages"
@@ -344,7 +349,7 @@ class Captions(Stream):
         srt, vtt = material.FOLDER / "c.srt", material.FOLDER / "c.vtt"
         result = self.run_stream("--srt", srt, "--vtt", vtt)
         self.assertEqual(result.code, 0, result.err)
-        lines = result.out.splitlines()
+        lines = lines_of(result.out)
         self.assertGreaterEqual(len(lines), 1)
         for line in lines:
             self.assertRegex(line, r"^\[\d\d:\d\d:\d\d(\.\d\d\d)?\] ")
@@ -364,7 +369,7 @@ class Captions(Stream):
 
     def test_the_prompt_is_the_query(self):
         result = material.run(*GREEDY, "--stream", "--json", self.weights, self.clip, "Who?")
-        events = [json.loads(line) for line in result.out.splitlines()][1:-1]
+        events = [json.loads(line) for line in lines_of(result.out)][1:-1]
         self.assertEqual({e["query"] for e in events}, {"Who?"})
 
 
