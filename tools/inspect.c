@@ -21,6 +21,7 @@
 
 #include "base/gguf.h"
 #include "base/limits.h"
+#include "base/strips.h"
 #include "base/utf8.h"
 #include "base/weights.h"
 #include "cli/json.h"
@@ -60,7 +61,7 @@ static const char help_text[] =
     "  --keys     list the keys; of a long array the first elements\n"
     "  --tensors  list the tensors: shape, type, bytes, offset in the file\n"
     "  --verify   compare the SHA-256 of every tensor with key " DIGEST_KEY "\n"
-    "  --nan      count NaN and infinite numbers in F32, F16 and BF16 tensors\n"
+    "  --nan      count NaN and infinite numbers in F32, F16 and BF16 tensors, and among the scales of strips\n"
     "  --json     one JSON object instead of lines\n"
     "  --help     show this text\n"
     "  --version  show the version\n"
@@ -260,12 +261,25 @@ static void count_16(finding *f, const uint16_t *x, size_t n, unsigned infinity)
     }
 }
 
+/* Only the scales of strips can be infinite or NaN. */
+static void count_scales(finding *f, const vr_weights_tensor *t)
+{
+    const size_t block = vr_strip_block_bytes((vr_dtype)t->type);
+    for (size_t at = 0; at < t->n_bytes; at += block) {
+        uint16_t scales[2 * VR_STRIP_ROWS];
+        memcpy(scales, (const unsigned char *)t->data + at, sizeof scales);
+        count_16(f, scales, sizeof scales / sizeof scales[0], 0x7c00);
+    }
+}
+
 static finding check_tensor(inspector *x, const vr_weights_tensor *t, int i)
 {
     finding f = { 0 };
     if (x->o->verify) f.differs = digest_differs(x, t, i);
     if (x->o->nan) {
-        f.counted = t->type == VR_DTYPE_F32 || t->type == VR_DTYPE_F16 || t->type == VR_DTYPE_BF16;
+        const bool strips = vr_is_strips((vr_dtype)t->type);
+        f.counted = strips || t->type == VR_DTYPE_F32 || t->type == VR_DTYPE_F16 || t->type == VR_DTYPE_BF16;
+        if (strips) count_scales(&f, t);
         if (t->type == VR_DTYPE_F32) count_32(&f, t->data, t->n_bytes / 4);
         if (t->type == VR_DTYPE_F16) count_16(&f, t->data, t->n_bytes / 2, 0x7c00);
         if (t->type == VR_DTYPE_BF16) count_16(&f, t->data, t->n_bytes / 2, 0x7f80);
@@ -307,7 +321,7 @@ static void print_tensor(const inspector *x, const vr_weights_tensor *t, const c
     for (int d = 0; d < t->n_dims; d++)
         n += (size_t)snprintf(shape + n, sizeof shape - n, "%c%" PRId64, d ? ',' : '[', t->shape[d]);
     snprintf(shape + n, sizeof shape - n, "]");
-    printf("%-44s %-5s %-16s %12zu bytes at %zu", name, vr_dtype_name((vr_dtype)t->type), shape, t->n_bytes, t->offset);
+    printf("%-44s %-6s %-15s %12zu bytes at %zu", name, vr_dtype_name((vr_dtype)t->type), shape, t->n_bytes, t->offset);
     if (f->differs) fputs(", SHA-256 differs", stdout);
     if (f->nan > 0 || f->inf > 0) printf(", %" PRId64 " NaN, %" PRId64 " Inf", f->nan, f->inf);
     putchar('\n');
@@ -342,7 +356,7 @@ static void show_total(inspector *x, uint32_t type)
     if (count == 0) return;
     const char *name = vr_dtype_name((vr_dtype)type);
     if (!x->o->json) {
-        printf("%-5s %6d tensors %15zu bytes\n", name, count, bytes);
+        printf("%-6s %5d tensors %15zu bytes\n", name, count, bytes);
         return;
     }
     vr_json_open(&x->json, NULL, '{');
@@ -355,7 +369,7 @@ static void show_total(inspector *x, uint32_t type)
 static void show_totals(inspector *x)
 {
     if (x->o->json) vr_json_open(&x->json, "totals", '[');
-    for (uint32_t type = 0; type <= VR_DTYPE_BF16; type++) show_total(x, type);
+    for (uint32_t type = 0; type <= VR_DTYPE_Q8_R16; type++) show_total(x, type); /* the largest number */
     if (x->o->json) {
         vr_json_close(&x->json, ']');
         vr_json_natural(&x->json, "file_bytes", vr_weights_file_bytes(x->w));

@@ -113,7 +113,7 @@ START_TEST(lists)
     expect("--keys", 0, "vit.norm_epsilon                             f32       1e-06\n");
     expect("--keys", 0, "tokens                                       [string]  3: \"<unk>\", \"\", \"a\\x00\\x1b\\xff\"\n");
     expect("--keys", 0, "strip                                        [bool]    2: true, false\n");
-    expect("--tensors", 0, "w                                            F16   [2,3]                      12 bytes at 704\n");
+    expect("--tensors", 0, "w                                            F16    [2,3]                     12 bytes at 704\n");
     expect("--tensors", 0, "F32        2 tensors              40 bytes\n");
     expect("--keys --json", 0, "{\"name\":\"types\",\"type\":\"[i32]\",\"count\":2,\"first\":[1,-6]}");
     expect("--keys --json", 0, "\"first\":[\"<unk>\",\"\",\"a\xef\xbf\xbd\\u001b\xef\xbf\xbd\"]}");
@@ -139,7 +139,7 @@ START_TEST(digests)
     expect("--verify --tensors --json", 0, "\"offset\":320,\"sha256\":\"equal\"}");
     store_digests(2, sha_b);
     expect("--verify", 1,
-           "a                                            F16   [2,3]                      12 bytes at 288, SHA-256 differs\n");
+           "a                                            F16    [2,3]                     12 bytes at 288, SHA-256 differs\n");
     expect("--verify", 1, ": 1 digests differ, 0 tensors hold NaN or Inf\n");
     expect("--verify --json", 1, "\"different\":1}");
     store_digests(2, "");

@@ -166,6 +166,43 @@ static void repacked(vr_dtype t, int rows, int cols)
     free(stock);
 }
 
+/* 256 numbers of a block, in the order in which the format's own code walks them */
+static void q6_k_values(float y[256], const unsigned char *b)
+{
+    uint16_t d;
+    memcpy(&d, b + 208, 2);
+    for (int half = 0; half < 2; half++) {
+        const unsigned char *low = b + 64 * half, *high = b + 128 + 32 * half;
+        const signed char *scale = (const signed char *)b + 192 + 8 * half;
+        for (int l = 0; l < 32; l++) {
+            const int is = l / 16;
+            const int number[4] = { (low[l] & 15) | (high[l] & 3) << 4, (low[l + 32] & 15) | (high[l] >> 2 & 3) << 4,
+                                    low[l] >> 4 | (high[l] >> 4 & 3) << 4, low[l + 32] >> 4 | high[l] >> 6 << 4 };
+            for (int k = 0; k < 4; k++)
+                y[128 * half + 32 * k + l] = vr_f16_to_f32(d) * (float)scale[is + 2 * k] * (float)(number[k] - 32);
+        }
+    }
+}
+
+START_TEST(stock_blocks_of_six_bits)
+{
+    enum { ROWS = 3, COLS = 512, BYTES = 210 };
+    unsigned char stock[ROWS * COLS / 256 * BYTES];
+    static uint16_t out[ROWS * COLS];
+    const uint16_t scale = vr_f32_to_f16(0.01F);
+    for (size_t i = 0; i < sizeof stock; i++) stock[i] = (unsigned char)(i * 151 + i / 7);
+    for (size_t b = 0; b < sizeof stock / BYTES; b++) memcpy(stock + b * BYTES + 208, &scale, 2);
+    ck_assert(vr_is_stock(VR_DTYPE_Q6_K) && vr_stock_target(VR_DTYPE_Q6_K) == VR_DTYPE_F16);
+    ck_assert_uint_eq(vr_stock_target_bytes(VR_DTYPE_Q6_K, ROWS, COLS), sizeof out);
+    vr_stock_repack(out, VR_DTYPE_Q6_K, stock, ROWS, COLS);
+    for (size_t b = 0; b < sizeof stock / BYTES; b++) {
+        float want[256];
+        q6_k_values(want, stock + b * BYTES);
+        for (size_t i = 0; i < 256; i++) ck_assert_int_eq(out[256 * b + i], vr_f32_to_f16(want[i]));
+    }
+}
+END_TEST
+
 START_TEST(stock_blocks_keep_their_numbers)
 {
     static const vr_dtype types[] = { VR_DTYPE_Q8_0, VR_DTYPE_Q4_0, VR_DTYPE_Q4_1 };
@@ -202,6 +239,7 @@ int main(void)
     tcase_add_test(t, numbers_come_back);
     tcase_add_test(t, zeros_and_huge_numbers);
     tcase_add_test(t, stock_blocks_keep_their_numbers);
+    tcase_add_test(t, stock_blocks_of_six_bits);
     tcase_add_test(t, rows_of_a_matrix);
     suite_add_tcase(suite, t);
     SRunner *runner = srunner_create(suite);
