@@ -71,38 +71,57 @@ static int make_axis(axis *a, int in, int out, vr_err *e)
     return VR_OK;
 }
 
-static uint8_t from_fixed(int64_t sum)
+static uint8_t from_fixed(int32_t sum)
 {
-    const int64_t value = sum >> FRACTION_BITS;
+    const int32_t value = sum >> FRACTION_BITS;
     return (uint8_t)(value < 0 ? 0 : value > 255 ? 255 : value);
 }
 
-/* One output sample; samples of the input lie stride bytes apart. */
-static uint8_t weigh(const axis *a, int o, const uint8_t *in, size_t stride)
+/* One pixel of three samples; pixels of the input lie stride bytes apart. Weights are at most 1.7 together, so sums fit. */
+static void weigh(uint8_t *out, const axis *a, int o, const uint8_t *in, size_t stride)
 {
     const int32_t *weight = a->weight + (size_t)o * (size_t)a->width;
-    int64_t sum = 1 << (FRACTION_BITS - 1);
+    int32_t sum[3] = { 1 << (FRACTION_BITS - 1), 1 << (FRACTION_BITS - 1), 1 << (FRACTION_BITS - 1) };
     in += (size_t)a->first[o] * stride;
-    for (int k = 0; k < a->count[o]; k++) sum += (int64_t)weight[k] * in[(size_t)k * stride];
-    return from_fixed(sum);
+    for (int k = 0; k < a->count[o]; k++, in += stride) {
+        sum[0] += weight[k] * in[0];
+        sum[1] += weight[k] * in[1];
+        sum[2] += weight[k] * in[2];
+    }
+    for (int c = 0; c < 3; c++) out[c] = from_fixed(sum[c]);
 }
 
+/* Rows of a padded picture repeat. */
 static void across(uint8_t *out, int width, const uint8_t *in, int in_width, int rows, const axis *a)
 {
-    for (int y = 0; y < rows; y++) {
-        const uint8_t *from = in + (size_t)y * (size_t)in_width * 3;
-        uint8_t *to = out + (size_t)y * (size_t)width * 3;
-        for (int x = 0; x < width; x++) {
-            for (int c = 0; c < 3; c++) to[x * 3 + c] = weigh(a, x, from + c, 3);
+    const size_t from_row = (size_t)in_width * 3, to_row = (size_t)width * 3;
+    for (int y = 0; y < rows; y++, in += from_row, out += to_row) {
+        if (y > 0 && memcmp(in, in - from_row, from_row) == 0) {
+            memcpy(out, out - to_row, to_row);
+            continue;
         }
+        for (int x = 0; x < width; x++) weigh(out + x * 3, a, x, in, 3);
     }
 }
 
 static void down(uint8_t *out, int width, int height, const uint8_t *in, const axis *a)
 {
+    enum { BLOCK = 96 }; /* samples (32 pixels) summed side by side: a constant, so that vectors hold them */
     const size_t row = (size_t)width * 3;
-    for (int y = 0; y < height; y++) {
-        for (size_t i = 0; i < row; i++) out[(size_t)y * row + i] = weigh(a, y, in + i, row);
+    for (int y = 0; y < height; y++, out += row) {
+        const int32_t *weight = a->weight + (size_t)y * (size_t)a->width;
+        const uint8_t *first = in + (size_t)a->first[y] * row;
+        size_t at = 0;
+        for (; at + BLOCK <= row; at += BLOCK) {
+            int32_t sum[BLOCK];
+            for (int i = 0; i < BLOCK; i++) sum[i] = 1 << (FRACTION_BITS - 1);
+            for (int k = 0; k < a->count[y]; k++) {
+                const uint8_t *from = first + (size_t)k * row + at;
+                for (int i = 0; i < BLOCK; i++) sum[i] += weight[k] * from[i];
+            }
+            for (int i = 0; i < BLOCK; i++) out[at + (size_t)i] = from_fixed(sum[i]);
+        }
+        for (; at < row; at += 3) weigh(out + at, a, y, in + at, row);
     }
 }
 
