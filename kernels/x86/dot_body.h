@@ -4,15 +4,16 @@
  *   w [ROWS][K] -> widen -> times x [T][K] -> sums [rows][T][chains] -> y [T][n_rows]
  *
  * A number of W is read once, ascending, and widened once for all T; a vector of x serves ROWS rows of W, because x of
- * the decoder (16 to 44 KB a row) lies in the second-level cache. Chains: as many sums for each number of y as registers allow,
- * 4 / 2 / 1 / 1 for T = 1 / 2 / 3 / 4; the count depends on T alone, so a row gives the same bits wherever it stands.
+ * the decoder (16 to 44 KB a row) lies in the second-level cache. Rows at once and chains, sums for each number of y, as registers
+ * allow: 32 registers 8 rows and 2 / 1 chains for T = 1 / 2, 16 registers 4 rows and 4 / 2; then 4 rows and 1. The chains depend on
+ * T alone, so a row gives the same bits wherever it stands.
  * Ref:   kernels/dsp.h dot; bench/LOG.md.
  */
 #include "kernels/dsp.h"
 #include "kernels/x86/load_body.h"
 #include "kernels/x86/unroll.h"
 
-#define ROWS       4 /* of W at once; bench/LOG.md: 1, 2 and 4 tried */
+#define ROWS       (VF == 16 ? 8 : 4) /* of W at once, at most; bench/LOG.md: 1, 2, 4, 8, 12, 16 tried */
 #define MAX_CHAINS 4
 
 /* R, T and chains are constants where this is called. */
@@ -54,14 +55,12 @@ VR_INLINE void dot_rows(load_fn load, float *y, int64_t y_row, const float *x, i
     }
 }
 
-/* T and chains are constants where this is called. */
-VR_INLINE void dot_all(load_fn load, float *y, int64_t y_row, const float *x, int64_t x_row, int T, int chains, const void *w,
-                       int64_t w_row, int n_rows, int K)
+/* R, T and chains are constants where this is called. */
+VR_INLINE void dot_all(load_fn load, float *y, int64_t y_row, const float *x, int64_t x_row, int R, int T, int chains,
+                       const void *w, int64_t w_row, int n_rows, int K)
 {
     int n = 0;
-    for (; n <= n_rows - ROWS; n += ROWS) {
-        dot_rows(load, y + n, y_row, x, x_row, ROWS, T, chains, w, n * w_row, w_row, K);
-    }
+    for (; n <= n_rows - R; n += R) dot_rows(load, y + n, y_row, x, x_row, R, T, chains, w, n * w_row, w_row, K);
     for (; n < n_rows; n++) dot_rows(load, y + n, y_row, x, x_row, 1, T, chains, w, n * w_row, w_row, K);
 }
 
@@ -70,16 +69,16 @@ VR_INLINE void dot(load_fn load, float *y, int64_t y_row, const float *x, int64_
 {
     switch (T) {
     case 1:
-        dot_all(load, y, y_row, x, x_row, 1, 4, w, w_row, n_rows, K);
+        dot_all(load, y, y_row, x, x_row, ROWS, 1, VF == 16 ? 2 : 4, w, w_row, n_rows, K);
         break;
     case 2:
-        dot_all(load, y, y_row, x, x_row, 2, 2, w, w_row, n_rows, K);
+        dot_all(load, y, y_row, x, x_row, ROWS, 2, VF == 16 ? 1 : 2, w, w_row, n_rows, K);
         break;
     case 3:
-        dot_all(load, y, y_row, x, x_row, 3, 1, w, w_row, n_rows, K);
+        dot_all(load, y, y_row, x, x_row, 4, 3, 1, w, w_row, n_rows, K);
         break;
     case 4:
-        dot_all(load, y, y_row, x, x_row, 4, 1, w, w_row, n_rows, K);
+        dot_all(load, y, y_row, x, x_row, 4, 4, 1, w, w_row, n_rows, K);
         break;
     default:
         break;

@@ -14,8 +14,9 @@
 
 #include "kernels/dsp.h"
 
-#define TILE 64
-#define ROWS 6
+#define TILE  64
+#define ROWS  6
+#define AHEAD 1024 /* bytes of the panel, from the second-level cache: 2 to 5 %; bench/LOG.md */
 
 typedef __m512i pairs_fn(const void *w, int64_t at, int n);
 
@@ -106,7 +107,10 @@ VR_INLINE void tile(float *c, int64_t c_row, const uint16_t *a, int64_t a_row, c
     for (int k = 0; k < pairs; k++, panel += 2 * TILE) {
         __m512i b[4];
         VR_UNROLL
-        for (int v = 0; v < vectors; v++) b[v] = _mm512_loadu_si512(panel + v * 32);
+        for (int v = 0; v < vectors; v++) {
+            b[v] = _mm512_loadu_si512(panel + v * 32);
+            _mm_prefetch((const char *)(panel + v * 32) + AHEAD, _MM_HINT_T0);
+        }
         VR_UNROLL
         for (int r = 0; r < rows; r++) {
             int32_t pair;
