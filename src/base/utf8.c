@@ -31,6 +31,15 @@ size_t vr_utf8_decode(const char *s, size_t n_bytes, uint32_t *point)
     return length;
 }
 
+size_t vr_utf8_encode(uint32_t point, char out[4])
+{
+    static const unsigned char lead[] = { 0, 0x00, 0xc0, 0xe0, 0xf0 };
+    const size_t length = point < 0x80 ? 1 : point < 0x800 ? 2 : point < 0x10000 ? 3 : 4;
+    for (size_t i = length; i-- > 1; point >>= 6) out[i] = (char)(0x80 | (point & 0x3f));
+    out[0] = (char)(lead[length] | point);
+    return length;
+}
+
 static bool printable(uint32_t point)
 {
     return point >= 0x20 && point != '"' && point != '\\' && !(point >= 0x7f && point <= 0x9f);

@@ -8,7 +8,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cli/commands.h"
 #include "cli/interrupt.h"
+#include "cli/line_edit.h"
 #include "cli/record.h"
 #include "cli/sheet.h"
 
@@ -94,20 +96,6 @@ int vr_chat_lines(vr_chat *chat, vr_question *question, FILE *file, vr_err *e)
     return VR_OK;
 }
 
-/* A line that begins with a slash; false: leave. */
-static bool obey(vr_chat *chat, const char *command)
-{
-    if (strcmp(command, "/quit") == 0) return false;
-    if (strcmp(command, "/reset") == 0) {
-        vr_session_reset(chat->session);
-        vr_report_line(chat->report, "the conversation begins anew; the clip is kept");
-    } else {
-        if (strcmp(command, "/help") != 0) vr_report_line(chat->report, "unknown command %s", command);
-        vr_report_line(chat->report, "/reset forgets the conversation, /quit or Ctrl-D leaves, Ctrl-C stops an answer");
-    }
-    return true;
-}
-
 /* Ask; what the conversation survives is told, the rest returned. */
 static int ask_and_go_on(vr_chat *chat, const char *question, vr_err *e)
 {
@@ -117,13 +105,20 @@ static int ask_and_go_on(vr_chat *chat, const char *question, vr_err *e)
     return rc == VR_ERR_LIMIT || rc == VR_ERR_CANCEL ? VR_OK : rc;
 }
 
-int vr_chat_terminal(vr_chat *chat, vr_question *question, FILE *file, vr_err *e)
+/* The next line, with what the terminal offers to edit it. */
+static int read_line(vr_chat *chat, vr_line_edit *edit, vr_question *question, FILE *file, vr_err *e)
+{
+    if (edit) return vr_line_edit_read(edit, question, e);
+    vr_report_prompt(chat->report);
+    return vr_interrupt_wait(fileno(file)) ? vr_question_read_line(question, file, e) : VR_ERR_CANCEL;
+}
+
+/* Lines until the end; *question is the last one read. */
+static int talk(vr_chat *chat, vr_line_edit *edit, vr_question *question, FILE *file, vr_err *e)
 {
     bool warned = false; /* Ctrl-C was the last thing at the prompt */
-    vr_report_line(chat->report, "ask about the clip; /help lists commands");
-    for (;;) {
-        vr_report_prompt(chat->report);
-        const int rc = vr_interrupt_wait(fileno(file)) ? vr_question_read_line(question, file, e) : VR_ERR_CANCEL;
+    for (bool go_on = true; go_on;) {
+        const int rc = read_line(chat, edit, question, file, e);
         if (rc == VR_ERR_CANCEL) {
             vr_interrupt_clear();
             vr_report_line(chat->report, "%s", warned ? "" : "\tCtrl-C again or Ctrl-D leaves");
@@ -134,7 +129,7 @@ int vr_chat_terminal(vr_chat *chat, vr_question *question, FILE *file, vr_err *e
         warned = false;
         if (rc == VR_ERR_USAGE || rc == VR_ERR_LIMIT) {
             vr_report_error(chat->report, e);
-            vr_question_skip_line(file);
+            if (!edit) vr_question_skip_line(file);
             continue;
         }
         VR_TRY(rc);
@@ -143,10 +138,19 @@ int vr_chat_terminal(vr_chat *chat, vr_question *question, FILE *file, vr_err *e
             return VR_OK;
         }
         if (vr_question_blank(question)) continue;
-        if (question->text[0] == '/') {
-            if (!obey(chat, question->text)) return VR_OK;
-            continue;
-        }
-        VR_TRY(ask_and_go_on(chat, question->text, e));
+        if (question->text[0] == '/')
+            VR_TRY(vr_command_obey(chat, question->text, &go_on, e));
+        else
+            VR_TRY(ask_and_go_on(chat, question->text, e));
     }
+    return VR_OK;
+}
+
+int vr_chat_terminal(vr_chat *chat, vr_question *question, FILE *file, vr_err *e)
+{
+    vr_line_edit *const edit = chat->report->quiet ? NULL : vr_line_edit_open(file, stderr);
+    vr_report_line(chat->report, "ask about the clip; /help lists commands");
+    const int rc = talk(chat, edit, question, file, e);
+    vr_line_edit_close(edit);
+    return rc;
 }

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "base/limits.h"
+#include "base/utf8.h"
 
 bool vr_question_blank(const vr_question *question)
 {
@@ -77,6 +78,19 @@ int vr_question_read(vr_question *question, FILE *file, vr_err *e)
     do VR_TRY(vr_question_read_line(question, file, e));
     while (!question->end && vr_question_blank(question));
     return VR_OK;
+}
+
+int vr_question_take(vr_question *question, const wchar_t *line, size_t n, vr_err *e)
+{
+    char bytes[4];
+    question->n_bytes = 0;
+    for (size_t i = 0; i < n; i++) {
+        const size_t n_bytes = vr_utf8_encode((uint32_t)line[i], bytes);
+        if (question->n_bytes + n_bytes > VR_MAX_PROMPT)
+            return vr_fail(e, VR_ERR_LIMIT, "the prompt is longer than %d bytes", VR_MAX_PROMPT);
+        for (size_t b = 0; b < n_bytes; b++) VR_TRY(append(question, bytes[b], e));
+    }
+    return finish(question, "\r", e);
 }
 
 int vr_question_read_file(vr_question *question, const char *option, const char *path, vr_err *e)

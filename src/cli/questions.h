@@ -12,6 +12,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <wchar.h>
 
 #include "base/err.h"
 
@@ -30,6 +31,8 @@ void vr_question_skip_line(FILE *file); /* what is left of a line that was refus
 int vr_question_read_line(vr_question *question, FILE *file, vr_err *e);
 /* The next line that is not blank. */
 int vr_question_read(vr_question *question, FILE *file, vr_err *e);
+/* A line of n characters that was read elsewhere. */
+int vr_question_take(vr_question *question, const wchar_t *line, size_t n, vr_err *e);
 /* The whole file, less the newlines at its end. */
 int vr_question_read_file(vr_question *question, const char *option, const char *path, vr_err *e);
 void vr_question_free(vr_question *question);

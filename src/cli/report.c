@@ -37,14 +37,19 @@ void vr_report_erase_bar(vr_report *report)
     report->bar_shown = false;
 }
 
-static void write_line(vr_report *report, const char *before, const char *text)
+static void write_text(vr_report *report, const char *before, const char *text, const char *keep)
 {
     vr_report_erase_bar(report);
     if (report->terminal && report->answer->terminal && report->answer->line_open) fputc('\n', report->file);
     fputs(before, report->file);
-    vr_output_visible(report->file, text, strlen(text), "\t");
+    vr_output_visible(report->file, text, strlen(text), keep);
     fputc('\n', report->file);
     fflush(report->file);
+}
+
+static void write_line(vr_report *report, const char *before, const char *text)
+{
+    write_text(report, before, text, "\t");
 }
 
 void vr_report_line(vr_report *report, const char *format, ...)
@@ -56,6 +61,11 @@ void vr_report_line(vr_report *report, const char *format, ...)
     vsnprintf(text, sizeof text, format, args);
     va_end(args);
     write_line(report, "", text);
+}
+
+void vr_report_text(vr_report *report, const char *before, const char *text)
+{
+    if (!report->quiet) write_text(report, before, text, "\t\n");
 }
 
 void vr_report_error(vr_report *report, const vr_err *e)

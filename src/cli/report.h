@@ -32,6 +32,8 @@ void vr_report_open(vr_report *report, FILE *file, const vr_options *options, co
 void vr_report_hooks(vr_report *report, vr_hooks *hooks); /* log, progress, timing; and Ctrl-C as cancelled */
 
 void vr_report_line(vr_report *report, const char *format, ...) VR_PRINTF(2, 3); /* not when quiet */
+/* The same with a text of any length and number of lines. */
+void vr_report_text(vr_report *report, const char *before, const char *text);
 void vr_report_error(vr_report *report, const vr_err *e);                        /* always, one line */
 void vr_report_prompt(vr_report *report);                                        /* "> ", not when quiet */
 void vr_report_erase_bar(vr_report *report);

@@ -26,6 +26,7 @@
 #include "cli/options.h"
 #include "cli/places.h"
 #include "cli/record.h"
+#include "cli/transcribe.h"
 #include "kernels/selftest.h"
 
 typedef struct run {
@@ -37,6 +38,7 @@ typedef struct run {
     vr_model *model;
     vr_recipe recipe;
     vr_session *session;
+    char *clip; /* of the session, where it is not VIDEO */
     vr_follow *follow; /* --stream: instead of the session */
     vr_perplexity perplexity;
 } run;
@@ -130,7 +132,8 @@ static int open_model(run *r, vr_err *e)
     return VR_OK;
 }
 
-static int open_session(run *r, vr_err *e)
+/* A session about a clip; question: the first, where it is known. */
+static int open_session(run *r, const char *video, const char *question, vr_session **out, vr_err *e)
 {
     const vr_options *const o = &r->options;
     const vr_watch_options options = { .n_frames = o->n_frames,
@@ -144,7 +147,7 @@ static int open_session(run *r, vr_err *e)
                                        .n_predict = o->n_predict,
                                        .dump_turns = !o->prompt && !o->prompt_file,
                                        .dump_dir = o->estimate ? NULL : o->dump_dir };
-    return vr_session_open(&r->session, r->model, o->video, &options, r->question, e);
+    return vr_session_open(out, r->model, video, &options, question, e);
 }
 
 static uint64_t random_seed(void)
@@ -183,6 +186,30 @@ static void tell_plan(run *r, const vr_sampling *sampling)
         vr_report_line(&r->report, "%s", text);
 }
 
+/* /video: the next clip is watched before the one at hand is given up. */
+static int change_clip(void *cookie, vr_chat *chat, const char *path, vr_err *e)
+{
+    run *const r = cookie;
+    vr_session *next = NULL;
+    if (r->options.dump_dir) return vr_fail(e, VR_ERR_USAGE, "/video: --dump-stages takes one clip");
+    if (strcmp(path, "-") == 0) return vr_fail(e, VR_ERR_USAGE, "/video: standard input is where questions come from");
+    char *const name = strdup(path);
+    int rc = name ? VR_OK : vr_fail(e, VR_ERR_LIMIT, "not enough memory for a name");
+    if (rc == VR_OK) rc = open_session(r, path, NULL, &next, e);
+    if (rc == VR_OK) rc = vr_session_watch(next, e);
+    if (rc != VR_OK) {
+        vr_session_close(next, NULL);
+        free(name);
+        return rc;
+    }
+    vr_session_close(r->session, NULL);
+    free(r->clip);
+    r->session = chat->session = next;
+    chat->clip = r->clip = name;
+    tell_plan(r, &chat->sampling);
+    return VR_OK;
+}
+
 static int converse(run *r, vr_err *e)
 {
     const vr_options *const o = &r->options;
@@ -193,7 +220,10 @@ static int converse(run *r, vr_err *e)
                      .sampling = choose_sampling(r),
                      .n_predict = o->n_predict ? o->n_predict : r->recipe.n_predict,
                      .picture = o->picture,
-                     .json = o->json };
+                     .json = o->json,
+                     .clip = o->video,
+                     .change_clip = o->video ? change_clip : NULL,
+                     .cookie = r };
     tell_plan(r, &chat.sampling);
     VR_TRY(vr_session_watch(r->session, e));
     if (!r->question) return vr_chat_terminal(&chat, &r->read, stdin, e);
@@ -239,12 +269,13 @@ static int run_all(run *r, vr_err *e)
     if (o->self_test) return run_selftest(r, e);
     if (o->help || o->version || o->man || vr_options_given(o, VR_OPTION_PRINT_COMPLETION))
         return print(r, write_information, "the text", e);
+    if (o->transcribe) return vr_transcribe_run(o, &r->report, &r->output, e);
     VR_TRY(read_first_question(r, e));
     if (o->stream) VR_TRY(vr_follow_open(&r->follow, o, &r->report, &r->output, e));
     VR_TRY(open_model(r, e));
     if (o->stream) return follow(r, e);
     if (o->perplexity) return measure_perplexity(r, e);
-    VR_TRY(open_session(r, e));
+    VR_TRY(open_session(r, o->video, r->question, &r->session, e));
     return o->estimate ? print(r, write_estimate, "the estimate", e) : converse(r, e);
 }
 
@@ -267,6 +298,7 @@ int vr_cli_run(int argc, const char *const *argv)
     if (close_rc != VR_OK) vr_report_error(&r.report, &close_error);
     vr_model_free(r.model);
     vr_question_free(&r.read);
+    free(r.clip);
     if (rc == VR_OK) rc = close_rc;
     return rc == VR_ERR_CANCEL ? VR_EXIT_INTERRUPTED : -rc;
 }

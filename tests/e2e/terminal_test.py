@@ -6,6 +6,7 @@ terminal_test.py - the program on a terminal: progress bar, conversation, Ctrl-C
 
   test -> pseudo terminal -> vidrun: what a person would type and see. The terminal echoes what is typed.
 """
+import ctypes
 import fcntl
 import json
 import os
@@ -19,7 +20,7 @@ import time
 import unittest
 
 import material
-from material import Program
+from material import ROOT, Program
 
 GREEDY = ("--temp", "0", "-n", "6", "-t1")
 ERASE = "\r\033[K"
@@ -181,7 +182,8 @@ class Conversation(Program):
     def test_commands(self):
         with self.start() as t:
             t.expect("\n> ")
-            for command, reply in (("/help", "/reset forgets the conversation"), ("/dance", "unknown command /dance")):
+            for command, reply in (("/help", "/reset              forgets the conversation"), ("/dance", "unknown command /dance"),
+                                   ("/save", "/save needs the name of a file"), ("/reset now", "/reset takes nothing")):
                 t.type(command + "\n")
                 t.expect(reply)
                 t.expect("\n> ")
@@ -215,7 +217,7 @@ class Conversation(Program):
         self.assertNotIn("Ctrl-C again", t.screen)
 
     def test_what_a_conversation_survives(self):
-        with self.start() as t:
+        with self.start(TERM="dumb") as t:
             t.expect("\n> ")
             t.type("a\0b\n")
             t.expect("standard input, line 1: a NUL byte in the prompt\r\n> ")
@@ -228,6 +230,34 @@ class Conversation(Program):
             self.assertEqual(t.end(), 0)
         self.assertEqual(t.screen.count("\nanswer "), 1)
 
+    def test_without_an_editor(self):
+        with self.start(TERM="dumb") as t:
+            t.expect("\n> ")
+            t.type("One?\n")
+            t.expect("\nanswer ")
+            t.expect("\n> ")
+            t.type("/quit\n")
+            self.assertEqual(t.end(), 0)
+        self.assertNotIn("\033", t.screen)
+
+    def test_lines_are_edited(self):
+        """Backspace, a letter of two bytes, and the line before once more."""
+        try:
+            ctypes.CDLL("libedit.so.2")
+        except OSError:
+            self.skipTest("no libedit")
+        path = material.FOLDER / "edited.jsonl"
+        with self.start("--json", answer=path, LC_ALL="C") as t:
+            t.expect("\n> ")
+            for keys in ("On\u00e9x\x7f?\n", "\033[A!\n", "ab\x01c\x05d\n"):
+                t.type(keys)
+                t.expect("\nanswer ")
+                t.expect("> ")
+            t.type("\x04")
+            self.assertEqual(t.end(), 0)
+        turns = [json.loads(line) for line in path.read_text().splitlines()]
+        self.assertEqual([turn["question"] for turn in turns], ["On\u00e9?", "On\u00e9?!", "cabd"])
+
     def test_quiet(self):
         with self.start("--quiet") as t:
             t.type("One?\n\x04")
@@ -239,6 +269,101 @@ class Conversation(Program):
         with Terminal(self.weights, "-") as t:
             self.assertEqual(t.end(), 2)
         self.assertIn("vidrun: VIDEO is standard input", t.screen)
+
+
+class Kept(Program):
+    """What a conversation keeps and forgets: history, files, clips, the context."""
+
+    def talk(self, name, lines, *options, weights=None, clip=None):
+        """Type lines; (screen, turns). A line is a question, a command, or a pair: what is typed, what is then told."""
+        path = material.FOLDER / f"{name}.jsonl"
+        with Terminal(*(options or GREEDY), "--json", weights or self.weights, clip or self.clip, answer=path) as t:
+            t.expect("\n> ")
+            for line in lines:
+                typed, told = line if isinstance(line, tuple) else (line, None)
+                t.type(typed + "\n")
+                t.expect(told or ("\n" if typed.startswith("/") else "\nanswer "))
+                t.expect("> ")
+            t.type("/quit\n")
+            self.assertEqual(t.end(), 0)
+        return t.screen.replace("\r\n", "\n"), [json.loads(line) for line in path.read_text().splitlines()]
+
+    def test_three_turns_saved_and_loaded(self):
+        file = material.FOLDER / "talk.json"
+        screen, turns = self.talk("kept", ["One?", "Two?", (f"/save {file}", "2 turns saved to"), "Three?", "/history", "/reset",
+                                           (f"/load {file}", "2 turns loaded from"), "Three?"])
+        self.assertEqual(turns[3]["ids"]["prompt"], turns[2]["ids"]["prompt"])
+        self.assertEqual(turns[3]["answer"], turns[2]["answer"])
+        self.assertEqual([turn["ids"]["dropped_turns"] for turn in turns], [0, 0, 0, 0])
+        told = screen[screen.index("/history"):screen.index("/reset")]
+        for turn in turns[:3]:
+            self.assertIn("> " + turn["question"] + "\n", told)
+        saved = json.loads(file.read_text())
+        self.assertEqual((saved["vidrun"], saved["format"], saved["clip"]), ("conversation", 1, str(self.clip)))
+        self.assertEqual([turn["question"] for turn in saved["turns"]], ["One?", "Two?"])
+        self.assertEqual([turn["answer"] for turn in saved["turns"]], [turn["answer"] for turn in turns[:2]])
+
+    def test_files_that_are_not_ours(self):
+        good = {"vidrun": "conversation", "format": 1, "turns": [{"question": "q", "answer": "a"}]}
+        bad = ["", "{", "[]", "null", '{"turns":[]}', json.dumps(good)[:-1], json.dumps(good) + "x",
+               json.dumps(good | {"format": 2}), json.dumps(good | {"vidrun": "weights"}),
+               json.dumps(good | {"turns": [{"question": "q"}]}), json.dumps(good | {"turns": [{"question": "q", "answer": 1}]}),
+               json.dumps(good).replace('"q"', '"\\u0000"'), json.dumps(good).replace('"q"', '"\\ud800"'),
+               '{"a":' + "[" * 100000]
+        lines = ["One?"]
+        for i, text in enumerate(bad):
+            file = material.written(f"bad{i}.json", text.encode())
+            lines.append((f"/load {file}", "not a conversation that vidrun has saved"))
+        lines.append((f"/load {material.written('bytes.json', bytes(range(256)))}", "not a conversation"))
+        lines += [(f"/load {material.FOLDER / 'nowhere.json'}", "No such file"), (f"/load {material.FOLDER}", "directory"),
+                  (f"/save {self.clip}", "ends in .json"), (f"/save {material.FOLDER}/no/where.json", "No such file"), "Two?"]
+        before = self.clip.read_bytes()
+        _, turns = self.talk("bad", lines)
+        self.assertEqual(self.clip.read_bytes(), before)
+        self.assertGreater(turns[1]["ids"]["reused"], turns[0]["ids"]["prompt"] - 20)  # the first turn is still there
+
+    def test_a_file_with_more_in_it(self):
+        """Keys that a later release may add are skipped; escapes are understood."""
+        text = ('{ "later" : {"a":[1,-2.5e3,true,null,"x"]}, "format":1,"vidrun":"conversation",\n"turns" : ['
+                '{"question":"a\\u00e9\\n\\ud83d\\ude00","mood":[],"answer":"\\"\\/b"} ] }')
+        file, again = material.written("more.json", text.encode()), material.FOLDER / "again.json"
+        self.talk("more", [(f"/load {file}", "1 turn loaded"), (f"/save {again}", "1 turn saved")])
+        self.assertEqual(json.loads(again.read_text())["turns"], [{"question": "a\u00e9\n\U0001f600", "answer": '"/b'}])
+
+    def test_another_clip(self):
+        other = material.silent_clip()
+        lines = ["One?", (f"/video {material.FOLDER / 'nowhere.mp4'}", "nowhere.mp4: "), "Two?",
+                 (f"/video {other}", f"about {other} now"), "One?"]
+        _, turns = self.talk("clips", lines)
+        _, alone = self.talk("alone", ["One?"], clip=other)
+        self.assertGreater(turns[1]["ids"]["prompt"], turns[0]["ids"]["prompt"])  # a clip that is not there changes nothing
+        self.assertEqual(turns[2]["answer"], alone[0]["answer"])
+        self.assertEqual(turns[2]["ids"]["reused"], 0)
+
+    def test_the_oldest_turns_go_first(self):
+        long = "What is it, is it a dog, or what? " * 8
+        screen, turns = self.talk("full", [long] * 5, "--temp", "0", "-n", "900", "-t1")
+        dropped = [turn["ids"]["dropped_turns"] for turn in turns]
+        self.assertEqual(dropped[0], 0)
+        self.assertEqual(dropped, sorted(dropped))
+        self.assertGreater(dropped[-1], 0)
+        self.assertLess(dropped[-1], 5)
+        self.assertEqual([turn["ids"]["dropped"] for turn in turns], [0] * 5)
+        for turn in turns:
+            self.assertLessEqual(turn["ids"]["prompt"] + 900, turn["plan"]["context"])
+        self.assertRegex(screen, r"the conversation exceeds the context of 2000 tokens: the oldest \d of \d turns are no longer read")
+        self.assertEqual(len(re.findall("are no longer read", screen)), len(set(dropped)) - 1)
+
+    def first_token(self, turn):
+        return sum(t["seconds"] for t in turn["timings"] if t["stage"] != "answer")
+
+    def test_the_second_answer_comes_soon(self):
+        """Neither the clip nor the rows of the turn before are read again."""
+        models = [self.weights] + [ROOT / "weights/demo.bin"] * (ROOT / "weights/demo.bin").exists()
+        for weights in models:
+            _, turns = self.talk("soon", ["What is it?", "Why?"], weights=weights)
+            self.assertGreaterEqual(turns[1]["ids"]["reused"], turns[0]["ids"]["prompt"])
+            self.assertLess(self.first_token(turns[1]), 0.2 * self.first_token(turns[0]), turns)
 
 
 if __name__ == "__main__":
