@@ -6,8 +6,8 @@
 #   packages.sh build     only look at what building needs; say what to type when it is missing
 #   packages.sh python    print a python3 that has numpy
 set -u
-libraries="libavformat-dev libavcodec-dev libavutil-dev libswscale-dev libswresample-dev libopenblas-dev"
-modules="libavformat libavcodec libavutil libswscale libswresample openblas"
+libraries="libavformat-dev libavcodec-dev libavutil-dev libswscale-dev libswresample-dev libopenblas-dev zlib1g-dev"
+modules="libavformat libavcodec libavutil libswscale libswresample openblas zlib"
 
 find_python() {
     for python in "${PYTHON:-python3}" /usr/bin/python3 python3; do

@@ -56,9 +56,9 @@ const vr_option vr_option_table[VR_N_OPTIONS] = {
     [VR_OPTION_CAPTIONS] = { "captions", 0, VR_OPTION_CHOICE, "WHEN", 0, 0, "original off scenes", AT(captions), following,
         "speak unasked: original (as the published system does), scenes (once a scene) or off" },
     [VR_OPTION_SRT] = { "srt", 0, VR_OPTION_TEXT, "FILE", 0, 0, NULL, AT(srt), following,
-        "write the captions as SubRip subtitles" },
+        "write the captions, or what is said, as SubRip subtitles" },
     [VR_OPTION_VTT] = { "vtt", 0, VR_OPTION_TEXT, "FILE", 0, 0, NULL, AT(vtt), following,
-        "write the captions as WebVTT subtitles" },
+        "write the captions, or what is said, as WebVTT subtitles" },
     [VR_OPTION_PREDICT] = { "predict", 'n', VR_OPTION_INT, "N", 1, VR_MAX_CONTEXT, NULL, AT(n_predict), answering,
         "tokens of an answer at most" },
     [VR_OPTION_TEMP] = { "temp", 0, VR_OPTION_NUMBER, "X", 0, 100, NULL, AT(temperature), answering,
@@ -87,6 +87,10 @@ const vr_option vr_option_table[VR_N_OPTIONS] = {
         "draw the frames and what became of them to a PNG file, after every answer anew" },
     [VR_OPTION_DUMP_STAGES] = { "dump-stages", 0, VR_OPTION_TEXT, "DIR", 0, 0, NULL, AT(dump_dir), showing,
         "write what every stage computes to DIR as NumPy files" },
+    [VR_OPTION_TRANSCRIBE] = { "transcribe", 0, VR_OPTION_FLAG, NULL, 0, 0, NULL, AT(transcribe), instead,
+        "print what is said in VIDEO, which may be sound alone; WEIGHTS are those of Whisper" },
+    [VR_OPTION_LANGUAGE] = { "language", 0, VR_OPTION_TEXT, "CODE", 0, 0, NULL, AT(language), instead,
+        "with --transcribe: the language spoken (en, de, ...); heard from the first 30 s when not given" },
     [VR_OPTION_ESTIMATE] = { "estimate", 0, VR_OPTION_FLAG, NULL, 0, 0, NULL, AT(estimate), instead,
         "print what a run would need, and decode nothing" },
     [VR_OPTION_PERPLEXITY] = { "perplexity", 0, VR_OPTION_TEXT, "FILE", 0, 0, NULL, AT(perplexity), instead,
@@ -330,19 +334,21 @@ static int fail_both(vr_option_id a, vr_option_id b, vr_err *e)
 /* Options of streams: nothing without --stream, and what --stream does not take. */
 static int check_stream(const vr_options *o, vr_err *e)
 {
-    static const vr_option_id only[] = { VR_OPTION_REALTIME, VR_OPTION_ASK, VR_OPTION_ASK_AFTER,
-                                         VR_OPTION_CAPTIONS, VR_OPTION_SRT, VR_OPTION_VTT };
+    static const vr_option_id only[] = { VR_OPTION_REALTIME, VR_OPTION_ASK, VR_OPTION_ASK_AFTER, VR_OPTION_CAPTIONS };
     static const vr_option_id never[] = { VR_OPTION_FRAMES, VR_OPTION_IMAGE, VR_OPTION_PICTURE };
     for (size_t i = 0; !o->stream && i < sizeof only / sizeof *only; i++)
         if (vr_options_given(o, only[i]))
             return vr_fail(e, VR_ERR_USAGE, "option --%s needs --stream", vr_option_table[only[i]].name);
+    for (vr_option_id id = VR_OPTION_SRT; !o->stream && !o->transcribe && id <= VR_OPTION_VTT; id++)
+        if (vr_options_given(o, id))
+            return vr_fail(e, VR_ERR_USAGE, "option --%s needs --stream or --transcribe", vr_option_table[id].name);
+    if (o->srt && !*o->srt) return vr_fail(e, VR_ERR_USAGE, "option --srt: the file's name is empty");
+    if (o->vtt && !*o->vtt) return vr_fail(e, VR_ERR_USAGE, "option --vtt: the file's name is empty");
     if (!o->stream) return VR_OK;
     for (size_t i = 0; i < sizeof never / sizeof *never; i++)
         if (vr_options_given(o, never[i])) return fail_both(VR_OPTION_STREAM, never[i], e);
     if (o->ask_file && o->ask_after) return fail_both(VR_OPTION_ASK, VR_OPTION_ASK_AFTER, e);
     if (o->ask_file && !*o->ask_file) return vr_fail(e, VR_ERR_USAGE, "option --ask: the file's name is empty");
-    if (o->srt && !*o->srt) return vr_fail(e, VR_ERR_USAGE, "option --srt: the file's name is empty");
-    if (o->vtt && !*o->vtt) return vr_fail(e, VR_ERR_USAGE, "option --vtt: the file's name is empty");
     if (o->ask_after && strcmp(o->video, "-") == 0)
         return vr_fail(e, VR_ERR_USAGE, "VIDEO is standard input, so that questions cannot be read from it: use --ask");
     if (o->captions == 1 && (o->srt || o->vtt)) return fail_both(VR_OPTION_CAPTIONS, o->srt ? VR_OPTION_SRT : VR_OPTION_VTT, e);
@@ -360,6 +366,21 @@ static int check_blind(const vr_options *o, vr_option_id blind, vr_err *e)
     const char *const more = o->video ? o->video : o->prompt;
     if (more) return vr_fail(e, VR_ERR_USAGE, "unexpected operand '%s': option --perplexity takes WEIGHTS alone", more);
     return o->prompt_file ? fail_both(blind, VR_OPTION_PROMPT_FILE, e) : VR_OK;
+}
+
+/* --transcribe listens and asks nothing. */
+static int check_transcribe(const vr_options *o, vr_err *e)
+{
+    static const vr_option_id never[] = { VR_OPTION_TEXT_MODEL, VR_OPTION_PERPLEXITY, VR_OPTION_PROMPT_FILE, VR_OPTION_FRAMES,
+                                          VR_OPTION_FPS,        VR_OPTION_NO_AUDIO,   VR_OPTION_IMAGE,       VR_OPTION_MEMORY,
+                                          VR_OPTION_STREAM,     VR_OPTION_PICTURE,    VR_OPTION_ESTIMATE };
+    if (!o->transcribe)
+        return o->language ? vr_fail(e, VR_ERR_USAGE, "option --language needs --transcribe") : VR_OK;
+    for (size_t i = 0; i < sizeof never / sizeof *never; i++)
+        if (vr_options_given(o, never[i])) return fail_both(VR_OPTION_TRANSCRIBE, never[i], e);
+    if (o->prompt)
+        return vr_fail(e, VR_ERR_USAGE, "unexpected operand '%s': with --transcribe the operands are WEIGHTS VIDEO", o->prompt);
+    return VR_OK;
 }
 
 static int check_words(const vr_options *o, vr_err *e)
@@ -381,12 +402,14 @@ static int check(const vr_options *o, vr_err *e)
 {
     if (o->self_test || o->man || vr_options_given(o, VR_OPTION_PRINT_COMPLETION)) return VR_OK;
     VR_TRY(check_words(o, e));
+    VR_TRY(check_transcribe(o, e));
     if (o->text) VR_TRY(check_blind(o, VR_OPTION_TEXT_MODEL, e));
     if (o->perplexity) VR_TRY(check_blind(o, VR_OPTION_PERPLEXITY, e));
     if (o->perplexity && !*o->perplexity) return vr_fail(e, VR_ERR_USAGE, "option --perplexity: the file's name is empty");
     if (o->dump_dir && !*o->dump_dir) return vr_fail(e, VR_ERR_USAGE, "option --dump-stages: the folder's name is empty");
     if (o->picture && !*o->picture) return vr_fail(e, VR_ERR_USAGE, "option --picture: the file's name is empty");
-    if (o->video && strcmp(o->video, "-") == 0 && !o->stream && !o->prompt && !o->prompt_file && !o->estimate)
+    if (o->video && strcmp(o->video, "-") == 0 && !o->stream && !o->transcribe && !o->prompt && !o->prompt_file &&
+        !o->estimate)
         return vr_fail(e, VR_ERR_USAGE, "VIDEO is standard input, so that prompts cannot be read from it: give PROMPT");
     if (o->quiet && o->verbose) return fail_both(VR_OPTION_QUIET, VR_OPTION_VERBOSE, e);
     if (o->image && vr_options_given(o, VR_OPTION_FRAMES)) return fail_both(VR_OPTION_IMAGE, VR_OPTION_FRAMES, e);

@@ -31,7 +31,8 @@ typedef enum vr_option_id {
     /* what is shown */
     VR_OPTION_JSON, VR_OPTION_QUIET, VR_OPTION_VERBOSE, VR_OPTION_PICTURE, VR_OPTION_DUMP_STAGES,
     /* other things to do */
-    VR_OPTION_ESTIMATE, VR_OPTION_PERPLEXITY, VR_OPTION_SELF_TEST, VR_OPTION_VERSION, VR_OPTION_HELP, VR_OPTION_PRINT_MAN, VR_OPTION_PRINT_COMPLETION,
+    VR_OPTION_TRANSCRIBE, VR_OPTION_LANGUAGE, VR_OPTION_ESTIMATE, VR_OPTION_PERPLEXITY, VR_OPTION_SELF_TEST, VR_OPTION_VERSION,
+    VR_OPTION_HELP, VR_OPTION_PRINT_MAN, VR_OPTION_PRINT_COMPLETION,
     VR_N_OPTIONS
 } vr_option_id;
 /* clang-format on */
@@ -61,13 +62,13 @@ typedef struct vr_option {
 typedef struct vr_options {
     const char *weights, *video, *prompt; /* operands; NULL: not given */
     const char *system_text, *template_name, *prompt_file, *dump_dir, *picture;
-    const char *ask_file, *ask_after, *srt, *vtt, *perplexity;
+    const char *ask_file, *ask_after, *srt, *vtt, *perplexity, *language;
     int n_frames, n_predict, top_k, n_threads;
     int gemm, precision, completion, captions, memory; /* choices; those of vidrun.h count as its enums do; precision: auto where
                                                           it was not given */
     float temperature, top_p, repetition_penalty, fps;
     uint64_t seed;
-    bool text, no_audio, image, stream, realtime, json, quiet, verbose, estimate, self_test, version, help, man;
+    bool text, transcribe, no_audio, image, stream, realtime, json, quiet, verbose, estimate, self_test, version, help, man;
     uint64_t given; /* bit 1 << vr_option_id */
 } vr_options;
 

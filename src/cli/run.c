@@ -27,6 +27,7 @@
 #include "cli/places.h"
 #include "cli/record.h"
 #include "cli/transcribe.h"
+#include "cli/transcribe.h"
 #include "kernels/selftest.h"
 
 typedef struct run {
@@ -269,6 +270,7 @@ static int run_all(run *r, vr_err *e)
     if (o->self_test) return run_selftest(r, e);
     if (o->help || o->version || o->man || vr_options_given(o, VR_OPTION_PRINT_COMPLETION))
         return print(r, write_information, "the text", e);
+    if (o->transcribe) return vr_transcribe_run(o, &r->report, &r->output, e);
     if (o->transcribe) return vr_transcribe_run(o, &r->report, &r->output, e);
     VR_TRY(read_first_question(r, e));
     if (o->stream) VR_TRY(vr_follow_open(&r->follow, o, &r->report, &r->output, e));
