@@ -95,6 +95,16 @@ static int layer_bind(llama_layer *layer, vr_weights *w, const vr_llama_config *
     return VR_OK;
 }
 
+static int rope_factors_bind(vr_rope *rope, vr_weights *w, vr_err *e)
+{
+    VR_TRY(vr_weights_vector(w, &rope->factors, rope->head_dim / 2, e, "rope_freqs.weight"));
+    for (int i = 0; i < rope->head_dim / 2; i++)
+        if (!(rope->factors[i] > 0 && isfinite(rope->factors[i])))
+            return vr_fail(e, VR_ERR_WEIGHTS, "%s: tensor \"rope_freqs.weight\" holds %g, which cannot be", vr_weights_path(w),
+                           (double)rope->factors[i]);
+    return VR_OK;
+}
+
 static int tensors_bind(vr_llama *llama, vr_weights *w, vr_err *e)
 {
     const vr_llama_config *c = &llama->config;
@@ -102,8 +112,7 @@ static int tensors_bind(vr_llama *llama, vr_weights *w, vr_err *e)
     VR_TRY(vr_weights_vector(w, &llama->output_norm, c->width, e, "output_norm.weight"));
     llama->output = llama->embedding;
     if (has_tensor(w, "output.weight")) VR_TRY(vr_weights_matrix(w, &llama->output, c->vocab, c->width, e, "output.weight"));
-    if (has_tensor(w, "rope_freqs.weight"))
-        VR_TRY(vr_weights_vector(w, &llama->config.rope.factors, c->head_dim / 2, e, "rope_freqs.weight"));
+    if (has_tensor(w, "rope_freqs.weight")) VR_TRY(rope_factors_bind(&llama->config.rope, w, e));
     const bool biased = has_tensor(w, "blk.0.attn_q.bias");
     for (int l = 0; l < c->n_layers; l++) VR_TRY(layer_bind(&llama->layers[l], w, c, biased, l, e));
     return VR_OK;

@@ -352,6 +352,19 @@ START_TEST(frequencies)
 }
 END_TEST
 
+/* linear scaling, and factors of stock files */
+START_TEST(divided_frequencies)
+{
+    const float factors[4] = { 1, 2, 4, 32 };
+    const vr_rope plain = { .head_dim = 8, .base = 100 }, linear = { .head_dim = 8, .base = 100, .linear = 4 };
+    const vr_rope divided = { .head_dim = 8, .base = 100, .factors = factors };
+    for (int i = 0; i < 4; i++) {
+        ck_assert(vr_rope_frequency(&linear, i) == vr_rope_frequency(&plain, i) / 4);
+        ck_assert(vr_rope_frequency(&divided, i) == vr_rope_frequency(&plain, i) / factors[i]);
+    }
+}
+END_TEST
+
 /* ---- wrong keys ---- */
 
 static void put_rope(writer *f, const char *type, float factor, float low, float high, uint32_t context)
@@ -377,6 +390,9 @@ START_TEST(wrong_scaling)
     } cases[] = {
         { "llama3", 32, 1, 4, 8192, NULL },
         { "yarn", 32, 1, 4, 8192, "is \"yarn\", this version knows llama3" },
+        { "none", 0, 0, 0, 0, NULL },
+        { "linear", 4, 0, 0, 0, NULL },
+        { "linear", 0, 0, 0, 0, "which cannot be" },
         { "llama3", 0, 1, 4, 8192, "which cannot be" },
         { "llama3", 32, 0, 4, 8192, "which cannot be" },
         { "llama3", 32, 4, 4, 8192, "which cannot be" },
@@ -478,6 +494,7 @@ int main(void)
     tcase_add_loop_test(t, as_the_formulas, 0, 16);
     tcase_add_test(t, a_bias_is_missing);
     tcase_add_loop_test(t, frequencies, 0, 3);
+    tcase_add_test(t, divided_frequencies);
     tcase_add_test(t, wrong_sections);
     tcase_add_test(t, rows_and_table);
     tcase_add_test(t, places_of_a_prompt);
