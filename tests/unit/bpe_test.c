@@ -232,6 +232,17 @@ START_TEST(normal_form_and_wrong_bytes)
 }
 END_TEST
 
+/* SmolLM's vocabulary lacks bytes that text hardly ever has. */
+START_TEST(bytes_without_a_piece)
+{
+    subject s = subject_bpe(&(bpe_vocab){ .pre = "smollm", .skipped_letter = 'Q' + 1 });
+    EXPECT(&s, "PQR", "80 82");
+    EXPECT(&s, "Q", "");
+    EXPECT(&s, "12", "49 50");
+    subject_free(&s);
+}
+END_TEST
+
 START_TEST(texts_and_ends)
 {
     static const char *const added[] = { "<|end|>", "<tool>", "<unused>", "\xc4\xa0\xc4\x8a" };
@@ -435,6 +446,7 @@ int main(void)
     tcase_add_test(t, merges_by_rank_then_leftmost);
     tcase_add_test(t, whole_parts);
     tcase_add_test(t, normal_form_and_wrong_bytes);
+    tcase_add_test(t, bytes_without_a_piece);
     tcase_add_test(t, texts_and_ends);
     tcase_add_loop_test(t, refused, 0, (int)(sizeof refusals / sizeof refusals[0]));
     tcase_add_test(t, colliding_merges);
