@@ -26,6 +26,7 @@ NAME, TITLE = "whisper", "Whisper"
 TEMPLATES = ()
 NORMAL, CONTROL, UNUSED = 1, 3, 5
 HEAD_WIDTH = 64
+MOST_TIMES = 1501  # tokens for times of OpenAI's vocabularies: 0 to 30 s
 
 HUGGING_FACE = {
     "conv": "encoder.conv%d", "encoder": "encoder.layers.", "encoder_position": "encoder.embed_positions.weight",
@@ -288,7 +289,7 @@ def read_ranks(checkpoint, folder, n_rows):
         if line:
             token, number = line.split()
             pieces[int(number)] = bpe_letters.spell(base64.b64decode(token))
-    n, n_times = len(pieces), 1501
+    n, n_times = len(pieces), MOST_TIMES
     n_languages = n_rows - n - 8 - n_times
     if not 0 < n_languages <= len(LANGUAGES):
         raise ConvertError(f"{checkpoint.label(folder)}/{names[0]}: {n} pieces do not go with {n_rows} rows of the token table")
