@@ -1,11 +1,12 @@
 """
-synthetic_whisper.py - small Whisper checkpoints in the three published layouts, with random weights that are sure of themselves.
+synthetic_whisper.py - small Whisper checkpoints in the three published layouts, with random weights, but sure of themselves.
 
     tensors(seed) -> {Hugging Face name: array}
     write_hugging_face(folder), write_openai(folder), write_ctranslate2(folder, int8=False)
 
-Windows are 1 s (50 positions) in place of 30 s; the vocabulary has the letters for bytes, a few words, three languages and times.
-The head is scaled so that the likeliest token is mostly far ahead: greedy text is then the same at every level.
+Windows are 1 s (50 positions) in place of 30 s; the vocabulary has the letters for bytes, a few words, three languages and
+times. The token table is scaled so that the likeliest token is mostly far ahead: greedy text is then the same at every level.
+The last norm has weights of both signs, so that no token calls for itself through the tied head.
 """
 import os
 import struct
@@ -63,6 +64,7 @@ def tensors(seed=3, sure=1.2):
             linear(f"{layer}.fc2", D, HIDDEN)
             norm(f"{layer}.final_layer_norm")
         norm(f"model.{part}.layer_norm")
+    normal("model.decoder.layer_norm.weight", D, scale=1.5)
     normal("model.encoder.embed_positions.weight", POSITIONS, D, scale=0.5)
     normal("model.decoder.embed_positions.weight", CONTEXT, D, scale=0.7)
     normal("model.decoder.embed_tokens.weight", V, D, scale=sure)
@@ -83,11 +85,11 @@ def write_hugging_face(folder, state=None):
     made.write_json(os.path.join(folder, "tokenizer.json"), tokenizer())
 
 
-OPENAI = (("model.", ""), ("layers.", "blocks."), ("self_attn_layer_norm", "attn_ln"), ("encoder_attn_layer_norm", "cross_attn_ln"),
-          ("encoder_attn.", "cross_attn."), ("self_attn.", "attn."), ("q_proj", "query"), ("k_proj", "key"), ("v_proj", "value"),
-          ("out_proj", "out"), ("fc1", "mlp.0"), ("fc2", "mlp.2"), ("final_layer_norm", "mlp_ln"),
-          ("encoder.layer_norm", "encoder.ln_post"), ("decoder.layer_norm", "decoder.ln"), ("embed_tokens", "token_embedding"),
-          ("embed_positions.weight", "positional_embedding"))
+OPENAI = (("model.", ""), ("layers.", "blocks."), ("self_attn_layer_norm", "attn_ln"),
+          ("encoder_attn_layer_norm", "cross_attn_ln"), ("encoder_attn.", "cross_attn."), ("self_attn.", "attn."),
+          ("q_proj", "query"), ("k_proj", "key"), ("v_proj", "value"), ("out_proj", "out"), ("fc1", "mlp.0"), ("fc2", "mlp.2"),
+          ("final_layer_norm", "mlp_ln"), ("encoder.layer_norm", "encoder.ln_post"), ("decoder.layer_norm", "decoder.ln"),
+          ("embed_tokens", "token_embedding"), ("embed_positions.weight", "positional_embedding"))
 
 
 def write_openai(folder, state=None):

@@ -82,8 +82,8 @@ class Whisper(Folder):
             step = np.abs(array).max(axis=-1, keepdims=True) / 127 if array.ndim == 2 else 0
             worst = max(worst, float((np.abs(built[name] - array) - step * 0.502).max()))
         self.assertLessEqual(worst, 1e-6)
-        self.assertGreater(float(np.abs(built["speech.decoder.blk.0.fc1.weight"] - first["speech.decoder.blk.0.fc1.weight"]).max()),
-                           0)
+        name = "speech.decoder.blk.0.fc1.weight"
+        self.assertTrue((built[name] != first[name]).any())
 
     def test_tiktoken(self):
         made.write_openai(self.root)

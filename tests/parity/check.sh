@@ -13,3 +13,4 @@ trap 'rm -rf "$cases"' EXIT
 "$python" tests/parity/reference_test.py
 "$python" tests/parity/make_case.py --set check "$cases"
 "$python" tests/parity/parity.py --quiet --build "${VIDRUN_BUILD:-build}" tests/golden "$cases"
+"$python" tests/parity/whisper_test.py --build "${VIDRUN_BUILD:-build}"
