@@ -22,8 +22,11 @@ SOURCES = {
 
 
 def video_source(seed, clip):
-    source = SOURCES[clip["source"]].format(w=clip["width"], h=clip["height"], rate=clip["rate"], seed=seed)
-    return f"{source},noise=alls=24:allf=t:all_seed={seed},format={clip['pixels']}"
+    hold = clip.get("hold", 1)
+    rate = clip["rate"] if hold == 1 else f"{clip['rate']}/{hold}"
+    source = SOURCES[clip["source"]].format(w=clip["width"], h=clip["height"], rate=rate, seed=seed)
+    again = "" if hold == 1 else f",fps={clip['rate']}"
+    return f"{source},noise=alls=24:allf=t:all_seed={seed}{again},format={clip['pixels']}"
 
 
 def sound(seed, clip):
@@ -53,7 +56,8 @@ def write_sound(path, seed, clip):
 def write_clip(folder, seed, clip):
     """-> name of the written file.
 
-    clip: source, width, height, rate, pixels, frames (0: a picture); with sound: codec, sample_rate, channels, samples
+    clip: source, width, height, rate, pixels, frames (0: a picture), hold (frames that a picture stands still: steps repeat);
+    with sound: codec, sample_rate, channels, samples
     """
     command = ["ffmpeg", "-v", "error", "-y", "-bitexact", "-f", "lavfi", "-i", video_source(seed, clip)]
     if clip["frames"] == 0:

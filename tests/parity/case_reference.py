@@ -5,16 +5,26 @@ case_reference.py - a whole run of one case by the references of its system: wha
 """
 
 import flash_vstream_case
+import flash_vstream_qwen_case
 import longvu_case
 import video_llama_case
 
-SYSTEMS = {"video-llama": video_llama_case, "longvu": longvu_case, "flash-vstream": flash_vstream_case}
+SYSTEMS = {
+    "video-llama": video_llama_case,
+    "longvu": longvu_case,
+    "flash-vstream": flash_vstream_case,
+    "flash-vstream-qwen": flash_vstream_qwen_case,
+}
+
+
+def system_of(case):
+    """Recorded cases of Flash-VStream on Qwen2-VL have the system's name of the other one."""
+    return case["system"] + ("-qwen" if "Qwen" in case["original"] else "")
 
 
 def known(case):
-    """Flash-VStream on Qwen2-VL, of the same name, has no reference."""
-    return case["system"] in SYSTEMS and "Qwen" not in case["original"]
+    return system_of(case) in SYSTEMS
 
 
 def run(checkpoint_dir, case_dir, case):
-    return SYSTEMS[case["system"]].run(checkpoint_dir, case_dir, case)
+    return SYSTEMS[system_of(case)].run(checkpoint_dir, case_dir, case)

@@ -33,6 +33,8 @@ import case_weights
 import checkpoint
 import flash_vstream_make
 import flash_vstream_plans
+import flash_vstream_qwen_make
+import flash_vstream_qwen_plans
 import longvu_make
 import longvu_plans
 import text_reference
@@ -55,6 +57,7 @@ LIMITS = {
 }
 LIMIT = 2e-5
 FEW_ROWS = ("vision.", "audio.block", "input.pixels.", "project.aux", "sampler.layer", "project.video", "prompt.embeds", "decoder.")
+PATCHES = ("input.pixels", "compress.half.pixels", "compress.memory")  # of Flash-VStream on Qwen2-VL: thousands of rows
 
 
 def tokenizer_files(template):
@@ -64,14 +67,14 @@ def tokenizer_files(template):
         return {name: tar.extractfile(members[name]).read() for name in names}
 
 
-def stage_entries(case_dir, stages):
+def stage_entries(case_dir, stages, few_rows=FEW_ROWS):
     """Writes the stages; those of many rows keep the first and the last (two logits alone may both be near zero)."""
     (case_dir / "stages").mkdir()
     entries = []
     for name, x in stages.items():
         x = x.astype({"i": np.int32, "u": np.uint8}.get(x.dtype.kind, np.float32))
         base = name.split(".", 1)[1] if name.startswith("turn") else name
-        rows = [0, x.shape[0] - 1] if x.ndim > 1 and x.shape[0] > 2 and base.startswith(FEW_ROWS) else None
+        rows = [0, x.shape[0] - 1] if x.ndim > 1 and x.shape[0] > 2 and base.startswith(few_rows) else None
         entry = {
             "name": name,
             "file": f"stages/{name}.npy",
@@ -183,8 +186,32 @@ def make_flash_vstream(plan, case_dir, case, folder):
     return stages, turns
 
 
-MAKERS = {"video-llama": make_video_llama, "longvu": make_longvu, "flash-vstream": make_flash_vstream}
-PLANS = {"video-llama": case_plans, "longvu": longvu_plans, "flash-vstream": flash_vstream_plans}
+def make_flash_vstream_qwen(plan, case_dir, case, folder):
+    """Fills case and the checkpoint folder -> (stages, turns)"""
+    case["arguments"] += ["--seed", str(plan["seed"])]
+    size, stages, turns = flash_vstream_qwen_make.find(plan, case_dir, case, folder, BPE["qwen"], ATTEMPTS)
+    plan["size"] = size
+    case["about"] = (
+        f"made by make_case.py: ViT {size['vit_width']}x{size['vit_depth']} heads {size['vit_heads']}, slots {size['slots']}/"
+        f"{size['shown']}, Qwen2 {size['width']}x{size['depth']} heads {size['heads']}/{size['kv_heads']}, sections "
+        f"{'/'.join(map(str, size['sections']))}; {source_of(plan)}, each held {plan['clip'].get('hold', 1)}"
+        + ("" if "answer.ids" in stages or "turn1.answer.ids" in stages else "; what is shown whole is undecided")
+    )
+    return stages, turns
+
+
+MAKERS = {
+    "video-llama": make_video_llama,
+    "longvu": make_longvu,
+    "flash-vstream": make_flash_vstream,
+    "flash-vstream-qwen": make_flash_vstream_qwen,
+}
+PLANS = {
+    "video-llama": case_plans,
+    "longvu": longvu_plans,
+    "flash-vstream": flash_vstream_plans,
+    "flash-vstream-qwen": flash_vstream_qwen_plans,
+}
 
 
 def make(plan, out):
@@ -221,7 +248,7 @@ def make(plan, out):
         "answer_ids": turns[0]["answer"] if one else [turn["answer"] for turn in turns],
         "answer": (turns[0]["text"] or "") if one else [turn["text"] or "" for turn in turns],
         "smallest_gap": round(min(min(turn["gaps"]) for turn in turns), 4),
-        "stages": stage_entries(case_dir, stages),
+        "stages": stage_entries(case_dir, stages, FEW_ROWS + (PATCHES if "qwen" in case["system"] else ())),
     }
     if turns[0]["text"] is None:
         del case["answer"]
