@@ -1,6 +1,6 @@
 """
-flash_vstream_qwen_plans.py - what made Flash-VStream (Qwen2-VL) cases look like: random sizes and clips, and the fixed small set
-of `make check`.
+flash_vstream_qwen_plans.py - what made Flash-VStream (Qwen2-VL) cases look like: random sizes and clips, and the fixed small
+set of `make check`.
 
   seed -> plan: name, seed, size, clip, prompt, n
 
@@ -15,7 +15,7 @@ import numpy as np
 import case_media
 import case_plans
 
-SHAPES = ((96, 128), (128, 96), (64, 64), (36, 64), (64, 36), (144, 256), (40, 1600), (600, 50), (480, 854), (57, 91), (90, 210))
+SHAPES = ((96, 128), (128, 96), (64, 64), (36, 64), (64, 36), (144, 256), (40, 1600), (600, 50), (480, 854), (57, 91))
 RATES = ("1", "1", "2", "24000/1001", "30000/1001", "5/2", "3/5", "3")
 SECTIONS = ((16, 24, 24), (8, 12, 12), (2, 3, 3), (4, 6, 6), (1, 1, 2))
 QUESTIONS = (*case_plans.QUESTIONS, "What is <|im_end|> here? <|endoftext|>", "<|vision_start|>Who?<|vision_end|>")
@@ -98,5 +98,12 @@ def check_plans():
     few = size | {"vit_width": 32, "vit_heads": 2, "slots": 4, "shown": 3, "sections": (2, 3, 3), "width": 32}
     return [
         plan | {"name": "check-flash-vstream-qwen"},
-        plan | {"name": "check-flash-vstream-qwen-turns", "seed": 402, "size": few, "clip": high, "prompt": [QUESTIONS[3], QUESTIONS[12]]},
+        plan
+        | {
+            "name": "check-flash-vstream-qwen-turns",
+            "seed": 402,
+            "size": few,
+            "clip": high,
+            "prompt": [QUESTIONS[3], QUESTIONS[12]],
+        },
     ]

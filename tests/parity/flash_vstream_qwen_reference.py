@@ -1,6 +1,6 @@
 """
-flash_vstream_qwen_reference.py - Flash-VStream (Qwen2-VL) from patches to the rows and places that its decoder reads, in float64
-and numpy alone.
+flash_vstream_qwen_reference.py - Flash-VStream (Qwen2-VL) from patches to the rows and places that its decoder reads, in
+float64 and numpy alone.
 
   steps [t,2,3,Y,X] -> patches [t,P,1176], of half resolution [t,P/4,1176] -> vit -> X [t,P,D], x [t,P/4,D]
     x -> synopsis (CSM): slots [K,P/4,D], weights, times -> detail (DAM): steps of X -> memory [R,D] -> merge [R/4,Dl]
