@@ -32,7 +32,7 @@ STD  := -std=c11 -D_POSIX_C_SOURCE=200809L -Isrc -I. -DVR_DATADIR='"$(datadir)/v
 WARN := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wdouble-promotion -Wstrict-prototypes -Wmissing-prototypes -Wvla \
         -Wundef -Wcast-qual -Wwrite-strings -Wformat=2 -Wpointer-arith $(if $(WERROR),-Werror)
 
-LIB_SRC  := $(filter-out src/main.c,$(wildcard src/*.c src/*/*.c)) $(wildcard kernels/cpu/*.c kernels/ref/*.c kernels/check/*.c)
+LIB_SRC  := $(filter-out src/main.c,$(wildcard src/*.c src/*/*.c)) $(wildcard kernels/cpu/*.c kernels/ref/*.c kernels/check/*.c) kernels/cuda/load.c
 MACHINE  := $(shell $(CC) -dumpmachine)
 BENCH_SRC := $(wildcard bench/*.c)
 ifneq ($(findstring x86_64,$(MACHINE)),)
@@ -43,7 +43,7 @@ LIB_OBJ  := $(LIB_SRC:%.c=$(BUILD)/%.o)
 BENCH_OBJ := $(BENCH_SRC:%.c=$(BUILD)/%.o)
 LIB      := $(BUILD)/libvidrun.a
 PROGRAMS := $(BUILD)/vidrun $(BUILD)/vidrun-inspect $(BUILD)/vidrun-quantize $(BUILD)/vidrun-bench
-TESTS    := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/unit/*_test.c tests/check/*_test.c))
+TESTS    := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/unit/*_test.c tests/check/*_test.c)) $(BUILD)/tests/simt/simt_test
 REPLAYS  := $(patsubst %.c,$(BUILD)/%_replay,$(filter-out tests/fuzz/replay.c,$(wildcard tests/fuzz/*.c)))
 
 all: $(PROGRAMS) $(BUILD)/vidrun.1 ## build the programs into build/
@@ -72,8 +72,52 @@ $(BUILD)/vidrun-quantize: $(BUILD)/tools/quantize.o $(LIB)
 	$(CC) $(CFLAGS) $(LDFLAGS) $^ $(PKG_LIBS) -o $@
 $(BUILD)/vidrun-bench: $(BENCH_OBJ) $(LIB)
 	$(CC) $(CFLAGS) $(LDFLAGS) $^ $(PKG_LIBS) -o $@
+$(BUILD)/vidrun-make-weights: $(BUILD)/bench/make/make_weights.o $(BUILD)/bench/make/released.o $(LIB)
+	$(CC) $(CFLAGS) $(LDFLAGS) $^ $(PKG_LIBS) -o $@
 $(BUILD)/vidrun.1: $(BUILD)/vidrun
 	$< --print-man > $@.part && mv $@.part $@
+
+# --- CUDA: a library of its own, loaded when it is asked for (kernels/cuda/load.c); and the same text compiled for this processor,
+# which is what tests run (tests/simt)
+NVCC      ?= $(or $(shell command -v nvcc 2>/dev/null),/usr/local/cuda/bin/nvcc)
+CUDA_ARCH ?= 75 80 86 89 90
+CUDA_SRC  := $(wildcard kernels/cuda/*.cu)
+CUDA_STD  := -std=c++17 -Isrc -I.
+CUDA_CODE  = $(foreach a,$(CUDA_ARCH),-gencode arch=compute_$(a),code=sm_$(a)) \
+             -gencode arch=compute_$(lastword $(CUDA_ARCH)),code=compute_$(lastword $(CUDA_ARCH))
+SIMT_OBJ  := $(CUDA_SRC:%.cu=$(BUILD)/simt/%.o) $(BUILD)/simt/tests/simt/simt.o $(BUILD)/simt/tests/simt/simt_runtime.o
+ifeq ($(CUDA),1)
+all: $(BUILD)/libvidrun_cuda.so
+endif
+
+$(BUILD)/cuda/%.o: %.cu Makefile
+	@mkdir -p $(@D)
+	$(NVCC) $(CUDA_STD) -O3 $(CUDA_CODE) -Xcompiler -fPIC,-fvisibility=hidden,-Wall,-Wextra $(if $(WERROR),-Werror all-warnings) -MD -MP -c $< -o $@
+$(BUILD)/cuda/err.o: src/base/err.c Makefile
+	@mkdir -p $(@D)
+	$(CC) $(STD) $(WARN) $(CFLAGS) -fPIC -fvisibility=hidden -c $< -o $@
+$(BUILD)/libvidrun_cuda.so: $(CUDA_SRC:%.cu=$(BUILD)/cuda/%.o) $(BUILD)/cuda/err.o
+	$(NVCC) -shared -cudart static $(CUDA_CODE) $^ -lcublas -o $@
+cuda-report: ## registers, shared memory and spills of every CUDA kernel, by the compiler: make cuda-report CUDA_ARCH=90
+	NVCC='$(NVCC)' CUDA_ARCH='$(lastword $(CUDA_ARCH))' kernels/cuda/report.sh $(CUDA_SRC)
+
+SIMT_FLAGS = $(CUDA_STD) -Itests/simt -D_GNU_SOURCE -DVR_SIMT -DVR_TEST_TINY -fPIC -fvisibility=hidden -Wall -Wextra $(if $(WERROR),-Werror)
+$(BUILD)/simt/%.o: %.cu Makefile
+	@mkdir -p $(@D)
+	$(CXX) $(SIMT_FLAGS) $(PKG_CFLAGS) $(CFLAGS) -MMD -MP -x c++ -c $< -o $@
+$(BUILD)/simt/%.o: %.cc Makefile
+	@mkdir -p $(@D)
+	$(CXX) $(SIMT_FLAGS) $(PKG_CFLAGS) $(CFLAGS) -MMD -MP -c $< -o $@
+$(BUILD)/libvidrun_simt.so: $(SIMT_OBJ) $(BUILD)/cuda/err.o
+	$(CXX) -shared $(CFLAGS) $(LDFLAGS) $^ $(shell pkg-config --libs openblas) -lpthread -o $@
+$(BUILD)/tests/simt/simt_test: $(BUILD)/simt/tests/simt/simt_test.o $(BUILD)/simt/tests/simt/simt.o $(BUILD)/simt/tests/simt/simt_runtime.o
+	@mkdir -p $(@D)
+	$(CXX) $(CFLAGS) $(LDFLAGS) $^ $(CHECK_LIBS) $(shell pkg-config --libs openblas) -lpthread -o $@
+
+check-simt: $(PROGRAMS) $(BUILD)/libvidrun_simt.so $(BUILD)/tests/simt/simt_test $(BUILD)/tests/check/device_test ## the CUDA kernels on this processor: all checks, recorded cases (GOLDEN=DIR), under sanitizers
+	BUILD=$(BUILD) PYTHON=$(PYTHON) MAKE='$(MAKE)' tests/simt/check.sh $(GOLDEN)
+check-cuda: $(PROGRAMS) $(BUILD)/tests/check/device_test ## the CUDA kernels on a GPU: checks, recorded cases, compute-sanitizer, bench; SKIP without one
+	BUILD=$(BUILD) PYTHON=$(PYTHON) MAKE='$(MAKE)' NVCC='$(NVCC)' tests/simt/check_gpu.sh $(GOLDEN)
 
 # --- tests: each tests/*/*_test.c is one Check program, each tests/fuzz/*.c one fuzz target whose corpus is replayed
 $(BUILD)/tests/%_test: $(BUILD)/tests/%_test.o $(LIB)
@@ -84,9 +128,9 @@ $(BUILD)/fuzz-%: tests/fuzz/%.c $(LIB_SRC)
 	@mkdir -p $(@D)
 	clang $(STD) $(PKG_CFLAGS) -O1 -g -fsanitize=fuzzer,address,undefined $< $(filter src/base/% src/text/%,$(LIB_SRC)) $(PKG_LIBS) -o $@
 
-TEST_RUN := VIDRUN=$(BUILD)/vidrun VIDRUN_BUILD=$(BUILD) PYTHON=$(PYTHON)
+TEST_RUN := VIDRUN=$(BUILD)/vidrun VIDRUN_BUILD=$(BUILD) PYTHON=$(PYTHON) VIDRUN_CUDA_LIBRARY=$(abspath $(BUILD))/libvidrun_simt.so
 
-check-c: $(PROGRAMS) $(TESTS) $(REPLAYS) ## the tests in C: units, kernels against level c, replayed fuzz corpora
+check-c: $(PROGRAMS) $(TESTS) $(REPLAYS) $(BUILD)/libvidrun_simt.so ## the tests in C: units, kernels against level c, replayed fuzz corpora
 	@failed=; \
 	for t in $(TESTS); do echo "== $$t"; $(TEST_RUN) $$t || failed="$$failed $$t"; done; \
 	for r in $(REPLAYS); do echo "== $$r"; $$r tests/fuzz/corpus/$$(basename $$r _replay) || failed="$$failed $$r"; done; \
@@ -151,6 +195,6 @@ clean: ## remove the build folders
 help: ## this list
 	@sed -n 's/^\([a-z][a-z -]*\):.*## \(.*\)/\1|\2/p' Makefile | awk -F'|' '{printf "make %-18s %s\n", $$1, $$2}'
 
--include $(LIB_OBJ:.o=.d) $(BENCH_OBJ:.o=.d) $(wildcard $(BUILD)/*/*.d $(BUILD)/tests/*/*.d)
-.PHONY: all check check-c check-real parity demo bench plots asan ubsan tsan fuzz format tidy install uninstall clean help
+-include $(LIB_OBJ:.o=.d) $(BENCH_OBJ:.o=.d) $(SIMT_OBJ:.o=.d) $(CUDA_SRC:%.cu=$(BUILD)/cuda/%.d) $(wildcard $(BUILD)/*/*.d $(BUILD)/tests/*/*.d)
+.PHONY: all check check-c check-simt check-cuda cuda-report check-real parity demo bench plots asan ubsan tsan fuzz format tidy install uninstall clean help
 .SECONDARY:

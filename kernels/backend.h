@@ -16,6 +16,11 @@ struct vr_backend {
     void (*write)(vr_backend *be, void *x, const void *host, size_t n_bytes); /* host -> backend memory, in order */
     void (*free)(vr_backend *be);
     bool plan; /* operations do nothing: see vr_backend_open_plan */
+    /* of a backend whose memory is not the host's; NULL in the others: */
+    const char *name;                                                          /* for messages and reports */
+    int (*arena_open)(vr_backend *be, vr_arena *a, size_t n_bytes, vr_err *e); /* backend memory */
+    void (*hold)(vr_backend *be, const void *x, size_t n_bytes);               /* host memory that never changes: weights */
+    void (*room)(vr_backend *be, size_t *n_free, size_t *n_total);             /* bytes of backend memory */
 };
 
 typedef enum vr_gemm { VR_GEMM_OWN, VR_GEMM_OPENBLAS } vr_gemm;
@@ -37,12 +42,24 @@ typedef struct vr_cpu_options {
 /* VR_ERR_USAGE for a level that is unknown or that this machine lacks. */
 int vr_backend_open_cpu(vr_backend **out, const vr_cpu_options *options, vr_err *e);
 
+typedef struct vr_cuda_options {
+    int device; /* >= 0 */
+    vr_precision precision;
+    vr_backend *share; /* NULL, or a backend of the same device whose weights on the device are used too */
+} vr_cuda_options;
+
+/* Loads libvidrun_cuda.so (kernels/cuda/load.c). VR_ERR_USAGE, with one line that says why, where it, a driver or the device
+ * is missing. Operations may be handed host memory too, which is copied for the call. */
+int vr_backend_open_cuda(vr_backend **out, const vr_cuda_options *options, vr_err *e);
+
 /* Operations that do nothing: the same code then counts its scratch memory (base/arena.h). read fills with zeros. */
 int vr_backend_open_plan(vr_backend **out, vr_err *e);
 
 void vr_backend_free(vr_backend *be); /* NULL is legal */
 int vr_backend_sync(vr_backend *be, vr_err *e);
-const char *vr_cpu_level(const vr_backend *be); /* "c", "avx2", "avx512", ...; "plan" for the plan */
+/* An arena of backend memory; VR_ERR_LIMIT when it cannot be had. May be closed after the backend is freed. */
+int vr_backend_arena_open(vr_backend *be, vr_arena *a, size_t n_bytes, vr_err *e);
+const char *vr_cpu_level(const vr_backend *be); /* "c", "avx2", ...; "plan" for the plan; the name of a device */
 const char *vr_cpu_features(void);              /* what this machine offers, one line for --version */
 
 /* What a forward pass is handed. Borrowed; one run per thread. */

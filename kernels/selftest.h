@@ -11,6 +11,7 @@
 #ifndef VR_SELFTEST_H
 #define VR_SELFTEST_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/err.h"
@@ -22,5 +23,10 @@ int vr_selftest(vr_selftest_line *print, void *cookie, vr_err *e);
 
 /* The same with many more sizes, from a seed. */
 int vr_selftest_thorough(uint64_t seed, vr_selftest_line *print, void *cookie, vr_err *e);
+
+/* The operations of a device (kernels/cuda), opened twice: for products in f32, and in what the weights are (auto). */
+struct vr_backend;
+int vr_selftest_device(struct vr_backend *f32, struct vr_backend *automatic, bool thorough, uint64_t seed,
+                       vr_selftest_line *print, void *cookie, vr_err *e);
 
 #endif

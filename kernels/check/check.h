@@ -25,6 +25,7 @@ typedef struct vr_check {
     const vr_dsp *d;              /* level under test */
     const vr_dsp *c;              /* the definition */
     vr_backend *one, *two, *blas; /* of that level: one thread, two threads, two threads and OpenBLAS */
+    bool device;                  /* the three are one backend of another kind; d is c */
     vr_arena arena;               /* ARENA_BYTES of selftest.c */
     uint64_t random;              /* state */
     bool thorough;
@@ -50,6 +51,9 @@ void vr_check_grid(vr_check *ck);
 void vr_check_prune(vr_check *ck);
 void vr_check_quantised(vr_check *ck);
 void vr_check_distances(vr_check *ck);
+void vr_check_device(vr_check *ck); /* of a device: operations that the CPU backend makes of checked kernels */
+/* linear and embed_rows of quantised weights by a backend of that precision */
+void vr_check_strips(vr_check *ck, vr_backend *be, vr_precision precision);
 
 uint32_t vr_check_random(vr_check *ck);
 double vr_check_normal(vr_check *ck); /* about normal, mean 0, deviation 1 */

@@ -119,8 +119,8 @@ void vr_check_moves(vr_check *ck)
     static const int shapes[][2] = { { 1, 1 }, { 3, 88 }, { 70, 1030 }, { 2, 40000 }, { 130, 33 } };
     for (size_t i = 0; i < sizeof shapes / sizeof shapes[0] && !vr_check_failed(ck); i++) {
         const int T = shapes[i][0], D = shapes[i][1];
-        check_norms(ck, T, D);
-        check_gated(ck, T * D);
+        if (!ck->device) check_norms(ck, T, D);
+        if (!ck->device) check_gated(ck, T * D);
         check_add_copy(ck, T, D, 1, 3);
         check_add_copy(ck, T, D, 2, 1 + T / 2);
         check_embed(ck, VR_DTYPE_F32, T, D % 5000 + 1);
@@ -128,9 +128,11 @@ void vr_check_moves(vr_check *ck)
         check_embed(ck, VR_DTYPE_BF16, T, D % 5000 + 1);
         vr_arena_release(&ck->arena, mark);
     }
-    check_rope(ck, 9, 5, 128, VR_ROPE_HALVES);
-    check_rope(ck, 300, 3, 88, VR_ROPE_ADJACENT);
-    check_rope(ck, 3, 2, 2, VR_ROPE_HALVES);
+    if (!ck->device) {
+        check_rope(ck, 9, 5, 128, VR_ROPE_HALVES);
+        check_rope(ck, 300, 3, 88, VR_ROPE_ADJACENT);
+        check_rope(ck, 3, 2, 2, VR_ROPE_HALVES);
+    }
     check_patches(ck, 2, 3, 28, 42, 14, 14);
     check_patches(ck, 2, 1, 16, 21, 4, 3); /* overlapping, with a rest */
     check_patches(ck, 1, 2, 5, 5, 5, 1);

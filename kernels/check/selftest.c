@@ -20,6 +20,12 @@ static const vr_check_family families[] = {
     { "quantised", vr_check_quantised }, { "distances", vr_check_distances },
 };
 
+static void check_strips(vr_check *ck)
+{
+    vr_check_strips(ck, ck->one, VR_PRECISION_F32);
+    vr_check_strips(ck, ck->two, VR_PRECISION_INT8);
+}
+
 static double seconds(void)
 {
     struct timespec t;
@@ -65,6 +71,32 @@ done:
     vr_backend_free(ck.one);
     vr_backend_free(ck.two);
     vr_backend_free(ck.blas);
+    vr_arena_close(&ck.arena);
+    return rc;
+}
+
+int vr_selftest_device(vr_backend *f32, vr_backend *automatic, bool thorough, uint64_t seed, vr_selftest_line *print,
+                       void *cookie, vr_err *e)
+{
+    static const vr_check_family of_devices[] = {
+        { "rows", vr_check_device },   { "linear", vr_check_linear },       { "attention", vr_check_attention },
+        { "moves", vr_check_moves },   { "grid", vr_check_grid },           { "prune", vr_check_prune },
+        { "quantised", check_strips }, { "distances", vr_check_distances },
+    };
+    vr_dsp c;
+    VR_TRY(vr_dsp_select(&c, "c", e));
+    c.level = "device";
+    vr_check ck = { .d = &c, .c = &c, .one = f32, .two = automatic, .blas = f32, .random = seed * 2 + 1, .thorough = thorough };
+    ck.device = true;
+    VR_TRY(vr_arena_open(&ck.arena, ARENA_BYTES, e));
+    int rc = VR_OK;
+    for (size_t i = 0; i < sizeof of_devices / sizeof of_devices[0] && rc == VR_OK; i++) {
+        /* operations with numbers that depend on the precision are compared on one backend alone */
+        ck.two = of_devices[i].run == check_strips ? automatic : f32;
+        rc = run_family(&ck, &of_devices[i], print, cookie, e);
+        if (rc == VR_OK) rc = vr_backend_sync(f32, e);
+        if (rc == VR_OK) rc = vr_backend_sync(automatic, e);
+    }
     vr_arena_close(&ck.arena);
     return rc;
 }

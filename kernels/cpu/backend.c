@@ -137,7 +137,13 @@ int vr_backend_sync(vr_backend *be, vr_err *e)
     return be->sync(be, e);
 }
 
+int vr_backend_arena_open(vr_backend *be, vr_arena *a, size_t n_bytes, vr_err *e)
+{
+    return be->arena_open ? be->arena_open(be, a, n_bytes, e) : vr_arena_open(a, n_bytes, e);
+}
+
 const char *vr_cpu_level(const vr_backend *be)
 {
+    if (be->name) return be->name;
     return be->plan ? "plan" : ((const vr_cpu *)(const void *)be)->dsp.level;
 }

@@ -182,7 +182,9 @@ int vr_backend_open_plan(vr_backend **out, vr_err *e)
 {
     vr_backend *be = malloc(sizeof *be);
     if (!be) return vr_fail(e, VR_ERR_OTHER, "plan: no memory");
-    *be = (vr_backend){ &plan_ops, plan_sync, plan_read, plan_write, plan_free, true };
+    *be = (vr_backend){
+        .ops = &plan_ops, .sync = plan_sync, .read = plan_read, .write = plan_write, .free = plan_free, .plan = true
+    };
     *out = be;
     return VR_OK;
 }

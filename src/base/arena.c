@@ -48,7 +48,9 @@ int vr_arena_open(vr_arena *a, size_t bytes, vr_err *e)
 
 void vr_arena_close(vr_arena *a)
 {
-    if (a->base) {
+    if (a->release) {
+        a->release(a->base);
+    } else if (a->base) {
         UNPOISON(a->base, a->size);
         munmap(a->base, a->size);
     }
@@ -63,7 +65,7 @@ void *vr_arena_alloc(vr_arena *a, size_t count, size_t size)
     unsigned char *p = a->base ? a->base + a->used : plan_base;
     a->used += bytes;
     if (a->used > a->peak) a->peak = a->used;
-    if (a->base) UNPOISON(p, count * size);
+    if (a->base && !a->release) UNPOISON(p, count * size);
     return p;
 }
 
@@ -80,6 +82,6 @@ size_t vr_arena_mark(const vr_arena *a)
 void vr_arena_release(vr_arena *a, size_t mark)
 {
     assert(mark <= a->used);
-    if (a->base) POISON(a->base + mark, a->used - mark);
+    if (a->base && !a->release) POISON(a->base + mark, a->used - mark);
     a->used = mark;
 }

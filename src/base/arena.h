@@ -20,7 +20,8 @@ typedef struct vr_arena {
     unsigned char *base; /* owned mapping; NULL while planning */
     size_t size;         /* bytes of the mapping; the largest size_t while planning */
     size_t used;
-    size_t peak; /* high-water mark of used */
+    size_t peak;                 /* high-water mark of used */
+    void (*release)(void *base); /* of memory that is not the host's: gives it back; never touched here. NULL: a mapping */
 } vr_arena;
 
 void vr_arena_plan(vr_arena *a);
