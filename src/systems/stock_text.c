@@ -288,6 +288,7 @@ int vr_stock_text_adopt(vr_weights *w, vr_err *e)
     vr_string arch;
     if (vr_weights_has(w, "vidrun.system") || !vr_weights_has(w, "general.architecture")) return VR_OK;
     VR_TRY(vr_weights_string(w, &arch, e, "general.architecture"));
+    if (is_spelled(arch, "vidrun")) return VR_OK; /* one of ours that lacks its system */
     adopter a = { .w = w, .arch = is_spelled(arch, "llama") ? "llama" : is_spelled(arch, "qwen2") ? "qwen2" : NULL };
     if (!a.arch) {
         char name[64];

@@ -68,7 +68,7 @@ class Streams(Program):
         script = run("--print-completion=bash").out
         words = 'COMP_WORDS=(vidrun --te); COMP_CWORD=1; _vidrun; echo "${COMPREPLY[@]}"'
         done = subprocess.run(["bash", "-c", script + words], capture_output=True, text=True)
-        self.assertEqual((done.stdout, done.stderr), ("--template --temp\n", ""))
+        self.assertEqual((done.stdout, done.stderr), ("--template --text --temp\n", ""))
 
     def test_self_test(self):
         result = run("--self-test")
@@ -227,7 +227,7 @@ class Json(Program):
         turn = json.loads(result.out)
         self.assertEqual(turn["question"], question)
         self.assertEqual(set(turn), {"turn", "question", "answer", "stop", "ids", "sampling", "plan", "timings", "version",
-                                     "system", "weights", "cpu", "facts"})
+                                     "system", "weights", "cpu", "precision", "facts"})
         self.assertIn(turn["stop"], ("end", "length"))
         self.assertEqual(turn["sampling"]["seed"], 5)
         self.assertEqual(turn["system"], "video-llama")
