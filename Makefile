@@ -74,6 +74,8 @@ $(BUILD)/vidrun-bench: $(BENCH_OBJ) $(LIB)
 	$(CC) $(CFLAGS) $(LDFLAGS) $^ $(PKG_LIBS) -o $@
 $(BUILD)/vidrun-make-weights: $(BUILD)/bench/make/make_weights.o $(BUILD)/bench/make/released.o $(LIB)
 	$(CC) $(CFLAGS) $(LDFLAGS) $^ $(PKG_LIBS) -o $@
+$(BUILD)/vidrun-make-weights: $(BUILD)/bench/make/make_weights.o $(BUILD)/bench/make/released.o $(LIB)
+	$(CC) $(CFLAGS) $(LDFLAGS) $^ $(PKG_LIBS) -o $@
 $(BUILD)/vidrun.1: $(BUILD)/vidrun
 	$< --print-man > $@.part && mv $@.part $@
 

@@ -157,24 +157,6 @@ static size_t padded(size_t n_bytes)
 
 /* ---- head ---- */
 
-/* Bytes of a key's value as they lie in the file, behind its type; they begin where an array's head does. */
-static int raw_key(const vr_weights *w, const vr_weights_key *k, const unsigned char **value, size_t *n_bytes, vr_err *e)
-{
-    char name[VR_MAX_NAME + 1];
-    const bool array = k->type == VR_GGUF_ARRAY;
-    size_t n = vr_gguf_type_bytes(k->array_type) * (size_t)k->count;
-    snprintf(name, sizeof name, "%.*s", (int)k->name.n_bytes, k->name.data);
-    for (int i = 0; k->array_type == VR_GGUF_STRING && i < k->count; i++) {
-        vr_string s;
-        VR_TRY(array ? vr_weights_array_string(w, name, i, &s, e) : vr_weights_string(w, &s, e, "%s", name));
-        n += sizeof(uint64_t) + s.n_bytes;
-    }
-    const size_t head = array ? sizeof(uint32_t) + sizeof(uint64_t) : 0;
-    *value = k->value - head;
-    *n_bytes = head + n;
-    return VR_OK;
-}
-
 static int put_digests(quantizer *q, vr_gguf_head *head, vr_err *e)
 {
     static const char zeros[] = "0000000000000000000000000000000000000000000000000000000000000000";
@@ -199,16 +181,13 @@ static int put_keys(quantizer *q, vr_gguf_head *head, vr_err *e)
 {
     for (int i = 0; i < vr_weights_n_keys(q->w); i++) {
         vr_weights_key k;
-        const unsigned char *value;
-        size_t n_bytes;
         vr_weights_key_at(q->w, i, &k);
         if (is_spelled(k.name, DIGEST_KEY)) {
             VR_TRY(put_digests(q, head, e));
         } else if (is_spelled(k.name, ALIGNMENT_KEY)) {
             VR_TRY(put_alignment(head, e));
         } else {
-            VR_TRY(raw_key(q->w, &k, &value, &n_bytes, e));
-            VR_TRY(vr_gguf_put_raw(head, k.name, k.type, value, n_bytes, e));
+            VR_TRY(vr_gguf_put_key(head, q->w, &k, e));
         }
     }
     return vr_weights_has(q->w, ALIGNMENT_KEY) ? VR_OK : put_alignment(head, e);

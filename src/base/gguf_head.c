@@ -5,9 +5,11 @@
  */
 #include "base/gguf_head.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "base/gguf.h"
+#include "base/limits.h"
 
 static int put(vr_gguf_head *head, const void *data, size_t n_bytes, vr_err *e)
 {
@@ -115,4 +117,20 @@ int vr_gguf_put_tensor(vr_gguf_head *head, vr_string name, uint32_t type, int n_
     for (int i = n_dims - 1; i >= 0; i--) VR_TRY(put_u64(head, (uint64_t)shape[i], e)); /* fastest first */
     VR_TRY(put_u32(head, type, e));
     return put_u64(head, offset, e);
+}
+
+/* The value lies in the file behind its type and, of an array, the head of the array. */
+int vr_gguf_put_key(vr_gguf_head *head, const vr_weights *w, const vr_weights_key *key, vr_err *e)
+{
+    char name[VR_MAX_NAME + 1];
+    const bool array = key->type == VR_GGUF_ARRAY;
+    const size_t before = array ? sizeof(uint32_t) + sizeof(uint64_t) : 0;
+    size_t n = vr_gguf_type_bytes(key->array_type) * (size_t)key->count;
+    snprintf(name, sizeof name, "%.*s", (int)key->name.n_bytes, key->name.data);
+    for (int i = 0; key->array_type == VR_GGUF_STRING && i < key->count; i++) {
+        vr_string s;
+        VR_TRY(array ? vr_weights_array_string(w, name, i, &s, e) : vr_weights_string(w, &s, e, "%s", name));
+        n += sizeof(uint64_t) + s.n_bytes;
+    }
+    return vr_gguf_put_raw(head, key->name, key->type, key->value - before, before + n, e);
 }

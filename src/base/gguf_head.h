@@ -31,6 +31,8 @@ int vr_gguf_put_ints(vr_gguf_head *head, const char *name, const int *values, in
 int vr_gguf_put_texts(vr_gguf_head *head, const char *name, const char *const *values, int n, vr_err *e);
 /* A key as it is in a file; value: the bytes behind the type. */
 int vr_gguf_put_raw(vr_gguf_head *head, vr_string name, uint32_t type, const void *value, size_t n_bytes, vr_err *e);
+/* The same of a key of w. */
+int vr_gguf_put_key(vr_gguf_head *head, const vr_weights *w, const vr_weights_key *key, vr_err *e);
 /* shape in C order; offset: from the start of the data section */
 int vr_gguf_put_tensor(vr_gguf_head *head, vr_string name, uint32_t type, int n_dims, const int64_t *shape, uint64_t offset,
                        vr_err *e);
