@@ -27,6 +27,7 @@ static int stream_recipe_read(vr_model *m, vr_err *e)
     float fps = 1;
     vr_string query;
     r->streams = m->system->stream != NULL;
+    r->pieces = m->system->pieces;
     if (!r->streams) return VR_OK;
     if (vr_weights_has(m->weights, "video.fps")) VR_TRY(vr_weights_float(m->weights, &fps, e, "video.fps"));
     if (!(fps > 0)) return vr_fail(e, VR_ERR_WEIGHTS, "%s: video.fps is not above 0", vr_weights_path(m->weights));
@@ -201,6 +202,8 @@ static int clip_plan(vr_session *s, const char *video, const vr_watch_options *o
     if (!video)
         return vr_fail(e, VR_ERR_USAGE, "%s is a model of the system %s, not a text model: it needs a video",
                        vr_weights_path(m->weights), m->system->name);
+    if ((options->from > 0 || options->to > 0) && !m->system->pieces)
+        return vr_fail(e, VR_ERR_USAGE, "%s looks at whole videos only", m->system->name);
     VR_TRY(vr_source_open(&s->source, video, &m->hooks.log, e));
     vr_source_info_get(s->source, &s->info);
     s->view.image = options->image || s->info.is_image;

@@ -62,6 +62,7 @@ typedef struct vr_recipe {
     bool reads_text;   /* a text model: sessions are opened without a video */
     bool hears;        /* has a sound branch */
     bool streams;      /* can follow a stream */
+    bool pieces;       /* can look at a part of a video, and so tell it as text */
     double fps;        /* frames a second of a stream */
     const char *query; /* that captions of a stream answer; NULL: the system says nothing unasked; borrowed */
     int n_frames, n_frames_max;
@@ -81,6 +82,7 @@ typedef enum vr_memory_rule {
 typedef struct vr_watch_options {
     int n_frames;  /* 0: the recipe's */
     double fps;    /* frames a second of the video; 0: the recipe's */
+    double from, to; /* seconds of the video that are looked at; to 0: up to its end. Where recipe.pieces says so */
     uint64_t seed; /* of what the system draws by chance while it watches */
     vr_memory_rule memory;
     bool no_audio;
@@ -115,6 +117,25 @@ void vr_session_plan(const vr_session *session, vr_plan *out);
 
 /* Decode and encode the clip; once, before the first question. Afterwards the plan tells what was really heard. */
 int vr_session_watch(vr_session *session, vr_err *e);
+
+/* Something said in the clip. */
+typedef struct vr_said {
+    double start, end; /* seconds */
+    const char *text;
+} vr_said;
+
+typedef struct vr_tell_options {
+    const vr_said *said; /* [n_said] in order of time; NULL: nothing was listened to */
+    int n_said;
+    int n_predict; /* of the answers to come; 0: the recipe's */
+} vr_tell_options;
+
+/* Instead of vr_session_watch, VideoChat-Text without other models: the clip is looked at in pieces of 30 to 60 s, each is told in
+ * a sentence by the model itself, and questions are answered from that text and from what is said. Where it is more than the
+ * context takes, groups of lines are summarised, see describe/told.h. VR_ERR_USAGE where recipe.pieces is false, for a picture and
+ * with a dump. */
+int vr_session_tell(vr_session *session, const vr_tell_options *options, vr_err *e);
+const char *vr_session_told(const vr_session *session); /* what the model is given; NULL: rows. Borrowed */
 
 /* One step on the way from the clip to the rows of the decoder. */
 typedef struct vr_step {

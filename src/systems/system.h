@@ -100,6 +100,7 @@ typedef struct vr_system {
                 const vr_hooks *hooks, vr_err *e);
     void (*features_free)(void *features); /* NULL without show */
     const vr_stream_system *stream;        /* NULL: follows no stream */
+    bool pieces;                           /* plan knows options->from and to */
     bool paper_memory;                     /* knows VR_MEMORY_PAPER */
     int32_t rows_mark;                     /* what the stage prompt.ids shows for rows of the clip; 0: nothing */
     int32_t rows_mark_image;               /* of a picture; 0: as rows_mark */

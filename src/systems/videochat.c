@@ -83,6 +83,16 @@ static void middles(int64_t *out, int64_t n_total, int n)
     for (int i = 0; i < n; i++) out[i] = start + (int64_t)rint(part * i);
 }
 
+/* The frames between options->from and to: those whose time is not before the one and before the other; at least one. */
+static void piece(const vr_source_info *info, double rate, const vr_watch_options *options, int64_t *first, int64_t *n)
+{
+    const double n_frames = (double)info->n_frames;
+    const double begin = rate > 0 ? fmin(ceil(options->from * rate - 1e-6), n_frames - 1) : 0;
+    const double end = rate > 0 && options->to > 0 ? fmin(ceil(options->to * rate - 1e-6), n_frames) : n_frames;
+    *first = begin > 0 ? (int64_t)begin : 0;
+    *n = end > (double)*first ? (int64_t)end - *first : 1;
+}
+
 static int system_plan(const void *state, const vr_source *source, const vr_watch_options *options, vr_view *view, vr_err *e)
 {
     const videochat *s = state;
@@ -93,8 +103,11 @@ static int system_plan(const void *state, const vr_source *source, const vr_watc
     if (n > s->n_frames_max)
         return vr_fail(e, VR_ERR_USAGE, "--frames %d: this model looks at no more than %d frames", n, s->n_frames_max);
     VR_TRY(vr_view_take(view, n, e));
-    if (!view->image) middles(view->frame_indices, info.n_frames, n);
     const double rate = info.rate_num > 0 && info.rate_den > 0 ? (double)info.rate_num / (double)info.rate_den : 0;
+    int64_t first, n_frames;
+    piece(&info, rate, options, &first, &n_frames);
+    if (!view->image) middles(view->frame_indices, n_frames, n);
+    for (int i = 0; i < n && !view->image; i++) view->frame_indices[i] += first;
     for (int i = 0; i < n; i++) view->frame_seconds[i] = rate > 0 ? (double)view->frame_indices[i] / rate : 0;
     view->n_video_rows = vr_qformer_queries(s->qformer);
     return VR_OK;
@@ -240,4 +253,5 @@ const vr_system vr_system_videochat = {
     .recipe = system_recipe,
     .plan = system_plan,
     .watch = system_watch,
+    .pieces = true,
 };
