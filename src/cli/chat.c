@@ -149,7 +149,7 @@ static int talk(vr_chat *chat, vr_line_edit *edit, vr_question *question, FILE *
 int vr_chat_terminal(vr_chat *chat, vr_question *question, FILE *file, vr_err *e)
 {
     vr_line_edit *const edit = chat->report->quiet ? NULL : vr_line_edit_open(file, stderr);
-    vr_report_line(chat->report, "ask about the clip; /help lists commands");
+    vr_report_line(chat->report, "ask%s; /help lists commands", chat->recipe->reads_text ? "" : " about the clip");
     const int rc = talk(chat, edit, question, file, e);
     vr_line_edit_close(edit);
     return rc;
