@@ -8,12 +8,14 @@ import flash_vstream_case
 import flash_vstream_qwen_case
 import longvu_case
 import video_llama_case
+import videollamb_case
 
 SYSTEMS = {
     "video-llama": video_llama_case,
     "longvu": longvu_case,
     "flash-vstream": flash_vstream_case,
     "flash-vstream-qwen": flash_vstream_qwen_case,
+    "videollamb": videollamb_case,
 }
 
 

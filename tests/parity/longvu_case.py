@@ -93,14 +93,14 @@ def pixels(frames, tower):
     return np.ascontiguousarray(x.transpose(0, 3, 1, 2))
 
 
-def each(function, x, stages, *args):
-    """A tower frame by frame, so that memory holds the stages of one; they keep the first frame and the last."""
+def each(function, x, stages, *args, group=1):
+    """A tower frame by frame (or group by group), so that memory holds the numbers of one; stages are kept as float32."""
     out, kept = [], {}
-    for i in range(len(x)):
+    for i in range(0, len(x), group):
         here = {}
-        out.append(function(*args, x[i : i + 1], here))
+        out.append(function(*args, x[i : i + group], here))
         for name, value in here.items():
-            kept.setdefault(name, np.zeros((len(x), *value.shape[1:]), np.float32))[i] = value[0]
+            kept.setdefault(name, np.zeros((len(x), *value.shape[1:]), np.float32))[i : i + group] = value
     stages |= kept
     return np.concatenate(out)
 
