@@ -37,6 +37,18 @@ static int count(void *cookie, const char *text, size_t n_bytes, int *n_tokens, 
     return rc;
 }
 
+/* The text without the end mark that some systems leave in it: a text would hold a token that ends texts. */
+static void end_cut(const vr_session *s, const vr_answer *answer, vr_text *out)
+{
+    if (answer->stop != VR_STOP_END || answer->n_ids == 0) return;
+    const vr_string mark = vr_tokenizer_piece(s->model->tokenizer, answer->ids[answer->n_ids - 1]);
+    if (mark.n_bytes == 0 || mark.n_bytes > out->n_bytes) return;
+    char *const at = out->data + out->n_bytes - mark.n_bytes;
+    if (memcmp(at, mark.data, mark.n_bytes) != 0) return;
+    *at = '\0';
+    out->n_bytes -= mark.n_bytes;
+}
+
 /* The likeliest answer to a question of its own, on one line. */
 static int ask_alone(vr_session *s, const char *question, int n_predict, vr_text *out, vr_err *e)
 {
@@ -44,6 +56,7 @@ static int ask_alone(vr_session *s, const char *question, int n_predict, vr_text
     vr_answer answer;
     VR_TRY(vr_session_ask(s, question, &options, &answer, e));
     int rc = vr_text_append_string(out, answer.text, e);
+    if (rc == VR_OK) end_cut(s, &answer, out);
     for (size_t i = 0; i < out->n_bytes; i++)
         if ((unsigned char)out->data[i] < ' ') out->data[i] = ' ';
     vr_session_reset(s);

@@ -45,6 +45,10 @@ const vr_option vr_option_table[VR_N_OPTIONS] = {
         "VIDEO is a still picture (of a video: its first frame)" },
     [VR_OPTION_MEMORY] = { "memory", 0, VR_OPTION_CHOICE, "RULE", 0, 0, "original paper", AT(memory), watching,
         "how Flash-VStream remembers: original (as its code) or paper (as its paper)" },
+    [VR_OPTION_MODE] = { "mode", 0, VR_OPTION_CHOICE, "NAME", 0, 0, "embed text", AT(mode), watching,
+        "embed: answer from what is seen; text: from captions of pieces of VIDEO that the model makes first (VideoChat)" },
+    [VR_OPTION_SPEECH] = { "speech", 0, VR_OPTION_TEXT, "FILE", 0, 0, NULL, AT(speech), watching,
+        "with --mode text: weights of Whisper, so that what is said counts too" },
     [VR_OPTION_STREAM] = { "stream", 0, VR_OPTION_FLAG, NULL, 0, 0, NULL, AT(stream), following,
         "look at VIDEO frame by frame and answer meanwhile; VIDEO may be a pipe that does not end" },
     [VR_OPTION_REALTIME] = { "realtime", 0, VR_OPTION_FLAG, NULL, 0, 0, NULL, AT(realtime), following,
@@ -85,12 +89,14 @@ const vr_option vr_option_table[VR_N_OPTIONS] = {
         "more on standard error" },
     [VR_OPTION_PICTURE] = { "picture", 0, VR_OPTION_TEXT, "FILE", 0, 0, NULL, AT(picture), showing,
         "draw the frames and what became of them to a PNG file, after every answer anew" },
+    [VR_OPTION_SHOW_TEXT] = { "show-text", 0, VR_OPTION_FLAG, NULL, 0, 0, NULL, AT(show_text), showing,
+        "with --mode text: print the text that questions are answered from, on standard error" },
     [VR_OPTION_DUMP_STAGES] = { "dump-stages", 0, VR_OPTION_TEXT, "DIR", 0, 0, NULL, AT(dump_dir), showing,
         "write what every stage computes to DIR as NumPy files" },
     [VR_OPTION_TRANSCRIBE] = { "transcribe", 0, VR_OPTION_FLAG, NULL, 0, 0, NULL, AT(transcribe), instead,
         "print what is said in VIDEO, which may be sound alone; WEIGHTS are those of Whisper" },
     [VR_OPTION_LANGUAGE] = { "language", 0, VR_OPTION_TEXT, "CODE", 0, 0, NULL, AT(language), instead,
-        "with --transcribe: the language spoken (en, de, ...); heard from the first 30 s when not given" },
+        "with --transcribe or --speech: the language spoken (en, de, ...); heard from the first 30 s when not given" },
     [VR_OPTION_ESTIMATE] = { "estimate", 0, VR_OPTION_FLAG, NULL, 0, 0, NULL, AT(estimate), instead,
         "print what a run would need, and decode nothing" },
     [VR_OPTION_PERPLEXITY] = { "perplexity", 0, VR_OPTION_TEXT, "FILE", 0, 0, NULL, AT(perplexity), instead,
@@ -375,11 +381,28 @@ static int check_transcribe(const vr_options *o, vr_err *e)
                                           VR_OPTION_FPS,        VR_OPTION_NO_AUDIO,   VR_OPTION_IMAGE,       VR_OPTION_MEMORY,
                                           VR_OPTION_STREAM,     VR_OPTION_PICTURE,    VR_OPTION_ESTIMATE };
     if (!o->transcribe)
-        return o->language ? vr_fail(e, VR_ERR_USAGE, "option --language needs --transcribe") : VR_OK;
+        return o->language && !o->speech ? vr_fail(e, VR_ERR_USAGE, "option --language needs --transcribe or --speech") : VR_OK;
     for (size_t i = 0; i < sizeof never / sizeof *never; i++)
         if (vr_options_given(o, never[i])) return fail_both(VR_OPTION_TRANSCRIBE, never[i], e);
     if (o->prompt)
         return vr_fail(e, VR_ERR_USAGE, "unexpected operand '%s': with --transcribe the operands are WEIGHTS VIDEO", o->prompt);
+    return VR_OK;
+}
+
+/* --mode text, and what means nothing without it. */
+static int check_mode(const vr_options *o, vr_err *e)
+{
+    static const vr_option_id only[] = { VR_OPTION_SPEECH, VR_OPTION_SHOW_TEXT };
+    static const vr_option_id never[] = { VR_OPTION_TEXT_MODEL, VR_OPTION_PERPLEXITY, VR_OPTION_TRANSCRIBE, VR_OPTION_IMAGE,
+                                          VR_OPTION_STREAM,     VR_OPTION_FPS,        VR_OPTION_PICTURE,    VR_OPTION_DUMP_STAGES };
+    for (size_t i = 0; o->mode == 0 && i < sizeof only / sizeof *only; i++)
+        if (vr_options_given(o, only[i]))
+            return vr_fail(e, VR_ERR_USAGE, "option --%s needs --mode text", vr_option_table[only[i]].name);
+    for (size_t i = 0; o->mode != 0 && i < sizeof never / sizeof *never; i++)
+        if (vr_options_given(o, never[i])) return fail_both(VR_OPTION_MODE, never[i], e);
+    if (o->speech && !*o->speech) return vr_fail(e, VR_ERR_USAGE, "option --speech: the file's name is empty");
+    if (o->speech && strcmp(o->video, "-") == 0)
+        return vr_fail(e, VR_ERR_USAGE, "VIDEO is standard input, which --speech would have to read twice: give a file");
     return VR_OK;
 }
 
@@ -403,6 +426,7 @@ static int check(const vr_options *o, vr_err *e)
     if (o->self_test || o->man || vr_options_given(o, VR_OPTION_PRINT_COMPLETION)) return VR_OK;
     VR_TRY(check_words(o, e));
     VR_TRY(check_transcribe(o, e));
+    VR_TRY(check_mode(o, e));
     if (o->text) VR_TRY(check_blind(o, VR_OPTION_TEXT_MODEL, e));
     if (o->perplexity) VR_TRY(check_blind(o, VR_OPTION_PERPLEXITY, e));
     if (o->perplexity && !*o->perplexity) return vr_fail(e, VR_ERR_USAGE, "option --perplexity: the file's name is empty");

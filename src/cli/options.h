@@ -22,6 +22,7 @@ typedef enum vr_option_id {
     VR_OPTION_SYSTEM, VR_OPTION_TEMPLATE, VR_OPTION_PROMPT_FILE, VR_OPTION_TEXT_MODEL,
     /* what is watched */
     VR_OPTION_FRAMES, VR_OPTION_FPS, VR_OPTION_NO_AUDIO, VR_OPTION_IMAGE, VR_OPTION_MEMORY,
+    VR_OPTION_MODE, VR_OPTION_SPEECH,
     /* how a stream is followed */
     VR_OPTION_STREAM, VR_OPTION_REALTIME, VR_OPTION_ASK, VR_OPTION_ASK_AFTER, VR_OPTION_CAPTIONS, VR_OPTION_SRT, VR_OPTION_VTT,
     /* how the answer is drawn */
@@ -29,7 +30,7 @@ typedef enum vr_option_id {
     /* how it is computed */
     VR_OPTION_THREADS, VR_OPTION_GEMM, VR_OPTION_PRECISION,
     /* what is shown */
-    VR_OPTION_JSON, VR_OPTION_QUIET, VR_OPTION_VERBOSE, VR_OPTION_PICTURE, VR_OPTION_DUMP_STAGES,
+    VR_OPTION_JSON, VR_OPTION_QUIET, VR_OPTION_VERBOSE, VR_OPTION_PICTURE, VR_OPTION_SHOW_TEXT, VR_OPTION_DUMP_STAGES,
     /* other things to do */
     VR_OPTION_TRANSCRIBE, VR_OPTION_LANGUAGE, VR_OPTION_ESTIMATE, VR_OPTION_PERPLEXITY, VR_OPTION_SELF_TEST, VR_OPTION_VERSION,
     VR_OPTION_HELP, VR_OPTION_PRINT_MAN, VR_OPTION_PRINT_COMPLETION,
@@ -62,13 +63,13 @@ typedef struct vr_option {
 typedef struct vr_options {
     const char *weights, *video, *prompt; /* operands; NULL: not given */
     const char *system_text, *template_name, *prompt_file, *dump_dir, *picture;
-    const char *ask_file, *ask_after, *srt, *vtt, *perplexity, *language;
+    const char *speech, *ask_file, *ask_after, *srt, *vtt, *perplexity, *language;
     int n_frames, n_predict, top_k, n_threads;
-    int gemm, precision, completion, captions, memory; /* choices; those of vidrun.h count as its enums do; precision: auto where
+    int gemm, precision, completion, captions, memory, mode; /* choices; those of vidrun.h count as its enums do; precision: auto where
                                                           it was not given */
     float temperature, top_p, repetition_penalty, fps;
     uint64_t seed;
-    bool text, transcribe, no_audio, image, stream, realtime, json, quiet, verbose, estimate, self_test, version, help, man;
+    bool text, transcribe, show_text, no_audio, image, stream, realtime, json, quiet, verbose, estimate, self_test, version, help, man;
     uint64_t given; /* bit 1 << vr_option_id */
 } vr_options;
 

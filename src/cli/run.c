@@ -19,6 +19,7 @@
 #include <unistd.h>
 
 #include "base/limits.h"
+#include "cli/as_text.h"
 #include "cli/chat.h"
 #include "cli/follow.h"
 #include "cli/help.h"
@@ -130,6 +131,9 @@ static int open_model(run *r, vr_err *e)
     if (o->template_name && (!*o->template_name || vr_option_choice(r->recipe.templates, o->template_name) < 0))
         return vr_fail(e, VR_ERR_USAGE, "option --template: '%s' is unknown; %s has: %s", o->template_name, o->weights,
                        r->recipe.templates);
+    if (o->mode && !r->recipe.pieces)
+        return vr_fail(e, VR_ERR_USAGE, "option --mode: %s is of the system %s, which cannot tell a video as text", o->weights,
+                       r->recipe.system);
     return VR_OK;
 }
 
@@ -187,6 +191,12 @@ static void tell_plan(run *r, const vr_sampling *sampling)
         vr_report_line(&r->report, "%s", text);
 }
 
+/* Watch the clip, or have it told. */
+static int look(run *r, vr_session *session, const char *video, vr_err *e)
+{
+    return r->options.mode ? vr_as_text(session, video, &r->options, &r->report, e) : vr_session_watch(session, e);
+}
+
 /* /video: the next clip is watched before the one at hand is given up. */
 static int change_clip(void *cookie, vr_chat *chat, const char *path, vr_err *e)
 {
@@ -197,7 +207,7 @@ static int change_clip(void *cookie, vr_chat *chat, const char *path, vr_err *e)
     char *const name = strdup(path);
     int rc = name ? VR_OK : vr_fail(e, VR_ERR_LIMIT, "not enough memory for a name");
     if (rc == VR_OK) rc = open_session(r, path, NULL, &next, e);
-    if (rc == VR_OK) rc = vr_session_watch(next, e);
+    if (rc == VR_OK) rc = look(r, next, path, e);
     if (rc != VR_OK) {
         vr_session_close(next, NULL);
         free(name);
@@ -226,7 +236,7 @@ static int converse(run *r, vr_err *e)
                      .change_clip = o->video ? change_clip : NULL,
                      .cookie = r };
     tell_plan(r, &chat.sampling);
-    VR_TRY(vr_session_watch(r->session, e));
+    VR_TRY(look(r, r->session, o->video, e));
     if (!r->question) return vr_chat_terminal(&chat, &r->read, stdin, e);
     if (o->prompt || o->prompt_file) return vr_chat_ask(&chat, r->question, e);
     return vr_chat_lines(&chat, &r->read, stdin, e);
