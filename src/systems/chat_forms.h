@@ -1,8 +1,8 @@
 /*
  * chat_forms.h - the well-known forms of chat templates, and how to tell which one a file means.
  *
- * A stock file holds its template as a program (Jinja), which is not run: marks in it tell the form, and the text is that of the
- * table. {eos} and {bos} are the file's own pieces.
+ * A stock file holds its template as a program (Jinja), which is not run: marks in it tell the form, and the text is that of
+ * the table. {eos} and {bos} are the file's own pieces.
  * Trap:  what a template does beside its form is lost: today's date (Llama 3.1), tools, a hidden line of thought. The system
  *        text that a chatml template sets by itself is found.
  */
@@ -28,8 +28,8 @@ extern const vr_chat_form vr_chat_forms[VR_CHAT_FORMS]; /* the last is plain: wh
 
 /* NULL: of no known form. An empty template is plain. */
 const vr_chat_form *vr_chat_form_of(vr_string template);
-/* The system text that a chatml template sets where the user gives none; empty: none. Borrowed from the template; a line end may
- * be spelled \n there. */
+/* The system text that a chatml template sets where the user gives none; empty: none. Borrowed from the template; a line end
+ * may be spelled \n there. */
 vr_string vr_chat_form_system(vr_string template);
 
 #endif

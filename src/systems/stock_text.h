@@ -1,7 +1,7 @@
 /*
  * stock_text.h - stock text models (GGUF as llama.cpp writes it) under the keys of our own files.
  *
- *   general.architecture llama | qwen2 -> keys of weights/FORMAT.md beside the file's (vr_weights_add_keys); tensors as they are
+ *   general.architecture llama | qwen2 -> keys of weights/FORMAT.md beside the file's (vr_weights_add_keys); tensors stay
  *
  * Ref:   ggml/docs/gguf.md (names of keys); llama.cpp llama-arch.cpp, llama-model.cpp (defaults), llama-chat.cpp (which marks
  *        make out a chat template), llama-vocab.cpp (defaults of the tokenizers, which pieces end an answer).

@@ -97,7 +97,8 @@ class Quantize(unittest.TestCase):
         struct.pack_into("<f", data, base + layout.tensors["output.weight"][2][1] + 400, float("inf"))
         bad = material.written("bad.bin", data)
         self.refused(quantize(bad, self.out, "--type", "q8_0"), 3,
-                     f"{bad}: tensor \"output.weight\" holds NaN or infinity, which a quantised type cannot; use f16, bf16 or f32")
+                     f"{bad}: tensor \"output.weight\" holds NaN or infinity, which a quantised type cannot; "
+                     "use f16, bf16 or f32")
         struct.pack_into("<f", data, base + layout.tensors["output.weight"][2][1] + 400, 1e6)
         material.written("bad.bin", data)
         self.refused(quantize(bad, self.out, "--type", "f16"), 3,

@@ -15,9 +15,9 @@ import material
 import stock
 from material import FOLDER, PYTHON, ROOT, Program, run
 
-TEXT = material.written("text.txt", ("The cat sat on the mat, and 12 dogs looked at it for 3.5 hours. \"Why?\" asked nobody.\n" * 60)
-                        .encode())
-CHATML = "{% for message in messages %}{{'<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>'}}{% endfor %}"
+TEXT = material.written("text.txt", 60 *
+                        b"The cat sat on the mat, and 12 dogs looked at it for 3.5 hours. \"Why?\" asked nobody.\n")
+CHATML = "{% for m in messages %}{{'<|im_start|>' + m['role'] + '\n' + m['content'] + '<|im_end|>'}}{% endfor %}"
 
 
 def exact(case="video-llama-v"):
@@ -128,8 +128,9 @@ class Text(Program):
     def test_an_unknown_template(self):
         path = stock.make(exact(), "odd.gguf", more=(("tokenizer.chat_template", 8, "<|wolf|>\x1b{{ messages }}"),))
         self.refused_like(run("--text", path, "Who?"), 3,
-                          re.escape(f"{path}: tokenizer.chat_template is of no known form (\"<|wolf|>\\x1b{{{{ messages }}}}...\"); "
-                                    "choose one with --template: chatml llama3 llama2 mistral zephyr vicuna plain"))
+                          re.escape(f"{path}: tokenizer.chat_template is of no known form "
+                                    "(\"<|wolf|>\\x1b{{ messages }}...\"); choose one with --template: "
+                                    "chatml llama3 llama2 mistral zephyr vicuna plain"))
         self.assertIsInstance(self.told(path, "--template", "plain", "--", stdin=b"Who?\n"), str)
 
     def test_what_is_no_text_model(self):

