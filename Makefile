@@ -53,6 +53,7 @@ $(BUILD)/kernels/x86/%_avx2.o:   ISA := -mavx2 -mfma -mf16c
 $(BUILD)/kernels/x86/%_avx512.o: ISA := -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx2 -mfma -mf16c
 $(BUILD)/kernels/x86/%_avx512vnni.o: ISA := -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512vnni -mavx2 -mfma -mf16c
 $(BUILD)/kernels/x86/%_avx512bf16.o: ISA := -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512bf16 -mavx2 -mfma -mf16c
+$(BUILD)/kernels/x86/%_amx.o:    ISA := -mamx-tile -mamx-bf16
 $(BUILD)/kernels/ladder/%.o:     ISA := -mavx2 -mfma -mf16c
 $(BUILD)/kernels/ref/%.o:        ISA := -ffp-contract=off
 
@@ -71,8 +72,6 @@ $(BUILD)/vidrun-inspect: $(BUILD)/tools/inspect.o $(LIB)
 $(BUILD)/vidrun-quantize: $(BUILD)/tools/quantize.o $(LIB)
 	$(CC) $(CFLAGS) $(LDFLAGS) $^ $(PKG_LIBS) -o $@
 $(BUILD)/vidrun-bench: $(BENCH_OBJ) $(LIB)
-	$(CC) $(CFLAGS) $(LDFLAGS) $^ $(PKG_LIBS) -o $@
-$(BUILD)/vidrun-make-weights: $(BUILD)/bench/make/make_weights.o $(BUILD)/bench/make/released.o $(LIB)
 	$(CC) $(CFLAGS) $(LDFLAGS) $^ $(PKG_LIBS) -o $@
 $(BUILD)/vidrun-make-weights: $(BUILD)/bench/make/make_weights.o $(BUILD)/bench/make/released.o $(LIB)
 	$(CC) $(CFLAGS) $(LDFLAGS) $^ $(PKG_LIBS) -o $@

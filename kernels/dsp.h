@@ -46,7 +46,8 @@ typedef void vr_dsp_pack_pairs_fn(uint16_t *panel, const void *w, int64_t w_row,
 /* y[i] = x[i] rounded to bf16 in the same way, i < n; an odd n has one zero more. EXACT */
 typedef void vr_dsp_narrow_fn(uint16_t *y, const float *x, int n);
 
-/* gemm_tile on such numbers; a_row is even; sums of f32. class REDUCE */
+/* gemm_tile on such numbers, rows <= pair_rows; a_row is even; sums of f32. pairs is rounded up to a multiple of pair_step, and
+ * a and panel hold zeros there; all tile_cols columns of c may be written. class REDUCE */
 typedef void vr_dsp_gemm_tile_bf16_fn(float *c, int64_t c_row, const uint16_t *a, int64_t a_row, const uint16_t *panel,
                                       int rows, int cols, int pairs, bool add);
 
@@ -83,6 +84,7 @@ typedef struct vr_dsp {
     vr_dsp_pack_pairs_fn *pack_pairs[VR_DSP_DTYPES];
     vr_dsp_narrow_fn *narrow;
     vr_dsp_gemm_tile_bf16_fn *gemm_tile_bf16;
+    int pair_rows, pair_step; /* of gemm_tile_bf16 */
     vr_dsp_quantise_fn *quantise;
     vr_dsp_strip_fn *strip_q8, *strip_q4;
     vr_dsp_dot_fn *dot[VR_DSP_DTYPES];
@@ -154,7 +156,8 @@ VR_DSP_DECLARE(c);
 vr_dsp_pack_pairs_fn vr_pack_pairs_f32_c, vr_pack_pairs_f16_c, vr_pack_pairs_bf16_c;
 vr_dsp_pack_pairs_fn vr_pack_pairs_f32_avx512bf16, vr_pack_pairs_f16_avx512bf16, vr_pack_pairs_bf16_avx512bf16;
 vr_dsp_narrow_fn vr_narrow_c, vr_narrow_avx512bf16;
-vr_dsp_gemm_tile_bf16_fn vr_gemm_tile_bf16_c, vr_gemm_tile_bf16_avx512bf16;
+vr_dsp_gemm_tile_bf16_fn vr_gemm_tile_bf16_c, vr_gemm_tile_bf16_avx512bf16, vr_gemm_tile_bf16_amx;
+vr_dsp_gemm_tile_bf16_fn vr_gemm_tile_bf16_tiles; /* of the check: that of amx in plain C */
 vr_dsp_quantise_fn vr_quantise_c, vr_quantise_avx2, vr_quantise_avx512vnni;
 vr_dsp_strip_fn vr_strip_q8_c, vr_strip_q8_avx2, vr_strip_q8_avx512vnni;
 vr_dsp_strip_fn vr_strip_q4_c, vr_strip_q4_avx2, vr_strip_q4_avx512vnni;

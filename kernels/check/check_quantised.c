@@ -9,6 +9,7 @@
 
 #include "base/half.h"
 #include "kernels/check/check.h"
+#include "kernels/cpu/cpu.h"
 
 static const vr_dtype dtypes[VR_DSP_DTYPES] = { VR_DTYPE_F32, VR_DTYPE_F16, VR_DTYPE_BF16 };
 
@@ -74,15 +75,15 @@ static void check_tile(vr_check *ck, int rows, int cols, int K, bool add)
 {
     const vr_dsp *d = ck->d;
     const size_t mark = vr_arena_mark(&ck->arena);
-    const int width = d->tile_cols, pairs = (K + 1) / 2, a_row = 2 * pairs + 6, c_row = width + 7,
-              n = (rows - 1) * c_row + width;
+    const int width = d->tile_cols, pairs = (K + 1) / 2, all = (pairs + d->pair_step - 1) / d->pair_step * d->pair_step,
+              a_row = 2 * all + 6, c_row = width + 7, n = (rows - 1) * c_row + width;
     char what[128];
     snprintf(what, sizeof what, "gemm_tile_bf16 %d x %d x %d, add %d", rows, cols, K, add);
-    uint16_t *a = aligned(ck, (size_t)(rows * a_row) * 2), *panel = aligned(ck, (size_t)(2 * pairs * width) * 2);
+    uint16_t *a = aligned(ck, (size_t)(rows * a_row) * 2), *panel = aligned(ck, (size_t)(2 * all * width) * 2);
     float *c = vr_check_floats(ck, n), *old = vr_check_floats(ck, n);
     double *want = vr_check_doubles(ck, width), *limit = vr_check_doubles(ck, width);
-    for (int i = 0; i < rows * a_row; i++) a[i] = vr_f32_to_bf16((float)vr_check_normal(ck));
-    for (int i = 0; i < 2 * pairs * width; i++) panel[i] = vr_f32_to_bf16((float)vr_check_normal(ck));
+    for (int i = 0; i < rows * a_row; i++) a[i] = i % a_row < 2 * pairs ? vr_f32_to_bf16((float)vr_check_normal(ck)) : 0;
+    for (int i = 0; i < 2 * all * width; i++) panel[i] = i < 2 * pairs * width ? vr_f32_to_bf16((float)vr_check_normal(ck)) : 0;
     if (add) vr_check_fill(ck, c, n, VR_FILL_NORMAL);
     memcpy(old, c, (size_t)n * sizeof *old);
     d->gemm_tile_bf16(c, c_row, a, a_row, panel, rows, cols, pairs, add);
@@ -267,6 +268,30 @@ static void check_operations(vr_check *ck)
     }
 }
 
+/* The kernel of AMX with plain C for the tiles: alone, and in products where the level packs panels as wide as it wants. */
+static void check_plain_tiles(vr_check *ck)
+{
+    const vr_dsp *level = ck->d;
+    vr_dsp tiles = *level;
+    tiles.gemm_tile_bf16 = vr_gemm_tile_bf16_tiles, tiles.pair_rows = 32, tiles.pair_step = 16, tiles.tile_cols = 64;
+    ck->d = &tiles;
+    for (int K = 1; K < 100; K += ck->thorough ? 7 : 31) {
+        for (int rows = 1; rows <= tiles.pair_rows; rows += ck->thorough ? 1 : 5)
+            check_tile(ck, rows, 1 + (int)(vr_check_random(ck) % 64), K, rows % 2);
+    }
+    vr_backend *be = NULL;
+    vr_err e;
+    const vr_cpu_options options = { .n_threads = 2, .precision = VR_PRECISION_BF16, .level = level->level };
+    if (level->tile_cols == tiles.tile_cols && vr_backend_open_cpu(&be, &options, &e) == VR_OK) {
+        vr_cpu_of(be)->dsp = tiles;
+        check_linear_bf16(ck, be, VR_DTYPE_BF16, 33, 1087, 70);
+        check_linear_bf16(ck, be, VR_DTYPE_F16, 17, 512, 33);
+        check_linear_bf16(ck, be, VR_DTYPE_F32, 70, 31, 129);
+    }
+    vr_backend_free(be);
+    ck->d = level;
+}
+
 void vr_check_quantised(vr_check *ck)
 {
     static const int lengths[] = { 1, 2, 15, 16, 31, 32, 33, 63, 64, 65, 100, 128, 257, 1031 };
@@ -289,8 +314,9 @@ void vr_check_quantised(vr_check *ck)
             check_pairs(ck, t, ck->d->tile_cols, K);
             check_pairs(ck, t, 1 + (int)(vr_check_random(ck) % (uint32_t)ck->d->tile_cols), K);
         }
-        for (int rows = 1; rows <= ck->d->tile_rows; rows++)
+        for (int rows = 1; rows <= ck->d->pair_rows; rows++)
             check_tile(ck, rows, 1 + (int)(vr_check_random(ck) % (uint32_t)ck->d->tile_cols), K, rows % 2);
     }
     if (!vr_check_failed(ck)) check_operations(ck);
+    if (!vr_check_failed(ck) && ck->d->gemm_tile_bf16) check_plain_tiles(ck);
 }

@@ -6,6 +6,7 @@
  * Ref:   Intel SDM volume 1, chapter 13 (XCR0 bits), volume 2A, CPUID.
  * Trap:  an instruction set counts only if the system saves its registers: XCR0 bits 1-2 (AVX), 5-7 (AVX-512), 17-18 (AMX).
  */
+#define _DEFAULT_SOURCE /* syscall */
 #include "kernels/cpu/cpuid.h"
 
 #include <stdatomic.h>
@@ -19,6 +20,10 @@
 
 #if defined(__x86_64__) && defined(__GNUC__)
 #include <cpuid.h>
+#if defined(__linux__)
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
 
 static bool has(uint32_t word, int bit)
 {
@@ -38,6 +43,17 @@ static bool made_by_amd(void)
     return __get_cpuid(0, &a, &b, &c, &d) && b == 0x68747541 && d == 0x69746e65 && c == 0x444d4163; /* AuthenticAMD */
 }
 
+/* Linux 5.16 and later saves the 8 KB of tiles only for processes that have asked; for all their threads from then on. */
+static bool may_use_tiles(void)
+{
+#if defined(__linux__)
+    enum { REQUEST = 0x1023, TILE_DATA = 18 }; /* ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA */
+    return syscall(SYS_arch_prctl, REQUEST, TILE_DATA) == 0;
+#else
+    return false;
+#endif
+}
+
 static unsigned ask(void)
 {
     uint32_t a, b, c, d;
@@ -51,8 +67,9 @@ static unsigned ask(void)
     if ((xcr0 & 0xe6) != 0xe6 || !has(b, 16) || !has(b, 17) || !has(b, 30) || !has(b, 31)) return flags;
     flags |= VR_CPU_AVX512;
     if (has(c, 11)) flags |= VR_CPU_AVX512_VNNI;
-    if ((xcr0 & 0x60000) == 0x60000 && has(d, 22) && has(d, 24) && has(d, 25)) flags |= VR_CPU_AMX;
+    const bool tiles = (xcr0 & 0x60000) == 0x60000 && has(d, 22) && has(d, 24) && has(d, 25);
     if (__get_cpuid_count(7, 1, &a, &b, &c, &d) && has(a, 5)) flags |= VR_CPU_AVX512_BF16;
+    if (tiles && flags & VR_CPU_AVX512_BF16 && flags & VR_CPU_AVX512_VNNI && may_use_tiles()) flags |= VR_CPU_AMX;
     if (flags & VR_CPU_AVX512_BF16 && flags & VR_CPU_AVX512_VNNI && made_by_amd()) flags |= VR_CPU_FAST_BF16;
     return flags;
 }
@@ -80,7 +97,7 @@ const char *vr_cpu_features(void)
         unsigned flag;
         const char *text;
     } lines[] = { /* the richest first */
-                  { VR_CPU_AMX, "c avx2 avx512 avx512vnni (amx present, not used)" },
+                  { VR_CPU_AMX, "c avx2 avx512 avx512vnni amx" },
                   { VR_CPU_FAST_BF16, "c avx2 avx512 avx512vnni avx512bf16" },
                   { VR_CPU_AVX512_VNNI, "c avx2 avx512 avx512vnni" },
                   { VR_CPU_AVX512, "c avx2 avx512" },

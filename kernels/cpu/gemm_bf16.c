@@ -5,11 +5,13 @@
  *
  * Ref: gemm.c; kernels/dsp.h.
  */
+#include <string.h>
+
 #include "kernels/cpu/cpu.h"
 
 typedef struct bf16_job {
     const vr_product *p;
-    uint16_t *rows; /* [n, K rounded up to even] */
+    uint16_t *rows; /* [n, row_size], zeros behind K */
     int64_t row_size;
     int first, n; /* rows of x */
 } bf16_job;
@@ -22,8 +24,12 @@ static void narrow_task(void *arg, int task, int thread)
     const bf16_job *j = arg;
     const vr_product *p = j->p;
     const int end = vr_min_int(j->n, (task + 1) * NARROW_ROWS);
-    for (int t = task * NARROW_ROWS; t < end; t++)
-        p->cpu->dsp.narrow(j->rows + t * j->row_size, p->x + (int64_t)(j->first + t) * p->w->cols, p->w->cols);
+    const int K = p->w->cols, even = K + K % 2;
+    for (int t = task * NARROW_ROWS; t < end; t++) {
+        uint16_t *row = j->rows + t * j->row_size;
+        p->cpu->dsp.narrow(row, p->x + (int64_t)(j->first + t) * K, K);
+        memset(row + even, 0, (size_t)(j->row_size - even) * sizeof *row);
+    }
 }
 
 static void gemm_task(void *arg, int task, int thread)
@@ -40,9 +46,11 @@ static void gemm_task(void *arg, int task, int thread)
     for (int k = 0; k == 0 || k < K; k += block) {
         const int depth = vr_min_int(block, K - k);
         d->pack_pairs[vr_dsp_dtype(p->w->dtype)](panel, w + (size_t)k * element, K, n, depth);
-        for (int r = 0; r < j->n; r += d->tile_rows)
+        const int pairs = vr_ceil_div(depth, 2), padded = vr_ceil_div(pairs, d->pair_step) * d->pair_step;
+        memset(panel + (ptrdiff_t)2 * pairs * d->tile_cols, 0, (size_t)(padded - pairs) * (size_t)d->tile_cols * 4);
+        for (int r = 0; r < j->n; r += d->pair_rows)
             d->gemm_tile_bf16(sums + (ptrdiff_t)r * d->tile_cols, d->tile_cols, j->rows + r * j->row_size + k, j->row_size,
-                              panel, vr_min_int(d->tile_rows, j->n - r), n, vr_ceil_div(depth, 2), k > 0);
+                              panel, vr_min_int(d->pair_rows, j->n - r), n, pairs, k > 0);
     }
     for (int r = 0; r < j->n; r++) {
         const int64_t at = (int64_t)(j->first + r) * N + column;
@@ -54,7 +62,9 @@ static void gemm_task(void *arg, int task, int thread)
 void vr_gemm_bf16(const vr_product *p)
 {
     const int K = p->w->cols, most = vr_min_int(p->T, VR_GEMM_ROWS);
-    bf16_job j = { .p = p, .row_size = K + K % 2 };
+    const int step = 2 * p->cpu->dsp.pair_step;
+    bf16_job j = { .p = p, .row_size = (int64_t)vr_ceil_div(K, step) * step };
+    if (step > 2 && j.row_size % 512 == 0) j.row_size += step; /* tiles of rows a multiple of 1 KB apart share few cache lines */
     j.rows = vr_cpu_rows(p->cpu, (size_t)most * (size_t)j.row_size * sizeof *j.rows);
     if (!j.rows) return;
     for (j.first = 0; j.first < p->T; j.first += VR_GEMM_ROWS) {

@@ -43,6 +43,7 @@ static const struct {
     { "avx512", VR_CPU_AVX512 },
     { "avx512vnni", VR_CPU_AVX512_VNNI },
     { "avx512bf16", VR_CPU_FAST_BF16 },
+    { "amx", VR_CPU_AMX },
 #endif
 };
 enum { N_LEVELS = sizeof levels / sizeof levels[0] };
@@ -62,6 +63,7 @@ static void fill(vr_dsp *d, int i)
     d->tile_rows = 4, d->tile_cols = 8, d->k_block = VR_MAX_WIDTH; /* one block: a whole sum in double */
     d->pack_pairs[VR_DSP_F32] = vr_pack_pairs_f32_c, d->pack_pairs[VR_DSP_F16] = vr_pack_pairs_f16_c;
     d->pack_pairs[VR_DSP_BF16] = vr_pack_pairs_bf16_c, d->narrow = vr_narrow_c, d->gemm_tile_bf16 = vr_gemm_tile_bf16_c;
+    d->pair_rows = d->tile_rows, d->pair_step = 1;
     d->quantise = vr_quantise_c, d->strip_q8 = vr_strip_q8_c, d->strip_q4 = vr_strip_q4_c;
 #if defined(__x86_64__)
     if (i < 1) return;
@@ -83,6 +85,12 @@ static void fill(vr_dsp *d, int i)
     d->pack_pairs[VR_DSP_F32] = vr_pack_pairs_f32_avx512bf16, d->pack_pairs[VR_DSP_F16] = vr_pack_pairs_f16_avx512bf16;
     d->pack_pairs[VR_DSP_BF16] = vr_pack_pairs_bf16_avx512bf16, d->narrow = vr_narrow_avx512bf16;
     d->gemm_tile_bf16 = vr_gemm_tile_bf16_avx512bf16;
+    d->pair_rows = d->tile_rows;
+    if (i < 5) return;
+    d->level = "amx";
+    d->gram[VR_DSP_BF16] = vr_gram_bf16_avx512; /* where there is AMX, vdpbf16ps is slower than f32 */
+    d->gemm_tile_bf16 = vr_gemm_tile_bf16_amx;
+    d->pair_rows = 32, d->pair_step = 16;
 #else
     (void)i;
 #endif
