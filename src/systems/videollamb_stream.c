@@ -5,7 +5,8 @@
  *         -> image tower -> class row -> event
  *
  * Kept are the pixels of at most KEPT frames: of a longer stream every stride-th and the newest; the stride doubles whenever
- * they become too many. Up to KEPT frames that is what the original keeps, which keeps all.
+ * they become too many. Up to KEPT frames that is what the original keeps, which keeps all. From then on a question sees always
+ * as many, those that are kept at the least, spread evenly over what is kept: its time does not follow the stride.
  *
  *   kept frames are blocks of one pool, counted: a snapshot takes a list of them and copies no pixels
  *
@@ -19,7 +20,11 @@
 
 #include "media/linspace.h"
 
-enum { KEPT = 128, POOL = 2 * KEPT }; /* the memory's and those that only the snapshot still holds */
+enum {
+    KEPT = 128,
+    KEPT_LEAST = KEPT / 2, /* just after the stride has doubled */
+    POOL = 2 * KEPT        /* the memory's and those that only the snapshot still holds */
+};
 
 typedef struct kept {
     int block; /* in the pool */
@@ -108,10 +113,10 @@ static int64_t smaller(int64_t a, int64_t b)
     return a < b ? a : b;
 }
 
-/* How many frames the video tower sees of m that there are. */
-static int picked_count(const vr_videollamb *s, int m)
+/* How many frames the video tower sees of a stream of n_frames. */
+static int picked_count(const vr_videollamb *s, int64_t n_frames)
 {
-    const int n = m - m % s->multiple;
+    const int most = (int)(n_frames > KEPT ? KEPT_LEAST : n_frames), n = most - most % s->multiple;
     return n < s->multiple ? s->multiple : n;
 }
 
@@ -137,7 +142,7 @@ static int stream_add(const void *state, void *memory, vr_run *run, const vr_str
     }
     if (m->speech.captions != VR_CAPTIONS_OFF) {
         vr_vit_forward(eye.vit, &quiet, eye.pixels, 1, eye.rows);
-        VR_TRY(vr_videollamb_speech_add(&m->speech, run, eye.rows, frame, picked_count(s, m->n), event, e));
+        VR_TRY(vr_videollamb_speech_add(&m->speech, run, eye.rows, frame, picked_count(s, m->n_frames + 1), event, e));
     }
     if (!frame) return VR_OK;
     m->n_frames++;
@@ -204,7 +209,7 @@ static int stream_show(const void *state, const void *memory, vr_run *run, vr_vi
 {
     const vr_videollamb *s = state;
     const snapshot *shot = memory;
-    const int T = picked_count(s, shot ? shot->n : KEPT);
+    const int T = picked_count(s, shot ? shot->n_frames : KEPT);
     int64_t picked[KEPT];
     vr_run quiet = *run;
     vr_videollamb_seen seen;
