@@ -129,11 +129,11 @@ $(BUILD)/fuzz-%: tests/fuzz/%.c $(LIB_SRC)
 	@mkdir -p $(@D)
 	clang $(STD) $(PKG_CFLAGS) -O1 -g -fsanitize=fuzzer,address,undefined $< $(filter src/base/% src/text/%,$(LIB_SRC)) $(PKG_LIBS) -o $@
 
-TEST_RUN := VIDRUN=$(BUILD)/vidrun VIDRUN_BUILD=$(BUILD) PYTHON=$(PYTHON) VIDRUN_CUDA_LIBRARY=$(abspath $(BUILD))/libvidrun_simt.so
+TEST_RUN := VIDRUN=$(BUILD)/vidrun VIDRUN_BUILD=$(BUILD) PYTHON=$(PYTHON) VIDRUN_DEVICE=cpu
 
 check-c: $(PROGRAMS) $(TESTS) $(REPLAYS) $(BUILD)/libvidrun_simt.so ## the tests in C: units, kernels against level c, replayed fuzz corpora
 	@failed=; \
-	for t in $(TESTS); do echo "== $$t"; $(TEST_RUN) $$t || failed="$$failed $$t"; done; \
+	for t in $(TESTS); do echo "== $$t"; $(TEST_RUN) VIDRUN_CUDA_LIBRARY=$(abspath $(BUILD))/libvidrun_simt.so $$t || failed="$$failed $$t"; done; \
 	for r in $(REPLAYS); do echo "== $$r"; $$r tests/fuzz/corpus/$$(basename $$r _replay) || failed="$$failed $$r"; done; \
 	if [ -n "$$failed" ]; then echo "failed:$$failed"; exit 1; fi
 

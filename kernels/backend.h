@@ -20,12 +20,14 @@ struct vr_backend {
     const char *name;                                                          /* for messages and reports */
     int (*arena_open)(vr_backend *be, vr_arena *a, size_t n_bytes, vr_err *e); /* backend memory */
     void (*hold)(vr_backend *be, const void *x, size_t n_bytes);               /* host memory that never changes: weights */
-    void (*room)(vr_backend *be, size_t *n_free, size_t *n_total);             /* bytes of backend memory */
+    /* bytes of backend memory, and of memory that is held but not there yet */
+    void (*room)(vr_backend *be, size_t *n_free, size_t *n_total, size_t *n_to_come);
 };
 
 typedef enum vr_gemm { VR_GEMM_OWN, VR_GEMM_OPENBLAS } vr_gemm;
 
-/* What products are computed in; sums are f32 in all of them (ops.h linear).
+/* What products are computed in; sums are f32 in all of them (ops.h linear). Those of an attention of more than 4 queries are bf16
+ * where the product of more than 4 rows before it was one of bf16 or int8, and the level has them.
  *   f32    weights widened, rows of x as they are
  *   bf16   where the level has bf16 products: weights and rows of x rounded to bf16; elsewhere f32
  *   int8   quantised weights: rows of x rounded to signed bytes; other weights as bf16
@@ -69,6 +71,10 @@ typedef struct vr_run {
     vr_arena *host;    /* host memory, for what is decoded; the same arena where the two are one */
     vr_dump *dump;     /* NULL: stages are not written */
 } vr_run;
+
+/* The memory that a plan counted (there both arenas were one): backend memory in *scratch, the host's in *host, which stays
+ * closed where the two are one. Fills in run but for the dump. The arenas are closed by who owns them, also after an error. */
+int vr_run_open(vr_run *run, vr_backend *be, vr_arena *scratch, vr_arena *host, size_t n_bytes, vr_err *e);
 
 /* Where stages of host memory are written: run->dump, or NULL while planning. */
 static inline vr_dump *vr_run_stages(const vr_run *run)

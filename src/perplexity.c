@@ -40,12 +40,14 @@ static void rows_count(reader *r, float *x, int first, int T, const int32_t *ids
     const vr_llama_config *c = vr_llama_config_get(r->model->llama);
     const int begin = r->n_rows / 2 > first ? r->n_rows / 2 : first;
     const int end = r->n_rows - 1 < first + T ? r->n_rows - 1 : first + T; /* the last id foretells nothing */
-    float *logits = vr_arena_floats(r->run.scratch, (size_t)HEAD_ROWS * (size_t)c->vocab);
+    const size_t n_logits = (size_t)HEAD_ROWS * (size_t)c->vocab;
+    float *logits = vr_arena_floats(r->run.scratch, n_logits), *here = vr_arena_floats(r->run.host, n_logits);
     for (int row = begin; row < end; row += HEAD_ROWS) {
         const int n = end - row < HEAD_ROWS ? end - row : HEAD_ROWS;
         vr_llama_head(r->model->llama, &r->run, x + (size_t)(row - first) * (size_t)c->width, n, logits);
-        for (int i = 0; ids && i < n; i++) { /* memory of the CPU backend is the host's */
-            const double s = surprise(logits + (size_t)i * (size_t)c->vocab, c->vocab, ids[row + i + 1]);
+        if (ids) r->run.be->read(r->run.be, here, logits, (size_t)n * (size_t)c->vocab * sizeof *here);
+        for (int i = 0; ids && i < n; i++) {
+            const double s = surprise(here + (size_t)i * (size_t)c->vocab, c->vocab, ids[row + i + 1]);
             r->sum += s;
             r->squares += s * s;
             r->n_counted++;
@@ -116,16 +118,15 @@ int vr_model_perplexity(vr_model *m, const char *text, size_t n_bytes, int n_row
     const double start = vr_clock();
     reader r = { .model = m, .n_rows = n_rows < c->context ? n_rows : c->context };
     vr_ids ids = { 0 };
-    vr_arena scratch = { 0 };
+    vr_arena scratch = { 0 }, host = { 0 };
     size_t scratch_bytes = 0;
     *out = (vr_perplexity){ .n_rows = r.n_rows };
     int rc = text_read(m, text, n_bytes, &ids, e);
     if (rc == VR_OK && ids.count < 2 * r.n_rows)
         rc = vr_fail(e, VR_ERR_LIMIT, "the text has %d tokens; twice %d are needed for a perplexity", ids.count, r.n_rows);
     if (rc == VR_OK) rc = scratch_plan(&r, &scratch_bytes, e);
-    if (rc == VR_OK) rc = vr_arena_open(&scratch, scratch_bytes, e);
-    if (rc == VR_OK) rc = vr_kvcache_open(&r.cache, c->n_layers, r.n_rows, c->n_kv_heads * c->head_dim, e);
-    r.run = (vr_run){ .be = m->backend, .scratch = &scratch, .host = &scratch };
+    if (rc == VR_OK) rc = vr_run_open(&r.run, m->backend, &scratch, &host, scratch_bytes, e);
+    if (rc == VR_OK) rc = vr_kvcache_open(&r.cache, m->backend, c->n_layers, r.n_rows, c->n_kv_heads * c->head_dim, e);
     if (rc == VR_OK) rc = pieces_read(&r, &ids, e);
     if (rc == VR_OK && r.n_counted > 1) {
         const double mean = r.sum / r.n_counted, variance = r.squares / r.n_counted - mean * mean;
@@ -137,6 +138,7 @@ int vr_model_perplexity(vr_model *m, const char *text, size_t n_bytes, int n_row
     out->seconds = vr_clock() - start;
     vr_kvcache_close(&r.cache);
     vr_arena_close(&scratch);
+    vr_arena_close(&host);
     vr_ids_free(&ids);
     return rc;
 }

@@ -16,6 +16,7 @@
 
 #include "base/clock.h"
 #include "base/limits.h"
+#include "device.h"
 #include "systems/stock_text.h"
 
 static const char *const precisions[] = { "f32", "bf16", "int8", "auto" }; /* vr_precision */
@@ -90,11 +91,15 @@ int vr_model_open(vr_model **out, const char *path, const vr_model_options *opti
     vr_model *m = calloc(1, sizeof *m);
     if (!m) return vr_fail(e, VR_ERR_LIMIT, "not enough memory for the model");
     m->hooks = options->hooks;
-    int rc = vr_backend_open_cpu(&m->backend, &options->cpu, e);
     m->cpu = options->cpu;
-    if (rc == VR_OK) m->cpu.level = vr_cpu_level(m->backend);
+    int rc = vr_device_open(&m->backend, &m->device, options->device, &options->cpu, &m->hooks.log, e);
+    if (rc == VR_OK && m->device < 0) m->cpu.level = vr_cpu_level(m->backend);
     if (rc == VR_OK) rc = vr_weights_open(&m->weights, path, e);
     if (rc == VR_OK) rc = model_bind(m, e);
+    const void *memory;
+    size_t n_bytes;
+    for (int i = 0; rc == VR_OK && m->backend->hold && vr_weights_memory(m->weights, i, &memory, &n_bytes); i++)
+        m->backend->hold(m->backend, memory, n_bytes);
     if (rc != VR_OK) {
         vr_model_free(m);
         return rc;
@@ -170,6 +175,7 @@ int vr_session_memory_check(const vr_session *s, vr_err *e)
 {
     const long pages = sysconf(_SC_PHYS_PAGES), page = sysconf(_SC_PAGESIZE);
     const size_t needed = s->scratch_bytes + s->cache_bytes;
+    VR_TRY(vr_device_room_check(s->model->backend, needed, e));
     if (pages <= 0 || page <= 0 || needed / (size_t)page < (size_t)pages) return VR_OK;
     return vr_fail(e, VR_ERR_LIMIT, "%zu MB of working memory are needed beside the weights; this machine has %zu MB",
                    needed >> 20, (size_t)pages * (size_t)page >> 20);
@@ -256,13 +262,13 @@ static void frames_dump(const vr_session *s)
 int vr_session_memory_open(vr_session *s, vr_backend *be, vr_err *e)
 {
     const vr_llama_config *c = vr_llama_config_get(s->model->llama);
-    VR_TRY(vr_arena_open(&s->scratch, s->scratch_bytes, e));
-    VR_TRY(vr_kvcache_open(&s->cache, c->n_layers, s->context, c->n_kv_heads * c->head_dim, e));
+    VR_TRY(vr_run_open(&s->run, be, &s->scratch, &s->host, s->scratch_bytes, e));
+    VR_TRY(vr_kvcache_open(&s->cache, be, c->n_layers, s->context, c->n_kv_heads * c->head_dim, e));
     s->cached = malloc((size_t)s->context * sizeof *s->cached);
     s->positions = malloc((size_t)s->context * 3 * sizeof *s->positions);
     s->logits = malloc((size_t)c->vocab * sizeof *s->logits);
     if (!s->cached || !s->positions || !s->logits) return vr_fail(e, VR_ERR_LIMIT, "not enough memory for the session");
-    s->run = (vr_run){ .be = be, .scratch = &s->scratch, .host = &s->scratch, .dump = s->dump };
+    s->run.dump = s->dump;
     s->view.rows = vr_arena_floats(&s->scratch, (size_t)(s->view.n_audio_rows + s->view.n_video_rows) * (size_t)c->width);
     return VR_OK;
 }
@@ -286,6 +292,7 @@ int vr_session_close(vr_session *s, vr_err *e)
     vr_view_free(&s->view);
     vr_kvcache_close(&s->cache);
     vr_arena_close(&s->scratch);
+    vr_arena_close(&s->host);
     vr_answer_free(&s->answer_text);
     vr_text_free(&s->answer);
     vr_ids_free(&s->answer_ids);

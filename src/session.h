@@ -16,6 +16,7 @@
 struct vr_model {
     vr_hooks hooks;
     vr_cpu_options cpu; /* level: of the backend */
+    int device;         /* CUDA device of the backend; -1: the CPU */
     vr_backend *backend;
     vr_weights *weights;
     const vr_system *system;
@@ -42,7 +43,7 @@ struct vr_session {
     int context;
     size_t scratch_bytes, cache_bytes;
     /* from vr_session_watch on */
-    vr_arena scratch;
+    vr_arena scratch, host; /* host: closed where backend memory is the host's */
     vr_run run;
     vr_kvcache cache;
     int32_t *cached;    /* [context] the rows in the cache, cache.n_rows of them */

@@ -19,6 +19,7 @@
 #include <string.h>
 
 #include "base/ragged.h"
+#include "device.h"
 #include "session.h"
 
 struct vr_stream {
@@ -28,7 +29,7 @@ struct vr_stream {
     char *query;                    /* NULL: no captions */
     /* of the frame handler */
     void *memory;
-    vr_arena scratch;
+    vr_arena scratch, host; /* host: closed where backend memory is the host's */
     vr_run run;
     /* of the question handler */
     void *snapshot;
@@ -120,7 +121,7 @@ static int asker_open(vr_stream *s, const vr_stream_options *o, vr_err *e)
 static void pages_take(vr_arena *a)
 {
     enum { ROUNDED = 128 }; /* what vr_arena_alloc adds at most */
-    if (a->size <= ROUNDED) return;
+    if (a->release || a->size <= ROUNDED) return; /* memory of a device is all there */
     memset(vr_arena_alloc(a, a->size - ROUNDED, 1), 0, a->size - ROUNDED);
     vr_arena_release(a, 0);
 }
@@ -133,11 +134,11 @@ static int memory_open(vr_stream *s, const vr_stream_options *o, vr_err *e)
     if (o->n_threads_ask > 0) cpu.n_threads = o->n_threads_ask;
     VR_TRY(memory_plan(s, &push_bytes, e));
     VR_TRY(vr_session_memory_check(s->asker, e));
-    VR_TRY(vr_arena_open(&s->scratch, push_bytes, e));
+    VR_TRY(vr_run_open(&s->run, m->backend, &s->scratch, &s->host, push_bytes, e));
     pages_take(&s->scratch);
-    VR_TRY(vr_backend_open_cpu(&s->backend, &cpu, e));
+    VR_TRY(vr_device_open_beside(&s->backend, m->backend, m->device, &cpu, e));
     VR_TRY(vr_session_memory_open(s->asker, s->backend, e));
-    s->run = (vr_run){ .be = m->backend, .scratch = &s->scratch, .host = &s->scratch, .dump = s->dump };
+    s->run.dump = s->dump;
     VR_TRY(m->system->stream->open(m->state, &s->options, &s->run, &s->memory, e));
     return s->system->snapshot_open(m->state, s->memory, &s->snapshot, e);
 }
@@ -306,6 +307,7 @@ int vr_stream_close(vr_stream *s, vr_err *e)
     s->system->free(s->memory); /* may write what was kept for a stage of the whole stream */
     const int rc = vr_session_close(s->asker, e);
     vr_arena_close(&s->scratch);
+    vr_arena_close(&s->host);
     vr_backend_free(s->backend);
     vr_ragged_free(&s->caption_ids);
     pthread_cond_destroy(&s->changed);

@@ -44,6 +44,7 @@ typedef struct vr_hooks {
 
 typedef struct vr_model_options {
     vr_cpu_options cpu;
+    const char *device; /* "cpu", "cuda", "cuda:N", "auto": a GPU where there is one; NULL: the CPU */
     vr_hooks hooks; /* used while opening, and by sessions */
 } vr_model_options;
 

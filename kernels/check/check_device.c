@@ -38,7 +38,7 @@ static void check_norm(vr_check *ck, norm_kind kind, int T, int D, vr_fill fill,
             const double size = fabs((double)want[at + d]) + (kind == LAYER_NORM ? fabs((double)b[d]) : 0.0) +
                                 largest * factor * fabs((double)w[d]);
             wide[at + d] = (double)want[at + d];
-            limit[at + d] = vr_check_reduce(VR_FILL_NORMAL, D, size);
+            limit[at + d] = 8.0 * VR_CHECK_U * size;
         }
     }
     if (in_place) memcpy(y, x, (size_t)n * sizeof *y);
@@ -98,8 +98,8 @@ static void check_rope(vr_check *ck, int T, int H, int E, vr_rope_pairs pairs)
                           second = pairs == VR_ROPE_HALVES ? first + half : first + 1;
             const double u = fabs((double)x[first]), v = fabs((double)x[second]);
             const double co = fabs((double)c[t * half + k]), si = fabs((double)s[t * half + k]);
-            limit[first] = vr_check_reduce(VR_FILL_NORMAL, 2, u * co + v * si);
-            limit[second] = vr_check_reduce(VR_FILL_NORMAL, 2, v * co + u * si);
+            limit[first] = 8.0 * VR_CHECK_U * (u * co + v * si);
+            limit[second] = 8.0 * VR_CHECK_U * (v * co + u * si);
         }
         ck->c->rope(want + at, c + t * half, s + t * half, pairs, E);
     }

@@ -245,10 +245,11 @@ static void cuda_hold(vr_backend *be, const void *x, size_t n_bytes)
     vr_cuda_weights_hold(vr_cuda_of(be)->weights, x, n_bytes);
 }
 
-static void cuda_room(vr_backend *be, size_t *n_free, size_t *n_total)
+static void cuda_room(vr_backend *be, size_t *n_free, size_t *n_total, size_t *n_to_come)
 {
     cudaSetDevice(vr_cuda_of(be)->device);
     *n_free = *n_total = 0;
+    *n_to_come = vr_cuda_weights_to_come(vr_cuda_of(be)->weights);
     cudaMemGetInfo(n_free, n_total);
 }
 

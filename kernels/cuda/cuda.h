@@ -94,6 +94,7 @@ vr_cuda_weights *vr_cuda_weights_open(void);
 vr_cuda_weights *vr_cuda_weights_share(vr_cuda_weights *w);
 void vr_cuda_weights_free(vr_cuda_weights *w);
 void vr_cuda_weights_hold(vr_cuda_weights *w, const void *x, size_t n_bytes);
+size_t vr_cuda_weights_to_come(vr_cuda_weights *w); /* bytes held and not uploaded */
 const void *vr_cuda_weights_lookup(vr_cuda *c, const void *x, size_t n_bytes);
 
 /* Bytes of a matrix as it lies in the file. */

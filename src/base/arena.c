@@ -46,6 +46,14 @@ int vr_arena_open(vr_arena *a, size_t bytes, vr_err *e)
     return VR_OK;
 }
 
+int vr_arena_open_twin(vr_arena *a, vr_arena *of, vr_err *e)
+{
+    VR_TRY(vr_arena_open(a, of->size, e));
+    UNPOISON(a->base, a->size); /* released through the other one, which does not know this memory */
+    a->twin = of;
+    return VR_OK;
+}
+
 void vr_arena_close(vr_arena *a)
 {
     if (a->release) {
@@ -61,11 +69,12 @@ void *vr_arena_alloc(vr_arena *a, size_t count, size_t size)
 {
     assert(size > 0 && count <= (SIZE_MAX / 4) / size);
     const size_t bytes = (count * size + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT + GAP;
-    assert(bytes <= a->size - a->used);
-    unsigned char *p = a->base ? a->base + a->used : plan_base;
-    a->used += bytes;
-    if (a->used > a->peak) a->peak = a->used;
-    if (a->base && !a->release) UNPOISON(p, count * size);
+    vr_arena *const counted = a->twin ? a->twin : a;
+    assert(bytes <= counted->size - counted->used);
+    unsigned char *p = a->base ? a->base + counted->used : plan_base;
+    counted->used += bytes;
+    if (counted->used > counted->peak) counted->peak = counted->used;
+    if (a->base && !a->release && !a->twin) UNPOISON(p, count * size);
     return p;
 }
 
@@ -76,12 +85,13 @@ float *vr_arena_floats(vr_arena *a, size_t count)
 
 size_t vr_arena_mark(const vr_arena *a)
 {
-    return a->used;
+    return a->twin ? a->twin->used : a->used;
 }
 
 void vr_arena_release(vr_arena *a, size_t mark)
 {
-    assert(mark <= a->used);
-    if (a->base && !a->release) POISON(a->base + mark, a->used - mark);
-    a->used = mark;
+    vr_arena *const counted = a->twin ? a->twin : a;
+    assert(mark <= counted->used);
+    if (counted->base && !counted->release) POISON(counted->base + mark, counted->used - mark);
+    counted->used = mark;
 }

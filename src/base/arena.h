@@ -22,11 +22,15 @@ typedef struct vr_arena {
     size_t used;
     size_t peak;                 /* high-water mark of used */
     void (*release)(void *base); /* of memory that is not the host's: gives it back; never touched here. NULL: a mapping */
+    struct vr_arena *twin;       /* borrowed: whose used and peak count for this one too; NULL: its own do */
 } vr_arena;
 
 void vr_arena_plan(vr_arena *a);
 int vr_arena_open(vr_arena *a, size_t bytes, vr_err *e); /* VR_ERR_LIMIT when the memory cannot be had */
-void vr_arena_close(vr_arena *a);                        /* legal on a planned, closed or zeroed arena */
+/* Host memory beside memory of another kind: what is taken of either has its place in both, and marks of one are marks of the
+ * other, as in the plan, where the two were one. */
+int vr_arena_open_twin(vr_arena *a, vr_arena *of, vr_err *e);
+void vr_arena_close(vr_arena *a); /* legal on a planned, closed or zeroed arena */
 
 /* count elements of size bytes; count may be 0. Contents are undefined. Never NULL. */
 void *vr_arena_alloc(vr_arena *a, size_t count, size_t size);

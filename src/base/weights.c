@@ -41,6 +41,11 @@
         va_end(args);                                                                                                          \
     } while (0)
 
+typedef struct repacked_matrix {
+    void *data; /* owned */
+    size_t n_bytes;
+} repacked_matrix;
+
 struct vr_weights {
     vr_gguf gguf;
     char *path;
@@ -48,7 +53,7 @@ struct vr_weights {
     size_t map_bytes;
     vr_gguf added; /* keys beside the file's: vr_weights_add_keys */
     vr_text added_bytes;
-    void **repacked; /* [n_repacked] owned: matrices of stock types in the kernels' form */
+    repacked_matrix *repacked; /* [n_repacked] matrices of stock types in the kernels' form */
     int n_repacked;
 };
 
@@ -121,7 +126,7 @@ void vr_weights_free(vr_weights *w)
     vr_gguf_free(&w->gguf);
     vr_gguf_free(&w->added);
     vr_text_free(&w->added_bytes);
-    for (int i = 0; i < w->n_repacked; i++) free(w->repacked[i]);
+    for (int i = 0; i < w->n_repacked; i++) free(w->repacked[i].data);
     free(w->repacked);
     if (w->map) munmap(w->map, w->map_bytes);
     free(w->path);
@@ -136,6 +141,14 @@ const char *vr_weights_path(const vr_weights *w)
 size_t vr_weights_file_bytes(const vr_weights *w)
 {
     return w->gguf.n_bytes;
+}
+
+bool vr_weights_memory(const vr_weights *w, int i, const void **data, size_t *n_bytes)
+{
+    if (i < 0 || i > w->n_repacked) return false;
+    *data = i == 0 ? (const void *)w->gguf.bytes : w->repacked[i - 1].data;
+    *n_bytes = i == 0 ? w->gguf.n_bytes : w->repacked[i - 1].n_bytes;
+    return true;
 }
 
 /* ---- keys ---- */
@@ -379,11 +392,11 @@ static const vr_gguf_tensor *bind(vr_weights *w, const char *name, int n_dims, c
 static int repack(vr_weights *w, vr_matrix *m, const char *name, vr_err *e)
 {
     const size_t bytes = (vr_stock_target_bytes(m->dtype, m->rows, m->cols) + 63) / 64 * 64;
-    void **grown = realloc(w->repacked, ((size_t)w->n_repacked + 1) * sizeof *grown);
+    repacked_matrix *grown = realloc(w->repacked, ((size_t)w->n_repacked + 1) * sizeof *grown);
     if (grown) w->repacked = grown;
     void *data = grown ? aligned_alloc(64, bytes) : NULL;
     if (!data) return vr_fail(e, VR_ERR_OTHER, "%s: no memory for tensor \"%s\"", w->path, name);
-    w->repacked[w->n_repacked++] = data;
+    w->repacked[w->n_repacked++] = (repacked_matrix){ data, bytes };
     vr_stock_repack(data, m->dtype, m->data, m->rows, m->cols);
     m->data = data;
     m->dtype = vr_stock_target(m->dtype);

@@ -37,6 +37,8 @@ int vr_weights_open_memory(vr_weights **out, const void *data, size_t n_bytes, c
 void vr_weights_free(vr_weights *w);
 const char *vr_weights_path(const vr_weights *w);
 size_t vr_weights_file_bytes(const vr_weights *w);
+/* Memory that tensors lie in and that never changes, piece i: the file, then what was repacked so far. False after the last. */
+bool vr_weights_memory(const vr_weights *w, int i, const void **data, size_t *n_bytes);
 
 /* Keys beside those of the file, which they stand before where both have one: the head of a weight file without tensors
  * (base/gguf_head.h). Once; takes the bytes, also on failure. */

@@ -77,6 +77,8 @@ const vr_option vr_option_table[VR_N_OPTIONS] = {
         "seed of the drawing; random and shown when not given" },
     [VR_OPTION_THREADS] = { "threads", 't', VR_OPTION_INT, "N", 1, VR_MAX_THREADS, NULL, AT(n_threads), computing,
         "threads; the processors at hand when not given" },
+    [VR_OPTION_DEVICE] = { "device", 0, VR_OPTION_TEXT, "NAME", 0, 0, NULL, AT(device), computing,
+        "auto (a GPU where there is one, the default), cpu, cuda or cuda:N; VIDRUN_DEVICE when not given" },
     [VR_OPTION_GEMM] = { "gemm", 0, VR_OPTION_CHOICE, "NAME", 0, 0, "own openblas", AT(gemm), computing,
         "matrix product: own or openblas" },
     [VR_OPTION_PRECISION] = { "precision", 0, VR_OPTION_CHOICE, "NAME", 0, 0, "f32 bf16 int8 auto", AT(precision), computing,

@@ -10,6 +10,7 @@
 
 #include <sched.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -50,6 +51,12 @@ int vr_places_weights(const char *word, char *path, size_t n_bytes, vr_err *e)
         snprintf(tried + n, sizeof tried - n, "%s%s", i ? ", " : "", path);
     }
     return vr_fail(e, VR_ERR_WEIGHTS, "the demo model is not there; tried %s (a file of this name is ./demo)", tried);
+}
+
+const char *vr_places_device(const char *given)
+{
+    const char *wanted = given ? given : getenv("VIDRUN_DEVICE");
+    return wanted && *wanted ? wanted : "auto";
 }
 
 int vr_places_threads(void)

@@ -18,4 +18,7 @@ int vr_places_weights(const char *word, char *path, size_t n_bytes, vr_err *e);
 /* Processors this process may run on, at least 1, at most VR_MAX_THREADS. */
 int vr_places_threads(void);
 
+/* What --device says, else VIDRUN_DEVICE, else "auto". */
+const char *vr_places_device(const char *given);
+
 #endif

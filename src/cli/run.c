@@ -28,7 +28,6 @@
 #include "cli/places.h"
 #include "cli/record.h"
 #include "cli/transcribe.h"
-#include "cli/transcribe.h"
 #include "kernels/selftest.h"
 
 typedef struct run {
@@ -115,7 +114,8 @@ static int open_model(run *r, vr_err *e)
     vr_model_options options = { .cpu = { .n_threads =
                                               vr_options_given(o, VR_OPTION_THREADS) ? o->n_threads : vr_places_threads(),
                                           .gemm = (vr_gemm)o->gemm,
-                                          .precision = (vr_precision)o->precision } };
+                                          .precision = (vr_precision)o->precision },
+                                 .device = vr_places_device(o->device) };
     if (r->follow)
         vr_follow_hooks(r->follow, &options.hooks);
     else
@@ -280,7 +280,6 @@ static int run_all(run *r, vr_err *e)
     if (o->self_test) return run_selftest(r, e);
     if (o->help || o->version || o->man || vr_options_given(o, VR_OPTION_PRINT_COMPLETION))
         return print(r, write_information, "the text", e);
-    if (o->transcribe) return vr_transcribe_run(o, &r->report, &r->output, e);
     if (o->transcribe) return vr_transcribe_run(o, &r->report, &r->output, e);
     VR_TRY(read_first_question(r, e));
     if (o->stream) VR_TRY(vr_follow_open(&r->follow, o, &r->report, &r->output, e));

@@ -18,10 +18,10 @@ size_t vr_kvcache_bytes(int n_layers, int n_max, int width)
     return plan.peak;
 }
 
-int vr_kvcache_open(vr_kvcache *cache, int n_layers, int n_max, int width, vr_err *e)
+int vr_kvcache_open(vr_kvcache *cache, vr_backend *be, int n_layers, int n_max, int width, vr_err *e)
 {
     *cache = (vr_kvcache){ .n_layers = n_layers, .n_max = n_max, .width = width };
-    VR_TRY(vr_arena_open(&cache->memory, vr_kvcache_bytes(n_layers, n_max, width), e));
+    VR_TRY(vr_backend_arena_open(be, &cache->memory, vr_kvcache_bytes(n_layers, n_max, width), e));
     cache->k = vr_arena_floats(&cache->memory, half_floats(n_layers, n_max, width));
     cache->v = vr_arena_floats(&cache->memory, half_floats(n_layers, n_max, width));
     return VR_OK;

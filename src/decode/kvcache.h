@@ -8,7 +8,7 @@
 #ifndef VR_KVCACHE_H
 #define VR_KVCACHE_H
 
-#include "base/arena.h"
+#include "kernels/backend.h"
 
 typedef struct vr_kvcache {
     vr_arena memory;
@@ -18,7 +18,7 @@ typedef struct vr_kvcache {
 } vr_kvcache;
 
 size_t vr_kvcache_bytes(int n_layers, int n_max, int width);
-int vr_kvcache_open(vr_kvcache *cache, int n_layers, int n_max, int width, vr_err *e);
+int vr_kvcache_open(vr_kvcache *cache, vr_backend *be, int n_layers, int n_max, int width, vr_err *e); /* memory of be */
 void vr_kvcache_close(vr_kvcache *cache); /* legal on a zeroed cache */
 
 /* Planes of one layer, [n_max, width]. */

@@ -58,9 +58,9 @@ START_TEST(arena)
     be->read(be, out, y, sizeof out);
     ck_assert(out[0] == 3.0f && out[1] == 6.0f && out[2] == 9.0f);
     ck_assert_int_eq(vr_backend_sync(be, &e), VR_OK);
-    size_t n_free = 0, n_total = 0;
-    be->room(be, &n_free, &n_total);
-    ck_assert(n_free > 0 && n_free <= n_total);
+    size_t n_free = 0, n_total = 0, n_to_come = 1;
+    be->room(be, &n_free, &n_total, &n_to_come);
+    ck_assert(n_free > 0 && n_free <= n_total && n_to_come == 0);
     vr_arena refused;
     ck_assert_int_eq(vr_backend_arena_open(be, &refused, n_total + 4096, &e), VR_ERR_LIMIT);
     ck_assert_ptr_nonnull(strstr(e.text, "MB"));

@@ -262,7 +262,7 @@ static void run_model(const model *m, const int32_t *ids, float logits[V])
     vr_kvcache cache = { 0 };
     ck_assert_msg(vr_backend_open_cpu(&be, &(vr_cpu_options){ .n_threads = 1, .level = "c" }, &e) == VR_OK, "%s", e.text);
     ck_assert_int_eq(vr_arena_open(&arena, 1 << 20, &e), VR_OK);
-    ck_assert_int_eq(vr_kvcache_open(&cache, L, 32, HK * E, &e), VR_OK);
+    ck_assert_int_eq(vr_kvcache_open(&cache, be, L, 32, HK * E, &e), VR_OK);
     vr_run run = { .be = be, .scratch = &arena, .host = &arena };
     float *x = vr_arena_floats(&arena, T * D), *out = vr_arena_floats(&arena, V);
     vr_llama_embed(m->llama, &run, ids, T, x);

@@ -1,0 +1,20 @@
+/*
+ * device.h - which backend computes: a GPU or the processor.
+ */
+#ifndef VR_DEVICE_H
+#define VR_DEVICE_H
+
+#include "base/log.h"
+#include "kernels/backend.h"
+
+/* name as in vr_model_options; *device: number of the CUDA device, -1 for the processor. auto without a usable device takes the
+ * processor and logs one line that says why (debug where the CUDA library is not installed, else a warning). */
+int vr_device_open(vr_backend **out, int *device, const char *name, const vr_cpu_options *cpu, const vr_log *log, vr_err *e);
+
+/* A second backend beside one of vr_device_open, for another thread: the same weights on a device, else threads of its own. */
+int vr_device_open_beside(vr_backend **out, vr_backend *first, int device, const vr_cpu_options *cpu, vr_err *e);
+
+/* VR_ERR_LIMIT where a device has no room for n_bytes of working memory and for the weights that are not there yet. */
+int vr_device_room_check(vr_backend *be, size_t n_bytes, vr_err *e);
+
+#endif
