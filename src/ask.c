@@ -257,7 +257,7 @@ static int answer_generate(vr_session *s, const vr_generate *g, const vr_ask_opt
     while (s->answer_ids.count < options->n_predict) {
         for (size_t i = 0; i < sizeof step_stages / sizeof *step_stages; i++)
             vr_dump_f32(s->dump, step_stages[i], s->logits, 2, (const int64_t[2]){ 1, V });
-        const int32_t id = vr_sampler_next(&sampler, s->logits, V, s->answer_ids.data, s->answer_ids.count, &s->scratch);
+        const int32_t id = vr_sampler_next(&sampler, s->logits, V, s->answer_ids.data, s->answer_ids.count, s->run.host);
         VR_TRY(vr_ids_push(&s->answer_ids, id, e));
         vr_dump_i32(s->dump, "answer.ids", &id, 1, (const int64_t[1]){ 1 });
         VR_TRY(text_show(s, &stream, id, false, options, &go_on, e));
