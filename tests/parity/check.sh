@@ -1,6 +1,6 @@
 #!/bin/sh
 # check.sh - parity as part of `make check`: the tool itself, the reference against recorded runs, the engine against recorded
-# and made cases.
+# and made cases, also with other types of weights.
 # Environment: VIDRUN_BUILD (folder of the programs), PYTHON (one with numpy), VIDRUN_SHARED (more recorded cases).
 set -eu
 cd "$(dirname "$0")/../.."
@@ -13,4 +13,5 @@ trap 'rm -rf "$cases"' EXIT
 "$python" tests/parity/reference_test.py
 "$python" tests/parity/make_case.py --set check "$cases"
 "$python" tests/parity/parity.py --quiet --build "${VIDRUN_BUILD:-build}" tests/golden "$cases"
+"$python" tests/parity/weight_types.py --build "${VIDRUN_BUILD:-build}" tests/golden
 "$python" tests/parity/whisper_test.py --build "${VIDRUN_BUILD:-build}"
