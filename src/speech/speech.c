@@ -116,7 +116,7 @@ typedef struct transcription {
     vr_input input;
     vr_listen *listen;
     vr_dump *dump;
-    vr_arena scratch;
+    vr_arena scratch, host;
     vr_run run;
     vr_whisper_state state;
     vr_utter utter;
@@ -173,9 +173,9 @@ static int memory_open(transcription *t, vr_err *e)
     vr_whisper_look(whisper, &run, &state, t->features);
     vr_utter_plan(whisper, &run, &state);
     vr_backend_free(nothing);
-    VR_TRY(vr_arena_open(&t->scratch, counted.peak, e));
-    VR_TRY(vr_kvcache_open(&t->state.cache, c->n_layers, c->context, c->width, e));
-    t->run = (vr_run){ .be = t->speech->backend, .scratch = &t->scratch, .host = &t->scratch, .dump = t->dump };
+    VR_TRY(vr_run_open(&t->run, t->speech->backend, &t->scratch, &t->host, counted.peak, e));
+    VR_TRY(vr_kvcache_open(&t->state.cache, t->speech->backend, c->n_layers, c->context, c->width, e));
+    t->run.dump = t->dump;
     window_take(t, &t->run);
     t->pieces = malloc(((size_t)c->context + 1) * sizeof *t->pieces);
     return t->pieces ? VR_OK : vr_fail(e, VR_ERR_LIMIT, "not enough memory for the transcription");
@@ -336,6 +336,7 @@ static int finish(transcription *t, vr_err *e)
     vr_listen_free(t->listen);
     vr_input_close(&t->input);
     vr_kvcache_close(&t->state.cache);
+    vr_arena_close(&t->host);
     vr_arena_close(&t->scratch);
     vr_ids_free(&t->said);
     vr_ids_free(&t->prompt);

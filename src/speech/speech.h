@@ -4,8 +4,8 @@
  *   vr_speech_open(weights) -> vr_speech_transcribe(file) ... -> vr_speech_free
  *
  * The file may be a video or sound alone, of any rate and number of channels. Memory does not depend on its length. Nothing
- * here prints; vr_hooks tell progress (stage "speech", in seconds of the file), warnings and timings. Errors: VR_ERR_VIDEO where
- * a file has no sound or none that can be decoded, VR_ERR_USAGE for a language that the model does not know.
+ * here prints; vr_hooks tell progress (stage "speech", in seconds of the file), warnings and timings. Errors: VR_ERR_VIDEO
+ * where a file has no sound or none that can be decoded, VR_ERR_USAGE for a language that the model does not know.
  */
 #ifndef VR_SPEECH_H
 #define VR_SPEECH_H

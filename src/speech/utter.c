@@ -8,8 +8,9 @@
  * Trap:  probabilities are those behind the rules, before the temperature; the end counts as one more id.
  * Trap:  silence needs both: no_speech above 0.6 and log_probability below -1. The original asks this twice, with < here and
  *        "not >" when it skips a window: the same but for equal numbers.
- * Trap:  what stays unlikely up to the last temperature is random words (claps, barking, music); the original prints them, here
- *        they are dropped.
+ * Trap:  where even the likeliest words are unlikely, the last temperature draws random ones (claps, barking, music); the
+ *        original prints them, here they are dropped. Words that were likely, but repeat themselves, end at the last one as
+ *        there.
  * Trap:  zlib at its default level is part of the definition of compression.
  */
 #include "speech/utter.h"
@@ -181,17 +182,20 @@ static bool is_silence(const vr_utterance *out)
 
 bool vr_utterance_is_dropped(const vr_utterance *out)
 {
-    return is_silence(out) || (out->temperature > 0.9 && out->log_probability < LEAST_PROBABILITY);
+    return is_silence(out) || !out->likely;
 }
 
 int vr_utter_window(const vr_utter *u, const int32_t *prompt, int n_prompt, int start, vr_utterance *out, vr_err *e)
 {
     vr_run quiet = *u->run;
+    bool first = false;
     quiet.dump = NULL;
     for (int i = 0; i < TEMPERATURES; i++) {
         VR_TRY(once(u, i == 0 ? u->run : &quiet, prompt, n_prompt, start, i / 5.0, out, e));
-        const bool bad = out->compression > MOST_COMPRESSION || out->log_probability < LEAST_PROBABILITY;
-        if (!bad || is_silence(out)) break;
+        const bool likely = !(out->log_probability < LEAST_PROBABILITY);
+        if (i == 0) first = likely;
+        out->likely = likely || first;
+        if ((likely && !(out->compression > MOST_COMPRESSION)) || is_silence(out)) break;
     }
     return VR_OK;
 }

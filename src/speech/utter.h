@@ -32,6 +32,7 @@ typedef struct vr_utterance {
     double log_probability; /* mean of its ids and the end */
     double compression;     /* bytes of the text for a byte of its deflated form; above 2.4 it repeats itself */
     double no_speech;       /* probability that the window holds no speech */
+    bool likely;            /* log_probability is high enough, or was where the likeliest words were taken */
 } vr_utterance;
 
 /* out: zeroed or of an earlier call; free ids. prompt [n_prompt] with tokens->start at start; n_prompt below the context.
