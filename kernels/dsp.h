@@ -21,6 +21,8 @@
 
 #define VR_DSP_MAX_TILE_ROWS 8
 #define VR_DSP_MAX_TILE_COLS 64
+#define VR_DSP_MAX_PAIR_ROWS 32
+#define VR_DSP_MAX_PAIR_STEP 16
 #define VR_DSP_DOT_T         4  /* rows of x that dot takes at once */
 #define VR_DSP_MAX_COSINE    7  /* rows that cosine compares at once: windows of 8 frames */
 #define VR_DSP_GRAM          16 /* rows of a Gram matrix that gram takes at once */

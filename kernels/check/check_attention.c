@@ -2,17 +2,21 @@
  * check_attention.c - the operation attention against the textbook in double: all scores, softmax, weighted mean.
  *
  * Limit: a score is off by some 8 u A, A = scale sum abs(q k); a probability by twice that; so with S = sum p abs(v)
+ * Limit: a score is off by some 8 u A, A = scale sum abs(q k); a probability by twice that; so with S = sum p abs(v)
  *   abs(error) <= (16 + 16 max A) u S        on normal random data
+ *   in bf16 q, k, p and v are rounded, each by 2^-9 at most: abs(error) <= 1.1 (1 + 2 max A) 2^-8 S
  */
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "kernels/check/check.h"
+#include "kernels/cpu/cpu.h"
 
 typedef struct attention_case {
     int n_batch, n_queries, n_keys, n_heads, n_kv_heads, head_dim;
     bool causal, extra, heads_first; /* heads_first: [n][h][t][e] instead of [n][t][h][e] */
+    bool narrow;                     /* in bf16 */
 } attention_case;
 
 /* A view of n_batch x rows x heads x E with some room between rows; returns the floats it covers. */
@@ -31,7 +35,7 @@ static float *at(const vr_heads *v, int n, int t, int h)
 }
 
 /* One output row. score: room for n_keys + 1. */
-static void reference_row(const vr_attention *a, int n, int t, int h, double *score, double *want, double *limit)
+static void reference_row(const vr_attention *a, bool narrow, int n, int t, int h, double *score, double *want, double *limit)
 {
     const int E = a->head_dim, kv = h / (a->n_heads / a->n_kv_heads), extra = a->extra_k != NULL;
     const int seen = a->causal ? t + 1 + a->n_keys - a->n_queries : a->n_keys, total = seen + extra;
@@ -57,16 +61,19 @@ static void reference_row(const vr_attention *a, int n, int t, int h, double *sc
             size += score[j] / sum * fabs((double)v[e]);
         }
         want[e] = mean;
-        limit[e] = (16.0 + 16.0 * largest) * VR_CHECK_U * size;
+        limit[e] = narrow ? 1.1 * (1.0 + 2.0 * largest) * 0x1p-8 * size : (16.0 + 16.0 * largest) * VR_CHECK_U * size;
     }
 }
 
-static void check_case(vr_check *ck, const attention_case *c)
+static void check_one(vr_check *ck, const attention_case *c)
 {
     const size_t mark = vr_arena_mark(&ck->arena);
     char what[200];
-    snprintf(what, sizeof what, "attention %d x %d queries, %d keys, heads %d/%d of %d, causal %d, extra %d, heads first %d",
-             c->n_batch, c->n_queries, c->n_keys, c->n_heads, c->n_kv_heads, c->head_dim, c->causal, c->extra, c->heads_first);
+    snprintf(what, sizeof what,
+             "attention %d x %d queries, %d keys, heads %d/%d of %d, causal %d, extra %d, heads first %d, "
+             "bf16 %d",
+             c->n_batch, c->n_queries, c->n_keys, c->n_heads, c->n_kv_heads, c->head_dim, c->causal, c->extra, c->heads_first,
+             c->narrow);
     vr_attention a = { .n_batch = c->n_batch, .n_queries = c->n_queries, .n_keys = c->n_keys, .n_heads = c->n_heads };
     a.n_kv_heads = c->n_kv_heads, a.head_dim = c->head_dim, a.causal = c->causal;
     a.scale = (float)(1.0 / sqrt((double)c->head_dim));
@@ -89,7 +96,7 @@ static void check_case(vr_check *ck, const attention_case *c)
     double *limit = vr_check_doubles(ck, c->head_dim);
     for (int i = 0; i < c->n_batch * c->n_queries * c->n_heads && !vr_check_failed(ck); i++) {
         const int h = i % c->n_heads, t = i / c->n_heads % c->n_queries, n = i / c->n_heads / c->n_queries;
-        reference_row(&a, n, t, h, score, want, limit);
+        reference_row(&a, c->narrow, n, t, h, score, want, limit);
         vr_check_near(ck, what, at(&a.out, n, t, h), want, limit, c->head_dim);
     }
     vr_check_guards(ck, what, a.out.data, n_q);
@@ -106,21 +113,51 @@ static void check_case(vr_check *ck, const attention_case *c)
     vr_arena_release(&ck->arena, mark);
 }
 
+/* In f32, and in bf16 where the level has it. */
+static void check_case(vr_check *ck, const attention_case *c)
+{
+    check_one(ck, c);
+    if (ck->device || !ck->d->gemm_tile_bf16 || c->n_queries <= VR_DSP_DOT_T) return;
+    attention_case narrow = *c;
+    narrow.narrow = true;
+    vr_cpu_of(ck->one)->narrow = vr_cpu_of(ck->two)->narrow = true; /* as a product in bf16 leaves it */
+    check_one(ck, &narrow);
+    vr_cpu_of(ck->one)->narrow = vr_cpu_of(ck->two)->narrow = false;
+}
+
+/* The same with the tiles of AMX in plain C. */
+static void check_tiles(vr_check *ck, const attention_case *cases, int n)
+{
+    vr_cpu *const be[] = { vr_cpu_of(ck->one), vr_cpu_of(ck->two) };
+    const vr_dsp before = be[0]->dsp;
+    for (int i = 0; i < 2; i++) {
+        be[i]->narrow = true;
+        be[i]->dsp.gemm_tile_bf16 = vr_gemm_tile_bf16_tiles, be[i]->dsp.pair_rows = 32, be[i]->dsp.pair_step = 16;
+    }
+    for (int i = 0; i < n && !vr_check_failed(ck); i++) {
+        attention_case narrow = cases[i];
+        narrow.narrow = true;
+        if (narrow.n_queries > VR_DSP_DOT_T) check_one(ck, &narrow);
+    }
+    for (int i = 0; i < 2; i++) be[i]->narrow = false, be[i]->dsp = before;
+}
+
 void vr_check_attention(vr_check *ck)
 {
     static const attention_case fixed[] = {
-        { 1, 1, 1, 1, 1, 1, false, false, false },    { 1, 1, 70, 2, 2, 128, true, false, true },
-        { 2, 3, 33, 4, 2, 64, true, false, false },   { 1, 4, 400, 2, 1, 88, false, true, false },
-        { 2, 32, 33, 3, 3, 64, false, false, false }, { 1, 17, 17, 2, 2, 88, true, false, false },
-        { 1, 9, 330, 2, 1, 72, true, true, true },    { 1, 40, 700, 1, 1, 128, true, false, true },
-        { 2, 23, 23, 2, 2, 64, false, true, false },  { 1, 270, 5, 1, 1, 7, false, false, false },
-        { 1, 65, 64, 1, 1, 16, false, false, false }, { 1, 5, 321, 4, 1, 33, false, true, true },
+        { 1, 1, 1, 1, 1, 1, false, false, false, false },    { 1, 1, 70, 2, 2, 128, true, false, true, false },
+        { 2, 3, 33, 4, 2, 64, true, false, false, false },   { 1, 4, 400, 2, 1, 88, false, true, false, false },
+        { 2, 32, 33, 3, 3, 64, false, false, false, false }, { 1, 17, 17, 2, 2, 88, true, false, false, false },
+        { 1, 9, 330, 2, 1, 72, true, true, true, false },    { 1, 40, 700, 1, 1, 128, true, false, true, false },
+        { 2, 23, 23, 2, 2, 64, false, true, false, false },  { 1, 270, 5, 1, 1, 7, false, false, false, false },
+        { 1, 65, 64, 1, 1, 16, false, false, false, false }, { 1, 5, 321, 4, 1, 33, false, true, true, false },
     };
     for (size_t i = 0; i < sizeof fixed / sizeof fixed[0] && !vr_check_failed(ck); i++) check_case(ck, &fixed[i]);
+    if (!ck->device && ck->d->gemm_tile_bf16 && ck->d->tile_cols == 64) check_tiles(ck, fixed, sizeof fixed / sizeof fixed[0]);
     if (!ck->thorough) return;
-    check_case(ck, &(attention_case){ 1, 257, 257, 4, 4, 88, false, false, false });
-    check_case(ck, &(attention_case){ 1, 530, 530, 1, 1, 128, true, false, false });
-    check_case(ck, &(attention_case){ 1, 9, 50, 1, 1, 512, false, true, false });
+    check_case(ck, &(attention_case){ 1, 257, 257, 4, 4, 88, false, false, false, false });
+    check_case(ck, &(attention_case){ 1, 530, 530, 1, 1, 128, true, false, false, false });
+    check_case(ck, &(attention_case){ 1, 9, 50, 1, 1, 512, false, true, false, false });
     for (int i = 0; i < 150 && !vr_check_failed(ck); i++) {
         const uint32_t r = vr_check_random(ck);
         attention_case c = {

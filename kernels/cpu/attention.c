@@ -5,6 +5,7 @@
  *     for each block of keys:  k -> panels [E][tile_cols];  v -> panels [keys][tile_cols]
  *       for each tile of queries:  s = q k^T  ->  running softmax, p = exp(s - max)  ->  o = o factor + p v
  *     out = o / sum
+ *   in bf16 (backend.h, vr_precision) the same with q, k, p and v rounded: panels of pairs, of neighbours in E for k, of keys for v
  *   1 to 4 queries (decoding), task (batch, group of heads): k and v are read in place, once, by dot and weighted_sum; keys in
  *   short blocks, heads inside, because a cache row [Hk*E] holds neighbouring heads in one page of memory
  *
@@ -24,14 +25,20 @@
 #define QUERIES   VR_ATTENTION_QUERIES
 #define FEW_KEYS  64 /* 256 KB of k and of v for 8 heads of 128: second-level cache; bench/LOG.md */
 #define FEW_HEADS 8
+
+#define SCORE_ROWS VR_DSP_MAX_PAIR_ROWS /* of the tallest tile */
 static_assert(KEYS % VR_DSP_MAX_TILE_COLS == 0, "a row of scores is a whole number of panels");
 static_assert(FEW_KEYS <= KEYS && FEW_HEADS * VR_DSP_DOT_T <= QUERIES, "decoding uses the same scratch");
 static_assert(VR_MAX_HEAD_DIM % VR_DSP_MAX_TILE_COLS == 0, "so is a row of the output");
+static_assert(KEYS % (2 * VR_DSP_MAX_PAIR_STEP) == 0 && VR_MAX_HEAD_DIM % (2 * VR_DSP_MAX_PAIR_STEP) == 0, "of steps of pairs");
+static_assert(QUERIES % VR_DSP_MAX_PAIR_ROWS == 0 && VR_DSP_MAX_TILE_ROWS <= SCORE_ROWS, "a block is a whole number of tiles");
 
 typedef struct job {
     const vr_attention *a;
     const vr_cpu *cpu;
     int query_block, n_query_blocks, key_block;
+    bool narrow;         /* in bf16 */
+    int rows;            /* of a tile */
     int group, n_groups; /* heads a task, with few queries */
 } job;
 
@@ -45,12 +52,15 @@ typedef struct task {
     int first, n_queries; /* queries of this task */
     int o_row;            /* head_dim, up to whole panels */
     float *k_panels, *v_panels, *o, *s, *max, *sum;
+    uint16_t *narrow_q, *narrow_p; /* in bf16: [n_queries][e_row], [pair_rows][KEYS] */
+    int e_row;                     /* head_dim, up to whole steps of pairs, with zeros */
 } task;
 
 size_t vr_attention_scratch(const vr_dsp *d)
 {
     (void)d;
-    return (size_t)KEYS * VR_MAX_HEAD_DIM * 2 + (size_t)QUERIES * (VR_MAX_HEAD_DIM + 2) + (size_t)KEYS * VR_DSP_MAX_TILE_ROWS;
+    const size_t f32 = (size_t)KEYS * VR_MAX_HEAD_DIM * 2 + (size_t)QUERIES * (VR_MAX_HEAD_DIM + 2) + (size_t)KEYS * SCORE_ROWS;
+    return f32 + (QUERIES * (size_t)VR_MAX_HEAD_DIM + (size_t)KEYS * SCORE_ROWS) / 2;
 }
 
 /* Keys that query t sees. */
@@ -59,6 +69,13 @@ static int visible(const vr_attention *a, int t)
     if (!a->causal) return a->n_keys;
     const int64_t n = (int64_t)t + 1 + a->n_keys - a->n_queries;
     return n < 0 ? 0 : n < a->n_keys ? (int)n : a->n_keys;
+}
+
+/* n numbers and the zeros that bf16 tiles want behind them */
+static int up_to_steps(const vr_dsp *d, int n)
+{
+    const int step = 2 * (d->pair_step > 0 ? d->pair_step : 1);
+    return vr_ceil_div(n, step) * step;
 }
 
 static void open_task(task *w, const job *j, int64_t n, int h, int block, int thread)
@@ -78,8 +95,11 @@ static void open_task(task *w, const job *j, int64_t n, int h, int block, int th
     w->v_panels = w->k_panels + KEYS * VR_MAX_HEAD_DIM;
     w->o = w->v_panels + KEYS * VR_MAX_HEAD_DIM;
     w->s = w->o + QUERIES * VR_MAX_HEAD_DIM;
-    w->max = w->s + KEYS * VR_DSP_MAX_TILE_ROWS;
+    w->max = w->s + KEYS * SCORE_ROWS;
     w->sum = w->max + QUERIES;
+    w->narrow_q = (uint16_t *)(void *)(w->sum + QUERIES);
+    w->narrow_p = w->narrow_q + (ptrdiff_t)QUERIES * VR_MAX_HEAD_DIM;
+    w->e_row = up_to_steps(w->d, a->head_dim);
 }
 
 static void start(const task *w)
@@ -150,6 +170,66 @@ static void attend_tile(const task *w, int t, int rows, int first, int n)
     }
 }
 
+static void narrow_row(const vr_dsp *d, uint16_t *y, const float *x, int n, int n_zero)
+{
+    memset(y + n, 0, (size_t)(n_zero - n) * sizeof *y);
+    d->narrow(y, x, n);
+}
+
+/* pack_keys in bf16. v: two keys side by side, rows of zeros behind the last. */
+static void pack_keys_narrow(const task *w, int first, int n)
+{
+    const vr_attention *a = w->a;
+    const vr_dsp *d = w->d;
+    const int E = a->head_dim, cols = d->tile_cols, n_rows = up_to_steps(d, n);
+    uint16_t *k = (uint16_t *)(void *)w->k_panels, two[2][VR_DSP_MAX_TILE_COLS + 1];
+    for (int c = 0; c < n; c += cols, k += (ptrdiff_t)w->e_row * cols) {
+        d->pack_pairs[VR_DSP_F32](k, w->k + (first + c) * a->k.row, a->k.row, vr_min_int(cols, n - c), E);
+        const ptrdiff_t done = (ptrdiff_t)(E + E % 2) * cols;
+        memset(k + done, 0, (size_t)((ptrdiff_t)w->e_row * cols - done) * sizeof *k);
+    }
+    uint32_t *v = (uint32_t *)(void *)w->v_panels;
+    for (int e = 0; e < E; e += cols) {
+        const int width = vr_min_int(cols, E - e);
+        for (int i = 0; i < n_rows; i += 2, v += cols) {
+            for (int r = 0; r < 2; r++) {
+                if (i + r < n)
+                    narrow_row(d, two[r], w->v + (first + i + r) * a->v.row + e, width, cols);
+                else
+                    memset(two[r], 0, sizeof two[r]);
+            }
+            for (int c = 0; c < cols; c++) v[c] = two[0][c] | (uint32_t)two[1][c] << 16;
+        }
+    }
+}
+
+/* attend_tile in bf16 */
+static void attend_tile_narrow(const task *w, int t, int rows, int first, int n)
+{
+    const vr_attention *a = w->a;
+    const vr_dsp *d = w->d;
+    const int E = a->head_dim, cols = d->tile_cols, packed = up_to_steps(d, n);
+    const uint16_t *k = (const uint16_t *)(const void *)w->k_panels, *v = (const uint16_t *)(const void *)w->v_panels;
+    n = vr_min_int(n, visible(a, w->first + t + rows - 1) - first);
+    if (n <= 0) return;
+    const int n_row = up_to_steps(d, n);
+    for (int c = 0; c < n; c += cols) {
+        d->gemm_tile_bf16(w->s + c, KEYS, w->narrow_q + (ptrdiff_t)t * w->e_row, w->e_row, k + (ptrdiff_t)c * w->e_row, rows,
+                          vr_min_int(cols, n - c), vr_ceil_div(E, 2), false);
+    }
+    for (int i = 0; i < rows; i++) {
+        const int sees = visible(a, w->first + t + i) - first;
+        const float factor =
+            d->softmax(w->s + i * KEYS, sees < 0 ? 0 : vr_min_int(sees, n), n_row, a->scale, &w->max[t + i], &w->sum[t + i]);
+        if (factor != 1.0f) d->scale(w->o + (t + i) * w->o_row, factor, E);
+        d->narrow(w->narrow_p + i * KEYS, w->s + i * KEYS, n_row);
+    }
+    for (int e = 0; e < E; e += cols) {
+        d->gemm_tile_bf16(w->o + t * w->o_row + e, w->o_row, w->narrow_p, KEYS, v + (ptrdiff_t)e * packed, rows,
+                          vr_min_int(cols, E - e), vr_ceil_div(n, 2), true);
+    }
+}
+
 static void block_task(void *arg, int index, int thread)
 {
     const job *j = arg;
@@ -157,11 +237,14 @@ static void block_task(void *arg, int index, int thread)
     task w;
     open_task(&w, j, head / j->a->n_heads, head % j->a->n_heads, index % j->n_query_blocks, thread);
     start(&w);
+    for (int t = 0; t < w.n_queries && j->narrow; t++)
+        narrow_row(w.d, w.narrow_q + (ptrdiff_t)t * w.e_row, w.q + t * j->a->q.row, j->a->head_dim, w.e_row);
     const int n_keys = visible(j->a, w.first + w.n_queries - 1); /* later blocks are masked for all: skipped */
     for (int first = 0; first < n_keys; first += j->key_block) {
-        const int n = vr_min_int(j->key_block, n_keys - first), rows = w.d->tile_rows;
-        pack_keys(&w, first, n);
-        for (int t = 0; t < w.n_queries; t += rows) attend_tile(&w, t, vr_min_int(rows, w.n_queries - t), first, n);
+        const int n = vr_min_int(j->key_block, n_keys - first), rows = j->rows;
+        (j->narrow ? pack_keys_narrow : pack_keys)(&w, first, n);
+        for (int t = 0; t < w.n_queries; t += rows)
+            (j->narrow ? attend_tile_narrow : attend_tile)(&w, t, vr_min_int(rows, w.n_queries - t), first, n);
     }
     finish(&w);
 }
@@ -219,7 +302,9 @@ void vr_cpu_attention(vr_backend *be, const vr_attention *a)
         vr_pool_run(cpu->pool, a->n_batch * j.n_groups, few_task, &j);
         return;
     }
-    j.query_block = even_block(a->n_queries, QUERIES, cpu->dsp.tile_rows);
+    j.narrow = cpu->narrow;
+    j.rows = j.narrow ? cpu->dsp.pair_rows : cpu->dsp.tile_rows;
+    j.query_block = even_block(a->n_queries, QUERIES, j.rows);
     j.n_query_blocks = vr_ceil_div(a->n_queries, j.query_block);
     j.key_block = even_block(a->n_keys, KEYS, cpu->dsp.tile_cols);
     assert((int64_t)a->n_batch * a->n_heads * j.n_query_blocks < INT32_MAX);

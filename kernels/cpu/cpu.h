@@ -12,10 +12,10 @@
 #include "kernels/backend.h"
 #include "kernels/dsp.h"
 
-/* Blocks of attention. 320 keys: the 257 of a ViT frame at 224 pixels and the 230 of a sound clip are one block. 264 queries: a
+/* Blocks of attention. 320 keys: the 257 of a ViT frame at 224 pixels and the 230 of a sound clip are one block. 288 queries: a
  * multiple of every tile height that holds such a frame, so its keys are packed once. */
 #define VR_ATTENTION_KEYS    320
-#define VR_ATTENTION_QUERIES 264
+#define VR_ATTENTION_QUERIES 288
 
 /* Rows of x for which a weight panel is packed once; a multiple of every tile height. */
 #define VR_GEMM_ROWS 768
@@ -27,6 +27,7 @@ typedef struct vr_cpu {
     vr_gemm gemm;
     float **scratch; /* [n_threads] owned, 64-byte aligned, scratch_floats each */
     vr_precision precision;
+    bool narrow; /* whether the last product of more than VR_DSP_DOT_T rows was one of bf16 or of whole numbers */
     void *rows; /* owned, 64-byte aligned: rows of x in the type of a product; grows (vr_cpu_rows) */
     size_t rows_bytes;
     vr_err error; /* the first one of an operation; sync hands it out */

@@ -40,6 +40,7 @@ void vr_cpu_linear(vr_backend *be, float *y, const float *x, const vr_matrix *w,
     const vr_precision precision = p.cpu->precision;
     const bool strips = vr_is_strips(w->dtype), pairs = p.cpu->dsp.gemm_tile_bf16 != NULL;
     const bool narrow = precision != VR_PRECISION_F32 && !(precision == VR_PRECISION_AUTO && w->dtype == VR_DTYPE_F32);
+    if (T > VR_DSP_DOT_T) p.cpu->narrow = narrow && pairs;
     if (strips && (precision == VR_PRECISION_INT8 || precision == VR_PRECISION_AUTO))
         vr_linear_strips(&p);
     else if (strips)
