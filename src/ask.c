@@ -104,18 +104,21 @@ static int positions_write(const vr_session *s, const char *name, const int32_t 
     return VR_OK;
 }
 
+/* prompt.positions.text stands for a text that knows of the clip's grid: there is none of a stream */
 static int positions_dump(const vr_session *s, const int32_t *rows, int n, vr_err *e)
 {
     const vr_view *view = &s->view;
-    if (!s->dump || !view->positions_plain) return VR_OK;
-    const vr_clip_positions clip = { view->n_audio_rows, view->n_video_rows, view->positions_plain, view->n_positions };
-    int32_t *plain = malloc((size_t)n * 3 * sizeof *plain);
-    if (!plain) return vr_fail(e, VR_ERR_LIMIT, "not enough memory for the stage prompt.positions.text");
-    vr_positions(plain, rows, n, &clip);
-    int rc = positions_write(s, "prompt.positions.text", plain, n, e);
-    if (rc == VR_OK) rc = positions_write(s, "prompt.positions", s->positions, n, e);
-    free(plain);
-    return rc;
+    if (!s->dump || !view->positions) return VR_OK;
+    if (view->positions_plain) {
+        const vr_clip_positions clip = { view->n_audio_rows, view->n_video_rows, view->positions_plain, view->n_positions };
+        int32_t *plain = malloc((size_t)n * 3 * sizeof *plain);
+        if (!plain) return vr_fail(e, VR_ERR_LIMIT, "not enough memory for the stage prompt.positions.text");
+        vr_positions(plain, rows, n, &clip);
+        const int rc = positions_write(s, "prompt.positions.text", plain, n, e);
+        free(plain);
+        if (rc != VR_OK) return rc;
+    }
+    return positions_write(s, "prompt.positions", s->positions, n, e);
 }
 
 void vr_session_ids_dump(const vr_session *s, vr_dump *dump, const int32_t *rows, int n)
@@ -244,7 +247,24 @@ static int text_show(vr_session *s, vr_text_stream *stream, int32_t id, bool las
 /* The logits of every step, under the names that the recorded runs of the systems have for them. */
 static const char *const step_stages[] = { "decoder.step_logits", "answer.logits", "decoder.logits.steps" };
 
-static int answer_generate(vr_session *s, const vr_generate *g, const vr_ask_options *options, vr_answer *out, vr_err *e)
+/* Ids that the repetition penalty counts beside the answer's: those of the prompt where rows of the clip have one too. There the
+ * original generates from ids, elsewhere from rows that have none (transformers RepetitionPenaltyLogitsProcessor). */
+static int seen_begin(const vr_session *s, const vr_sampling *sampling, vr_ids *seen, vr_err *e)
+{
+    const char *piece = s->model->system->rows_piece;
+    if (!piece || sampling->repetition_penalty == 1.0f) return VR_OK;
+    const int32_t mark = vr_tokenizer_find(s->model->tokenizer, piece, strlen(piece));
+    bool clip = false;
+    for (int i = 0; i < s->cache.n_rows; i++) {
+        const int32_t row = s->cached[i];
+        if (row >= 0 || !clip) VR_TRY(vr_ids_push(seen, row >= 0 ? row : mark, e));
+        clip = clip || row < 0;
+    }
+    return VR_OK;
+}
+
+static int answer_generate(vr_session *s, const vr_generate *g, const vr_ask_options *options, vr_ids *seen, vr_answer *out,
+                           vr_err *e)
 {
     const int V = vr_llama_config_get(s->model->llama)->vocab;
     vr_sampler sampler;
@@ -257,8 +277,9 @@ static int answer_generate(vr_session *s, const vr_generate *g, const vr_ask_opt
     while (s->answer_ids.count < options->n_predict) {
         for (size_t i = 0; i < sizeof step_stages / sizeof *step_stages; i++)
             vr_dump_f32(s->dump, step_stages[i], s->logits, 2, (const int64_t[2]){ 1, V });
-        const int32_t id = vr_sampler_next(&sampler, s->logits, V, s->answer_ids.data, s->answer_ids.count, s->run.host);
+        const int32_t id = vr_sampler_next(&sampler, s->logits, V, seen->data, seen->count, s->run.host);
         VR_TRY(vr_ids_push(&s->answer_ids, id, e));
+        VR_TRY(vr_ids_push(seen, id, e));
         vr_dump_i32(s->dump, "answer.ids", &id, 1, (const int64_t[1]){ 1 });
         VR_TRY(text_show(s, &stream, id, false, options, &go_on, e));
         if (vr_prompt_stops(s->prompt, s->answer_ids.data, s->answer_ids.count)) {
@@ -352,7 +373,10 @@ static int turn_answer(vr_session *s, const vr_ask_options *options, vr_answer *
     const double read = vr_clock();
     out->prompt_seconds = read - start;
     vr_hooks_timing(&s->hooks, "prompt", out->prompt_seconds, out->n_prompt_rows - out->n_reused_rows, "tokens");
-    rc = answer_generate(s, &g, options, out, e);
+    vr_ids seen = { 0 };
+    rc = seen_begin(s, &options->sampling, &seen, e);
+    if (rc == VR_OK) rc = answer_generate(s, &g, options, &seen, out, e);
+    vr_ids_free(&seen);
     out->answer_seconds = vr_clock() - read;
     if (rc == VR_OK) vr_hooks_timing(&s->hooks, "answer", out->answer_seconds, s->answer_ids.count, "tokens");
     return rc;

@@ -17,7 +17,7 @@ typedef struct vr_sampling {
     float temperature;        /* 0: greedy */
     int top_k;                /* 0: off */
     float top_p;              /* 1: off; keeps the smallest set whose probability reaches top_p, at least one */
-    float repetition_penalty; /* 1: off; logits of ids already answered are divided (if > 0) or multiplied by it */
+    float repetition_penalty; /* 1: off; logits of ids already seen are divided (if > 0) or multiplied by it */
     uint64_t seed;
 } vr_sampling;
 

@@ -90,19 +90,20 @@ def ends(answer, stops):
     return any(answer[-len(stop) :] == stop for stop in stops)
 
 
-def penalised(logits, answer, penalty):
-    """The logits with those of ids already answered made smaller (transformers RepetitionPenaltyLogitsProcessor)."""
-    logits, seen = logits.copy(), sorted(set(answer))
+def penalised(logits, seen, penalty):
+    """The logits with those of ids already seen made smaller (transformers RepetitionPenaltyLogitsProcessor)."""
+    logits, seen = logits.copy(), sorted(set(seen))
     logits[seen] = np.where(logits[seen] < 0, logits[seen] * penalty, logits[seen] / penalty)
     return logits
 
 
-def greedy(llama, rows, n_new, stops, stages, penalty=1.0):
-    """rows [N,H] of a prompt; stops: lists of ids -> (ids, logits of every step, distance of the two largest of each step)"""
+def greedy(llama, rows, n_new, stops, stages, penalty=1.0, given=()):
+    """rows [N,H] of a prompt; stops: lists of ids; given: ids that are penalised from the first step on
+    -> (ids, logits of every step, distance of the two largest of each step)"""
     llama.reset()
     logits, answer, gaps = [llama.feed(rows, stages)], [], []
     while True:
-        scores = penalised(logits[-1], answer, penalty)
+        scores = penalised(logits[-1], [*given, *answer], penalty)
         top = np.sort(scores)[-2:]
         gaps.append(float(top[1] - top[0]))
         answer.append(int(np.argmax(scores)))

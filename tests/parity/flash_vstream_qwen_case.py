@@ -183,6 +183,7 @@ def converse(parts, case, grid, remembered):
     pad = tokenizer.added[PAD]
     stops = [[i] for i in eos_ids(parts.folder)] + [[tokenizer.added["<|im_end|>"]]]
     n_new = int(arguments[arguments.index("-n") + 1])
+    penalty = json.loads((parts.folder / "generation_config.json").read_text()).get("repetition_penalty", 1.0)
     questions = case["prompt"] if isinstance(case["prompt"], list) else [case["prompt"]]
     messages, turns = [], []
     for i, question in enumerate(questions):
@@ -196,7 +197,7 @@ def converse(parts, case, grid, remembered):
         embeds = np.concatenate([llama.table[pieces[0]], remembered.rows, llama.table[pieces[1]]])
         filled["prompt.embeds"] = embeds
         llama.place(places, behind)
-        answer, filled["answer.logits"], gaps = greedy(llama, embeds, n_new, stops, filled)
+        answer, filled["answer.logits"], gaps = greedy(llama, embeds, n_new, stops, filled, penalty, ids)
         said = tokenizer.text(answer)
         said = said if said is None else said.strip()
         turns.append({"prompt": prompt, "pieces": pieces, "answer": answer, "gaps": gaps, "text": said})

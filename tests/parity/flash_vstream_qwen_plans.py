@@ -42,6 +42,7 @@ def random_sizes(rng):
         "eps": pick(1e-6, 1e-5),
         "theta": pick(1e6, 10000.0),
         "surplus_rows": pick(0, 24),
+        "penalty": pick(1.0, 1.0, 1.05, 1.3),
     }
 
 
@@ -91,6 +92,7 @@ def check_plans():
         "eps": 1e-6,
         "theta": 1e6,
         "surplus_rows": 24,
+        "penalty": 1.3,
     }
     clip = {"source": "testsrc2", "width": 96, "height": 64, "rate": "1", "pixels": "bgr0", "frames": 13, "hold": 1}
     plan = {"system": "flash-vstream-qwen", "seed": 401, "size": size, "clip": clip, "prompt": QUESTIONS[0], "n": 6}

@@ -131,7 +131,7 @@ def write(folder, seed, decoder_seed, size, files):
     write_shards(folder, [tower(Random(seed, 1), size), decoder(Random(decoder_seed, 2), size)])
     (folder / "config.json").write_text(json.dumps(config(size, mark), indent=1))
     generation = {"bos_token_id": mark["<|endoftext|>"], "do_sample": True, "temperature": 0.01, "top_k": 1, "top_p": 0.001}
-    generation |= {"eos_token_id": [mark["<|im_end|>"], mark["<|endoftext|>"]]}
+    generation |= {"eos_token_id": [mark["<|im_end|>"], mark["<|endoftext|>"]], "repetition_penalty": size["penalty"]}
     (folder / "generation_config.json").write_text(json.dumps(generation, indent=1))
     pixels = {"image_mean": [0.48145466, 0.4578275, 0.40821073], "image_std": [0.26862954, 0.26130258, 0.27577711]}
     pixels |= {"min_pixels": 3136, "max_pixels": 12845056, "patch_size": PATCH, "temporal_patch_size": 2, "merge_size": 2}
