@@ -52,6 +52,13 @@ int vr_device_open_beside(vr_backend **out, vr_backend *first, int device, const
     return vr_backend_open_cuda(out, &(vr_cuda_options){ .device = device, .precision = cpu->precision, .share = first }, e);
 }
 
+void vr_device_hold(vr_backend *be, const vr_weights *weights)
+{
+    const void *memory;
+    size_t n_bytes;
+    for (int i = 0; be->hold && vr_weights_memory(weights, i, &memory, &n_bytes); i++) be->hold(be, memory, n_bytes);
+}
+
 int vr_device_room_check(vr_backend *be, size_t n_bytes, vr_err *e)
 {
     if (!be->room) return VR_OK;

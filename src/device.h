@@ -5,6 +5,7 @@
 #define VR_DEVICE_H
 
 #include "base/log.h"
+#include "base/weights.h"
 #include "kernels/backend.h"
 
 /* name as in vr_model_options; *device: number of the CUDA device, -1 for the processor. auto without a usable device takes the
@@ -13,6 +14,9 @@ int vr_device_open(vr_backend **out, int *device, const char *name, const vr_cpu
 
 /* A second backend beside one of vr_device_open, for another thread: the same weights on a device, else threads of its own. */
 int vr_device_open_beside(vr_backend **out, vr_backend *first, int device, const vr_cpu_options *cpu, vr_err *e);
+
+/* A device may bring the weights to itself: all that are bound. */
+void vr_device_hold(vr_backend *be, const vr_weights *weights);
 
 /* VR_ERR_LIMIT where a device has no room for n_bytes of working memory and for the weights that are not there yet. */
 int vr_device_room_check(vr_backend *be, size_t n_bytes, vr_err *e);

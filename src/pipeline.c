@@ -96,14 +96,11 @@ int vr_model_open(vr_model **out, const char *path, const vr_model_options *opti
     if (rc == VR_OK && m->device < 0) m->cpu.level = vr_cpu_level(m->backend);
     if (rc == VR_OK) rc = vr_weights_open(&m->weights, path, e);
     if (rc == VR_OK) rc = model_bind(m, e);
-    const void *memory;
-    size_t n_bytes;
-    for (int i = 0; rc == VR_OK && m->backend->hold && vr_weights_memory(m->weights, i, &memory, &n_bytes); i++)
-        m->backend->hold(m->backend, memory, n_bytes);
     if (rc != VR_OK) {
         vr_model_free(m);
         return rc;
     }
+    vr_device_hold(m->backend, m->weights);
     const int n_unused = vr_weights_unused(m->weights, &m->hooks.log);
     if (n_unused) vr_log_print(&m->hooks.log, VR_LOG_WARN, "%s: %d tensors are not used", path, n_unused);
     *out = m;

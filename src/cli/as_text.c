@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cli/computing.h"
 #include "cli/places.h"
 #include "speech/speech.h"
 
@@ -46,10 +47,7 @@ static int hear(heard *h, const char *video, const vr_options *o, vr_report *rep
     vr_speech *speech = NULL;
     vr_speech_result result = { 0 };
     const vr_speech_options options = { .language = o->language, .seed = o->seed, .segment = on_segment, .cookie = h };
-    vr_model_options model = { .cpu = { .n_threads =
-                                            vr_options_given(o, VR_OPTION_THREADS) ? o->n_threads : vr_places_threads(),
-                                        .gemm = (vr_gemm)o->gemm,
-                                        .precision = (vr_precision)o->precision } };
+    vr_model_options model = vr_computing(o);
     vr_report_hooks(report, &model.hooks);
     VR_TRY(vr_places_weights(o->speech, path, sizeof path, e));
     int rc = vr_speech_open(&speech, path, &model, e);

@@ -21,6 +21,7 @@
 #include "base/limits.h"
 #include "cli/as_text.h"
 #include "cli/chat.h"
+#include "cli/computing.h"
 #include "cli/follow.h"
 #include "cli/help.h"
 #include "cli/interrupt.h"
@@ -111,11 +112,7 @@ static int open_model(run *r, vr_err *e)
     const vr_options *const o = &r->options;
     char path[VR_PLACES_PATH];
     VR_TRY(vr_places_weights(o->weights, path, sizeof path, e));
-    vr_model_options options = { .cpu = { .n_threads =
-                                              vr_options_given(o, VR_OPTION_THREADS) ? o->n_threads : vr_places_threads(),
-                                          .gemm = (vr_gemm)o->gemm,
-                                          .precision = (vr_precision)o->precision },
-                                 .device = vr_places_device(o->device) };
+    vr_model_options options = vr_computing(o);
     if (r->follow)
         vr_follow_hooks(r->follow, &options.hooks);
     else

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "base/text.h"
+#include "cli/computing.h"
 #include "cli/json.h"
 #include "cli/places.h"
 #include "cli/subtitles.h"
@@ -118,10 +119,7 @@ static int finish(transcript *t, const vr_speech_result *result, int rc, vr_err 
 static int speech_open(vr_speech **out, const vr_options *o, vr_report *report, vr_err *e)
 {
     char path[VR_PLACES_PATH];
-    vr_model_options options = { .cpu = { .n_threads =
-                                              vr_options_given(o, VR_OPTION_THREADS) ? o->n_threads : vr_places_threads(),
-                                          .gemm = (vr_gemm)o->gemm,
-                                          .precision = (vr_precision)o->precision } };
+    vr_model_options options = vr_computing(o);
     vr_report_hooks(report, &options.hooks);
     VR_TRY(vr_places_weights(o->weights, path, sizeof path, e));
     return vr_speech_open(out, path, &options, e);

@@ -18,6 +18,7 @@
 
 #include "base/clock.h"
 #include "base/limits.h"
+#include "device.h"
 #include "media/input.h"
 #include "speech/listen.h"
 #include "speech/utter.h"
@@ -82,13 +83,14 @@ int vr_speech_open(vr_speech **out, const char *path, const vr_model_options *op
     vr_speech *s = calloc(1, sizeof *s);
     if (!s) return vr_fail(e, VR_ERR_LIMIT, "not enough memory for the model");
     s->hooks = options->hooks;
-    int rc = vr_backend_open_cpu(&s->backend, &options->cpu, e);
+    int device, rc = vr_device_open(&s->backend, &device, options->device, &options->cpu, &s->hooks.log, e);
     if (rc == VR_OK) rc = vr_weights_open(&s->weights, path, e);
     if (rc == VR_OK) rc = model_bind(s, e);
     if (rc != VR_OK) {
         vr_speech_free(s);
         return rc;
     }
+    vr_device_hold(s->backend, s->weights);
     const int n_unused = vr_weights_unused(s->weights, &s->hooks.log);
     if (n_unused) vr_log_print(&s->hooks.log, VR_LOG_WARN, "%s: %d tensors are not used", path, n_unused);
     *out = s;
@@ -173,6 +175,8 @@ static int memory_open(transcription *t, vr_err *e)
     vr_whisper_look(whisper, &run, &state, t->features);
     vr_utter_plan(whisper, &run, &state);
     vr_backend_free(nothing);
+    const size_t cache_bytes = vr_kvcache_bytes(c->n_layers, c->context, c->width);
+    VR_TRY(vr_device_room_check(t->speech->backend, counted.peak + cache_bytes, e));
     VR_TRY(vr_run_open(&t->run, t->speech->backend, &t->scratch, &t->host, counted.peak, e));
     VR_TRY(vr_kvcache_open(&t->state.cache, t->speech->backend, c->n_layers, c->context, c->width, e));
     t->run.dump = t->dump;

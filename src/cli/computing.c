@@ -1,0 +1,15 @@
+/*
+ * computing.c - see computing.h.
+ */
+#include "cli/computing.h"
+
+#include "cli/places.h"
+
+vr_model_options vr_computing(const vr_options *options)
+{
+    const bool told = vr_options_given(options, VR_OPTION_THREADS);
+    return (vr_model_options){ .cpu = { .n_threads = told ? options->n_threads : vr_places_threads(),
+                                        .gemm = (vr_gemm)options->gemm,
+                                        .precision = (vr_precision)options->precision },
+                               .device = vr_places_device(options->device) };
+}
