@@ -8,6 +8,7 @@ import flash_vstream_case
 import flash_vstream_qwen_case
 import longvu_case
 import video_llama_case
+import videochat_case
 import videollamb_case
 
 SYSTEMS = {
@@ -16,6 +17,7 @@ SYSTEMS = {
     "flash-vstream": flash_vstream_case,
     "flash-vstream-qwen": flash_vstream_qwen_case,
     "videollamb": videollamb_case,
+    "videochat": videochat_case,
 }
 
 

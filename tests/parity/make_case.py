@@ -39,6 +39,8 @@ import longvu_make
 import longvu_plans
 import text_reference
 import video_llama_case
+import videochat_make
+import videochat_plans
 import videollamb_make
 import videollamb_plans
 
@@ -60,6 +62,7 @@ LIMITS = {
 LIMIT = 2e-5
 FEW_ROWS = ("vision.", "audio.block", "input.pixels.", "project.aux", "sampler.layer", "project.video", "prompt.embeds", "decoder.")
 PATCHES = ("input.pixels", "compress.half.pixels", "compress.memory")  # of Flash-VStream on Qwen2-VL: thousands of rows
+MORE_FEW_ROWS = {"flash-vstream-qwen": PATCHES, "videochat": ("input.pixels",)}
 
 
 def tokenizer_files(template):
@@ -225,12 +228,26 @@ def make_videollamb(plan, case_dir, case, folder):
     return stages, turns
 
 
+def make_videochat(plan, case_dir, case, folder):
+    """Fills case and the checkpoint folder -> (stages, turns)"""
+    case["arguments"] += ["--frames", str(plan["frames"])] if plan["frames"] else []
+    size, stages, turns = videochat_make.find(plan, case_dir, case, folder, tokenizer_files("vicuna"), ATTEMPTS)
+    plan["size"] = size
+    case["about"] = (
+        f"made by make_case.py: ViT {size['vit_width']}x{size['vit_depth']} patch {size['patch']}, {size['steps']} aggregators, "
+        f"Q-Former {size['qformer_width']}x{size['qformer_depth']}, queries {size['queries']}+{size['extra_queries']}, LLaMA "
+        f"{size['llama_width']}x{size['llama_depth']} heads {size['llama_heads']}; {source_of(plan)}; frames {plan['frames']}"
+    )
+    return stages, turns
+
+
 MAKERS = {
     "video-llama": make_video_llama,
     "longvu": make_longvu,
     "flash-vstream": make_flash_vstream,
     "flash-vstream-qwen": make_flash_vstream_qwen,
     "videollamb": make_videollamb,
+    "videochat": make_videochat,
 }
 PLANS = {
     "video-llama": case_plans,
@@ -238,6 +255,7 @@ PLANS = {
     "flash-vstream": flash_vstream_plans,
     "flash-vstream-qwen": flash_vstream_qwen_plans,
     "videollamb": videollamb_plans,
+    "videochat": videochat_plans,
 }
 
 
@@ -275,7 +293,7 @@ def make(plan, out):
         "answer_ids": turns[0]["answer"] if one else [turn["answer"] for turn in turns],
         "answer": (turns[0]["text"] or "") if one else [turn["text"] or "" for turn in turns],
         "smallest_gap": round(min(min(turn["gaps"]) for turn in turns), 4),
-        "stages": stage_entries(case_dir, stages, FEW_ROWS + (PATCHES if "qwen" in case["system"] else ())),
+        "stages": stage_entries(case_dir, stages, FEW_ROWS + MORE_FEW_ROWS.get(case["system"], ())),
     }
     if turns[0]["text"] is None:
         del case["answer"]
