@@ -113,7 +113,7 @@ static bool memory_bound(const product_case *c)
 static float *random_floats(size_t n)
 {
     uint64_t seed = 88172645463325252ull;
-    float *x = malloc(n * sizeof *x);
+    float *x = bench_alloc(n * sizeof *x); /* large pages, as a cache of keys has */
     for (size_t i = 0; x && i < n; i++) x[i] = bench_random(&seed);
     return x;
 }
@@ -148,9 +148,9 @@ static bool make_data(product_data *d)
 
 static void free_data(product_data *d)
 {
-    free(d->x);
-    free(d->y);
-    free(d->bias);
+    bench_free(d->x, 0);
+    bench_free(d->y, 0);
+    bench_free(d->bias, 0);
     bench_free(d->w, 0);
 }
 

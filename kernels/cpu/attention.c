@@ -263,6 +263,17 @@ static void attend_few(const task *w, int first, int n)
     }
 }
 
+/* n rows of neighbouring heads, in the order of their addresses: runs of E floats, one head after the other, are too short for
+ * what the processor fetches by itself. bench/LOG.md */
+static void fetch(const float *x, const vr_heads *layout, int n, int n_heads, int E)
+{
+    const ptrdiff_t bytes = (ptrdiff_t)n_heads * E * (ptrdiff_t)sizeof *x;
+    for (int i = 0; layout->head == E && i < n; i++) {
+        const char *row = (const char *)(x + i * layout->row);
+        for (ptrdiff_t at = 0; at < bytes; at += 64) __builtin_prefetch(row + at, 0, 2);
+    }
+}
+
 static void few_task(void *arg, int index, int thread)
 {
     const job *j = arg;
@@ -274,8 +285,12 @@ static void few_task(void *arg, int index, int thread)
         w[i].o += i * VR_DSP_DOT_T * w[i].o_row, w[i].max += i * VR_DSP_DOT_T, w[i].sum += i * VR_DSP_DOT_T;
         start(&w[i]);
     }
+    const int shared = a->n_heads / a->n_kv_heads, n_kv = (h + n_heads - 1) / shared - h / shared + 1;
     for (int first = 0; first < a->n_keys; first += FEW_KEYS) {
-        for (int i = 0; i < n_heads; i++) attend_few(&w[i], first, vr_min_int(FEW_KEYS, a->n_keys - first));
+        const int n = vr_min_int(FEW_KEYS, a->n_keys - first);
+        fetch(w[0].k + first * a->k.row, &a->k, n, n_kv, a->head_dim);
+        fetch(w[0].v + first * a->v.row, &a->v, n, n_kv, a->head_dim);
+        for (int i = 0; i < n_heads; i++) attend_few(&w[i], first, n);
     }
     for (int i = 0; i < n_heads; i++) finish(&w[i]);
 }

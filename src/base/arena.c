@@ -54,6 +54,11 @@ int vr_arena_open_twin(vr_arena *a, vr_arena *of, vr_err *e)
     return VR_OK;
 }
 
+void vr_arena_large_pages(vr_arena *a)
+{
+    if (a->base && !a->release) madvise(a->base, a->size, MADV_HUGEPAGE); /* refused where the system has none: nothing lost */
+}
+
 void vr_arena_close(vr_arena *a)
 {
     if (a->release) {

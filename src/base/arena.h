@@ -30,6 +30,8 @@ int vr_arena_open(vr_arena *a, size_t bytes, vr_err *e); /* VR_ERR_LIMIT when th
 /* Host memory beside memory of another kind: what is taken of either has its place in both, and marks of one are marks of the
  * other, as in the plan, where the two were one. */
 int vr_arena_open_twin(vr_arena *a, vr_arena *of, vr_err *e);
+/* For memory that is read over and over in far apart rows: pages of 2 MB where the system grants them, so as much is taken at once. */
+void vr_arena_large_pages(vr_arena *a);
 void vr_arena_close(vr_arena *a); /* legal on a planned, closed or zeroed arena */
 
 /* count elements of size bytes; count may be 0. Contents are undefined. Never NULL. */

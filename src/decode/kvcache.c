@@ -3,6 +3,9 @@
  */
 #include "decode/kvcache.h"
 
+/* Bytes of a plane from which large pages pay: an answer reads all of them for each token. bench/LOG.md */
+#define LARGE_PLANE ((size_t)16 << 20)
+
 /* floats of one of the two halves */
 static size_t half_floats(int n_layers, int n_max, int width)
 {
@@ -24,6 +27,7 @@ int vr_kvcache_open(vr_kvcache *cache, vr_backend *be, int n_layers, int n_max, 
     VR_TRY(vr_backend_arena_open(be, &cache->memory, vr_kvcache_bytes(n_layers, n_max, width), e));
     cache->k = vr_arena_floats(&cache->memory, half_floats(n_layers, n_max, width));
     cache->v = vr_arena_floats(&cache->memory, half_floats(n_layers, n_max, width));
+    if (half_floats(1, n_max, width) * sizeof *cache->k >= LARGE_PLANE) vr_arena_large_pages(&cache->memory);
     return VR_OK;
 }
 

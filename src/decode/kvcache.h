@@ -3,7 +3,8 @@
  *
  *   k, v [L, n_max, Hk*E] f32: one plane a layer, one row a position, keys already turned by RoPE.
  *
- * The memory is one mapping for the whole context; pages cost something only when rows reach them.
+ * The memory is one mapping for the whole context; pages cost something only when rows reach them. Large planes ask for large
+ * pages: then the first row of a plane costs 2 MB.
  */
 #ifndef VR_KVCACHE_H
 #define VR_KVCACHE_H
