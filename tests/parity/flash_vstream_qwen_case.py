@@ -3,6 +3,7 @@ flash_vstream_qwen_case.py - a whole run of a Flash-VStream (Qwen2-VL) case by t
 
   checkpoint + input -> encode: list of frames, two resizes, patches of both resolutions, tower
     -> remember: CSM, DAM, rows -> converse: for every turn prompt, ids, places, greedy answer -> stages, turns
+    -> a stream: frames one by one -> memory after some -> converse: each question alone
 
 Ref:   spec B3, B5; scripts/extract_frames.py, qwen_vl_utils vision_process.py, models/vstream_qwen2vl_processor.py.
 Trap:  the list of frames is made twice, the second time from float32 numbers. The repetition penalty of generate() counts the
@@ -127,6 +128,34 @@ class Remembered(NamedTuple):
     stages: dict
 
 
+def follow(parts, case_dir, case, margins):
+    """-> (grid, memories: a Remembered after each moment that is asked)"""
+    arguments, path, (k, n) = case["arguments"], pathlib.Path(case_dir) / case["video"], lengths(parts.config)
+    moments = [int(part) for part in arguments[arguments.index("--ask-after") + 1].split(",")]
+    total, rate, *_ = media.probe(path)
+    x = pixels(media.native_frames(path, np.arange(0, total, max(1, round(rate)))))
+    grid = tuple(size // reference.PATCH for size in x.shape[2:])
+    tower = reference.Tower(Weights(parts.state, "visual."), parts.config["vision_config"])
+    stream, steps, memories = reference.Stream(k, Generator(seed_of(arguments)), margins), [], []
+    for i, frame in enumerate(x):
+        second = i < 2 * k and i % 2 == 1
+        if second:
+            steps.pop()
+        steps.append(np.stack([x[i - 1] if second else frame, frame])[None])
+        half = reference.patches(reference.halved(steps[-1]))
+        stream.add(tower.encode(half, tuple(size // reference.POOL for size in grid))[0], second)
+        for _ in range(moments.count(i + 1)):
+            stages, shape = {}, (-1, grid[0] * grid[1] // 4, tower.width)
+            bank, slots = np.concatenate(stream.bank).reshape(shape), stream.slots.reshape(shape)
+            picked = reference.detail(bank, slots, stream.weights, n, margins, stages)
+            whole = tower.encode(reference.patches(np.concatenate([steps[s] for s in picked])), grid)[0]
+            memory = np.concatenate([rows.reshape(-1, tower.width) for rows in (whole, slots)])
+            reference.merge(Weights(parts.state, "visual.merger."), memory, stages)
+            kept = {name: stages[name] for name in ("compress.dam.index", "project.video")}
+            memories.append(Remembered(stages["project.video"], picked, stream.times, kept))
+    return grid, memories
+
+
 def lengths(config):
     """Of the memory in steps: CSM, DAM."""
     memory = config["vision_config"].get("flash_memory_config", {})
@@ -176,39 +205,73 @@ def render(messages):
     return f"<|im_start|>system\n{SYSTEM}<|im_end|>\n{turns}<|im_start|>assistant\n"
 
 
+class Talker:
+    """Asks about one memory at a time."""
+
+    def __init__(self, parts, case, grid):
+        self.tokenizer, self.grid, arguments = Tokenizer(parts.folder), grid, case["arguments"]
+        self.llama, self.pad = Qwen2VL(Weights(parts.state), parts.config), self.tokenizer.added[PAD]
+        self.stops = [[i] for i in eos_ids(parts.folder)] + [[self.tokenizer.added["<|im_end|>"]]]
+        self.n_new, self.stream = int(arguments[arguments.index("-n") + 1]), "--stream" in arguments
+        generation = json.loads((parts.folder / "generation_config.json").read_text())
+        self.penalty = generation.get("repetition_penalty", 1.0)
+
+    def ask(self, messages, remembered, stages):
+        """-> turn"""
+        prompt, llama = render(messages), self.llama
+        pieces = [self.tokenizer.encode(piece) for piece in prompt.split(PAD, 1)]
+        ids = [*pieces[0], *[self.pad] * len(remembered.rows), *pieces[1]]
+        stages["prompt.ids"] = np.array(ids, np.int32)
+        plain, places, behind = reference.places(
+            ids, self.pad, self.grid, remembered.picked, remembered.times, self.stream
+        )
+        if not self.stream:
+            stages["prompt.positions.text"] = plain.astype(np.int32)
+        stages["prompt.positions"] = places.astype(np.int32)
+        stages["prompt.embeds"] = np.concatenate([llama.table[pieces[0]], remembered.rows, llama.table[pieces[1]]])
+        llama.place(places, behind)
+        answer, stages["answer.logits"], gaps = greedy(
+            llama, stages["prompt.embeds"], self.n_new, self.stops, stages, self.penalty, ids
+        )
+        said = self.tokenizer.text(answer)
+        said = said if said is None else said.strip()
+        return {"prompt": prompt, "pieces": pieces, "answer": answer, "gaps": gaps, "text": said}
+
+
+def questions_of(case):
+    return case["prompt"] if isinstance(case["prompt"], list) else [case["prompt"]]
+
+
 def converse(parts, case, grid, remembered):
     """-> (stages, turns: a dict each with prompt, pieces, answer, gaps, text; text is None where it is not plain)"""
-    tokenizer, arguments, stages = Tokenizer(parts.folder), case["arguments"], dict(remembered.stages)
-    llama = Qwen2VL(Weights(parts.state), parts.config)
-    pad = tokenizer.added[PAD]
-    stops = [[i] for i in eos_ids(parts.folder)] + [[tokenizer.added["<|im_end|>"]]]
-    n_new = int(arguments[arguments.index("-n") + 1])
-    penalty = json.loads((parts.folder / "generation_config.json").read_text()).get("repetition_penalty", 1.0)
-    questions = case["prompt"] if isinstance(case["prompt"], list) else [case["prompt"]]
+    talker, questions, stages = Talker(parts, case, grid), questions_of(case), dict(remembered.stages)
     messages, turns = [], []
     for i, question in enumerate(questions):
         messages.append(question)
-        prompt, filled = render(messages), {}
-        pieces = [tokenizer.encode(piece) for piece in prompt.split(PAD, 1)]
-        ids = [*pieces[0], *[pad] * len(remembered.rows), *pieces[1]]
-        filled["prompt.ids"] = np.array(ids, np.int32)
-        plain, places, behind = reference.places(ids, pad, grid, remembered.picked, remembered.times)
-        filled |= {"prompt.positions.text": plain.astype(np.int32), "prompt.positions": places.astype(np.int32)}
-        embeds = np.concatenate([llama.table[pieces[0]], remembered.rows, llama.table[pieces[1]]])
-        filled["prompt.embeds"] = embeds
-        llama.place(places, behind)
-        answer, filled["answer.logits"], gaps = greedy(llama, embeds, n_new, stops, filled, penalty, ids)
-        said = tokenizer.text(answer)
-        said = said if said is None else said.strip()
-        turns.append({"prompt": prompt, "pieces": pieces, "answer": answer, "gaps": gaps, "text": said})
+        filled = {}
+        turns.append(talker.ask(messages, remembered, filled))
+        said = turns[-1]["text"]
         if not said and i + 1 < len(questions):
-            raise ValueError(f"turn {i + 1}: the answer {answer} is empty or not plain; later turns depend on it")
+            raise ValueError(f"turn {i + 1}: the answer is empty or not plain; later turns depend on it")
         messages.append(said)
         stages |= {f"turn{i + 1}.{name}" if len(questions) > 1 else name: x for name, x in filled.items()}
     return stages, turns
 
 
+def converse_stream(parts, case, grid, memories):
+    """memories: of follow() -> as converse()"""
+    talker, stages, turns = Talker(parts, case, grid), {}, []
+    moments = case["arguments"][case["arguments"].index("--ask-after") + 1].split(",")
+    for moment, question, remembered in zip(moments, questions_of(case), memories):
+        filled = dict(remembered.stages)
+        turns.append(talker.ask([question], remembered, filled))
+        stages |= {f"ask{int(moment):03d}.{name}": x for name, x in filled.items()}
+    return stages, turns
+
+
 def run(checkpoint_dir, case_dir, case):
-    parts = load(checkpoint_dir)
+    parts, margins = load(checkpoint_dir), reference.Margins()
+    if "--stream" in case["arguments"]:
+        return converse_stream(parts, case, *follow(parts, case_dir, case, margins))
     encoded = encode(parts, case_dir, case)
-    return converse(parts, case, encoded.grid, remember(parts, case, encoded, reference.Margins()))
+    return converse(parts, case, encoded.grid, remember(parts, case, encoded, margins))

@@ -2,7 +2,7 @@
 flash_vstream_qwen_plans.py - what made Flash-VStream (Qwen2-VL) cases look like: random sizes and clips, and the fixed small
 set of `make check`.
 
-  seed -> plan: name, seed, size, clip, prompt, n
+  seed -> plan: name, seed, size, clip, prompt, n, ask (frames after which a stream is asked; None: a clip)
 
   size  slots, shown: steps of the CSM and of the DAM; sections: pairs of a head that turn by time, line, column
   clip  hold: frames that a picture stands still, so that steps repeat
@@ -62,6 +62,11 @@ def random_plan(seed):
         clip["pixels"] = pick("rgb24", "gray")
     elif rate == "1":
         clip["hold"] = pick(1, 1, 4, 6, 7, 100)
+    ask = None
+    if rng.integers(6) == 0:  # two moments: a single question would stand in the arguments
+        clip |= {"rate": "1", "frames": int(rng.integers(2, 60)), "hold": 1}
+        ask, turns = [int(rng.integers(1, clip["frames"])), clip["frames"]], 2
+        clip["pixels"] = "bgr0"
     questions = [pick(*QUESTIONS).strip() for _ in range(turns)]
     return {
         "name": f"flash-vstream-qwen-random-{seed}",
@@ -69,6 +74,7 @@ def random_plan(seed):
         "seed": seed,
         "size": size,
         "clip": clip,
+        "ask": ask,
         "prompt": questions if turns > 1 else questions[0],
         "n": int(rng.integers(2, 13)),
     }

@@ -76,7 +76,8 @@ class Tower:
     def __init__(self, w, config):
         self.w, self.heads, self.depth = w, config["num_heads"], config["depth"]
         self.kernel = w["patch_embed.proj.weight"].reshape(config["embed_dim"], -1).T
-        width = config["embed_dim"] // self.heads
+        self.width = config["embed_dim"]
+        width = self.width // self.heads
         powers = np.arange(0, width // 2, 2).astype(np.float32) / np.float32(width // 2)
         self.frequency = (1.0 / np.float32(10000.0) ** powers).astype(np.float32)
 
@@ -116,8 +117,8 @@ def squares(a, b):
     return np.stack([((a - row) ** 2).sum(axis=1) for row in b], axis=1)
 
 
-def ordered_kmeans(x, k, generator, margins, stages):
-    """x [t,F], t > k -> (slots [k,F], weights, times)"""
+def ordered_kmeans(x, counts, k, generator, margins, stages):
+    """x [t,F], t > k; counts [t]: what a row weighs -> (slots [k,F], weights, times)"""
     t, sizes = len(x), (x * x).sum(axis=1)
     distinct = np.unique(x, axis=0)
     stages["compress.csm.unique"] = distinct[:, :SHOWN]
@@ -138,8 +139,9 @@ def ordered_kmeans(x, k, generator, margins, stages):
         margins.slot = min(margins.slot, Margins.of(d, sizes))
         labels = d.argmin(axis=1)
         stages[f"compress.kmeans.labels.{i:02d}"] = labels.astype(np.int32)
-        weights = np.bincount(labels, minlength=k).astype(np.float64)
-        moved = np.stack([x[labels == j].mean(axis=0) if weights[j] else x[generator.below(t)] for j in range(k)])
+        weights = np.bincount(labels, counts, minlength=k)
+        mean = lambda own: (x[own] * counts[own, None]).sum(axis=0) / counts[own].sum()
+        moved = np.stack([mean(labels == j) if weights[j] else x[generator.below(t)] for j in range(k)])
         if np.sqrt(((centres - moved) ** 2).sum(axis=1)).sum() < STILL:
             break
         centres = moved
@@ -155,10 +157,30 @@ def synopsis(x, k, generator, margins, stages):
     t = len(x)
     slots, weights, times = x, np.ones(t), np.arange(t, dtype=np.float64)
     if t > k:
-        slots, weights, times = ordered_kmeans(x.reshape(t, -1), k, generator, margins, stages)
+        slots, weights, times = ordered_kmeans(x.reshape(t, -1), np.ones(t), k, generator, margins, stages)
     stages |= {"compress.csm.weights": weights, "compress.csm.times": times}
     stages["compress.csm"] = slots.reshape(-1, *x.shape[1:])
     return stages["compress.csm"], weights, times
+
+
+class Stream:
+    """The memory step by step, spec B4.5; a step may be put in the place of the last one while no slot is made of two."""
+
+    def __init__(self, k, generator, margins):
+        self.k, self.generator, self.margins, self.bank = k, generator, margins, []
+
+    def add(self, step, again):
+        """step [P/4,D]; again: it takes the place of the last one"""
+        step = step.reshape(1, -1)
+        if again:
+            self.bank.pop()
+        self.bank.append(step)
+        n = len(self.bank)
+        if n <= self.k:
+            self.slots, self.weights, self.times = np.concatenate(self.bank), np.ones(n), np.arange(n, dtype=np.float64)
+            return
+        rows, counts = np.concatenate([self.slots, step]), np.append(self.weights, 1.0)
+        self.slots, self.weights, self.times = ordered_kmeans(rows, counts, self.k, self.generator, self.margins, {})
 
 
 def detail(x, slots, weights, n, margins, stages):
@@ -187,8 +209,9 @@ def merge(w, memory, stages):
     return stages["project.video"]
 
 
-def places(ids, pad, grid, picked, times):
-    """ids [N]; grid: of a whole step -> (plain [3,N], of the memory [3,N], the next place)"""
+def places(ids, pad, grid, picked, times, stream=False):
+    """ids [N]; grid: of a whole step; stream: text stands behind the number of rows
+    -> (plain [3,N], of the memory [3,N], the next place)"""
     rows, columns = (n // GROUP for n in grid)
     start = ids.index(pad)
     cells = lambda numbers, r, c: np.stack(np.meshgrid(numbers, np.arange(r), np.arange(c), indexing="ij")).reshape(3, -1)
@@ -197,6 +220,7 @@ def places(ids, pad, grid, picked, times):
         [start + cells(shown, rows, columns), start + whole + cells(when, rows // POOL, columns // POOL)], axis=1
     )
     behind = start + whole + max(slots, rows // POOL, columns // POOL)
+    behind = start + ids.count(pad) if stream else behind
     n_text = len(ids) - start - ids.count(pad)
     before, after = (np.tile(np.arange(a, b), (3, 1)) for a, b in ((0, start), (behind, behind + n_text)))
     plain, used = own(np.arange(len(picked)), np.arange(slots)), own(picked, np.rint(times).astype(np.int64))

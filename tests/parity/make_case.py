@@ -201,13 +201,16 @@ def make_flash_vstream(plan, case_dir, case, folder):
 def make_flash_vstream_qwen(plan, case_dir, case, folder):
     """Fills case and the checkpoint folder -> (stages, turns)"""
     case["arguments"] += ["--seed", str(plan["seed"])]
+    if plan.get("ask"):
+        case["arguments"] += ["--stream", "--ask-after", ",".join(map(str, plan["ask"]))]
     size, stages, turns = flash_vstream_qwen_make.find(plan, case_dir, case, folder, BPE["qwen"], ATTEMPTS)
     plan["size"] = size
     case["about"] = (
         f"made by make_case.py: ViT {size['vit_width']}x{size['vit_depth']} heads {size['vit_heads']}, slots {size['slots']}/"
         f"{size['shown']}, Qwen2 {size['width']}x{size['depth']} heads {size['heads']}/{size['kv_heads']}, sections "
         f"{'/'.join(map(str, size['sections']))}; {source_of(plan)}, each held {plan['clip'].get('hold', 1)}"
-        + ("" if "answer.ids" in stages or "turn1.answer.ids" in stages else "; what is shown whole is undecided")
+        + (f"; asked after {plan['ask']}" if plan.get("ask") else "")
+        + ("" if any(name.endswith("answer.ids") for name in stages) else "; what is shown whole is undecided")
     )
     return stages, turns
 
@@ -216,7 +219,8 @@ def make_videollamb(plan, case_dir, case, folder):
     """Fills case and the checkpoint folder -> (stages, turns)"""
     case["template"] = plan["template"]
     case["arguments"] += ["--frames", str(plan["frames"])] if plan["frames"] else []
-    case["arguments"] += ["--fps", "1", "--stream"] if plan["stream"] else []
+    case["arguments"] += ["--fps", plan["fps"]] if plan["fps"] else []
+    case["arguments"] += ["--stream"] if plan["stream"] else []
     size, stages, turns = videollamb_make.find(plan, case_dir, case, folder, tokenizer_files(None), ATTEMPTS)
     plan["size"] = size
     case["about"] = (
