@@ -30,24 +30,33 @@ void vr_ordered_kmeans_alloc(vr_ordered_kmeans *o, vr_arena *host, int max_rows,
     o->slot_times = vr_arena_floats(host, (size_t)max_slots);
 }
 
-static int compare_rows(const float *a, const float *b, int D)
+/* Rows lie in backend memory and mostly differ in their first numbers: few are read, then more at a time. */
+static int compare_rows(vr_backend *be, const float *a, const float *b, int D)
 {
-    for (int d = 0; d < D; d++) {
-        if (a[d] < b[d]) return -1;
-        if (a[d] > b[d]) return 1;
+    enum { FEW = 16, MORE = 1024 };
+    float u[MORE], v[MORE];
+    for (int first = 0, n; first < D; first += n) {
+        const int most = first == 0 ? FEW : MORE;
+        n = D - first < most ? D - first : most;
+        be->read(be, u, a + first, (size_t)n * sizeof *u);
+        be->read(be, v, b + first, (size_t)n * sizeof *v);
+        for (int d = 0; d < n; d++) {
+            if (u[d] < v[d]) return -1;
+            if (u[d] > v[d]) return 1;
+        }
     }
     return 0;
 }
 
 /* Sorted by insertion, the place found by halving: rows differ in their first numbers, so a comparison is cheap. */
-static void find_distinct(vr_ordered_kmeans *o, const float *x, int T, int D)
+static void find_distinct(vr_backend *be, vr_ordered_kmeans *o, const float *x, int T, int D)
 {
     o->n_distinct = 0;
     for (int i = 0; i < T; i++) {
         int low = 0, high = o->n_distinct, order = 1;
         while (low < high && order != 0) {
             const int middle = low + (high - low) / 2;
-            order = compare_rows(x + (int64_t)i * D, x + (int64_t)o->distinct[middle] * D, D);
+            order = compare_rows(be, x + (int64_t)i * D, x + (int64_t)o->distinct[middle] * D, D);
             if (order < 0)
                 high = middle;
             else
@@ -121,7 +130,7 @@ void vr_ordered_kmeans_rows(const vr_run *run, vr_ordered_kmeans *o, const float
     o->n_distinct = 0;
     if (T > K) vr_kmeans_distances(run, x, T, D, o->distance);
     if (!run->be->plan) {
-        if (T > K) find_distinct(o, x, T, D);
+        if (T > K) find_distinct(run->be, o, x, T, D);
         if (T <= K)
             keep_rows(o, T, K);
         else if (o->n_distinct < K)
