@@ -95,7 +95,7 @@ template <int QUERIES, int COLUMNS> static __global__ void attend(attend_job j)
             for (int r = 0; r < COLUMNS; r++) o[i][r] *= factor;
         }
         __syncwarp();
-        for (int key = 0; key < n_keys; key++) {
+        for (int key = 0; key < n_keys && lane < E; key++) {
             for (int r = 0; r < COLUMNS; r++) {
                 const int e = lane + r * VR_WARP;
                 const float v = e < E ? v_tile[key * E + e] : 0.0f;
@@ -173,6 +173,9 @@ static int64_t extent(const vr_heads *v, int N, int rows, int heads, int E)
     return (N - 1) * v->batch + (rows - 1) * v->row + (heads - 1) * v->head + E;
 }
 
+static void (*const widths[])(vr_cuda *c, attend_job *j) = { launch<4, 1>, launch<4, 2>, launch<4, 3>, launch<4, 4>,
+                                                             launch<1, 16> };
+
 void vr_cuda_attention(vr_backend *be, const vr_attention *given)
 {
     vr_cuda *c = vr_cuda_of(be);
@@ -190,7 +193,6 @@ void vr_cuda_attention(vr_backend *be, const vr_attention *given)
     a->out.data = vr_cuda_out(c, a->out.data, extent(&a->out, a->n_batch, a->n_queries, a->n_heads, E));
     a->extra_k = vr_cuda_in(c, a->extra_k, (int64_t)a->n_kv_heads * E);
     a->extra_v = vr_cuda_in(c, a->extra_v, (int64_t)a->n_kv_heads * E);
-    if (vr_cuda_ready(c) && E <= 128) launch<4, 4>(c, &j);
-    if (vr_cuda_ready(c) && E > 128) launch<1, 16>(c, &j);
+    if (vr_cuda_ready(c)) widths[E > 128 ? 4 : (E - 1) / VR_WARP](c, &j);
     vr_cuda_end(c);
 }
