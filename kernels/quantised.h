@@ -8,7 +8,7 @@
  *
  * The sum of a group is a whole number and exact; the sum over groups is f32 in one order: all levels give the same bits.
  * Trap:  unsigned weights (number + 128, + 8) times signed rows: the excess is taken off by the sums of the rows, so neither the
- *        sign of a weight nor a row of sums of weights is needed (kernels/x86/strip_body.h).
+ *        sign of a weight nor a row of sums of weights is needed (kernels/vec/strip_body.h).
  */
 #ifndef VR_QUANTISED_H
 #define VR_QUANTISED_H

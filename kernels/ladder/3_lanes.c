@@ -11,7 +11,7 @@
 #include "kernels/ladder/ladder.h"
 #include "kernels/x86/vec_avx2.h"
 
-#include "kernels/x86/pair_body.h"
+#include "kernels/vec/pair_body.h"
 
 void vr_ladder_lanes(const vr_prune *p, vr_pool *pool, float *scratch)
 {

@@ -10,7 +10,7 @@
 #include "kernels/ladder/ladder.h"
 #include "kernels/x86/vec_avx2.h"
 
-#include "kernels/x86/pair_body.h"
+#include "kernels/vec/pair_body.h"
 
 /* n is a constant where this is called. */
 VR_INLINE void ladder_frames(const vr_prune *p, int anchor, int first, int n, int i)

@@ -4,7 +4,7 @@
 #if defined(__x86_64__)
 #include "kernels/x86/vec_avx512.h"
 
-#include "kernels/x86/dot_body.h"
+#include "kernels/vec/dot_body.h"
 #else
 typedef int vr_no_dot_avx512; /* an object without a declaration is not C */
 #endif

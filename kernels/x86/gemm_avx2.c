@@ -4,7 +4,7 @@
 #if defined(__x86_64__)
 #include "kernels/x86/vec_avx2.h"
 
-#include "kernels/x86/gemm_body.h"
+#include "kernels/vec/gemm_body.h"
 #else
 typedef int vr_no_gemm_avx2; /* an object without a declaration is not C */
 #endif

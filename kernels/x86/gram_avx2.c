@@ -22,7 +22,7 @@
 #include "kernels/x86/vec_avx2.h"
 
 #include "kernels/dsp.h"
-#include "kernels/x86/pair_body.h"
+#include "kernels/vec/pair_body.h"
 
 #define ROWS    VR_DSP_GRAM
 #define VECTORS 16 /* of a row in a block; even */

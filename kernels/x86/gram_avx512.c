@@ -4,7 +4,7 @@
 #if defined(__x86_64__)
 #include "kernels/x86/vec_avx512.h"
 
-#include "kernels/x86/gram_body.h"
+#include "kernels/vec/gram_body.h"
 
 DEFINE_GRAM(f32, 1, float)
 DEFINE_GRAM(f16, 2, uint16_t)

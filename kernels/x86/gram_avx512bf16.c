@@ -9,7 +9,7 @@
 #if defined(__x86_64__)
 #include "kernels/x86/vec_avx512.h"
 
-#include "kernels/x86/gram_body.h"
+#include "kernels/vec/gram_body.h"
 
 VR_INLINE vf product_pairs(vf x, vf y, vf sum)
 {

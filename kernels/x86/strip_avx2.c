@@ -70,9 +70,9 @@ VR_INLINE vi dot(vi acc, vi w, vi x)
 #define DOT_WEIGHTS(w, excess) _mm256_sub_epi8(w, _mm256_set1_epi8((char)(excess)))
 #define DOT(acc, w, x)         dot(acc, w, x)
 
-#include "kernels/x86/strip_body.h"
+#include "kernels/vec/strip_body.h"
 
-#include "kernels/x86/quantise_body.h"
+#include "kernels/vec/quantise_body.h"
 
 /* Two rows and one strip fill the sixteen registers. */
 VR_INLINE void strips(float *y, int64_t y_row, const vr_quantised_rows *x, int first, int T, const void *strip, int n_strips,

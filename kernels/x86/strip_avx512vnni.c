@@ -59,9 +59,9 @@ VR_INLINE void vi_store_bytes(int8_t *q, vi x)
 #define DOT_WEIGHTS(w, excess) (w)
 #define DOT(acc, w, x)         _mm512_dpbusd_epi32(acc, w, x)
 
-#include "kernels/x86/strip_body.h"
+#include "kernels/vec/strip_body.h"
 
-#include "kernels/x86/quantise_body.h"
+#include "kernels/vec/quantise_body.h"
 
 VR_INLINE void strips(float *y, int64_t y_row, const vr_quantised_rows *x, int first, int T, const void *strip, int n_strips,
                       int bits)

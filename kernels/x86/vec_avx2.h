@@ -10,7 +10,7 @@
 #include <stdint.h>
 #include <string.h>
 
-#include "kernels/x86/unroll.h"
+#include "kernels/vec/unroll.h"
 
 #define VF              8
 #define VR_LEVEL(name)  name##_avx2

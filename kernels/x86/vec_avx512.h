@@ -12,7 +12,7 @@
 #include <immintrin.h>
 #include <stdint.h>
 
-#include "kernels/x86/unroll.h"
+#include "kernels/vec/unroll.h"
 
 #define VF              16
 #define VR_LEVEL(name)  name##_avx512

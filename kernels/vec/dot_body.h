@@ -10,8 +10,8 @@
  * Ref:   kernels/dsp.h dot; bench/LOG.md.
  */
 #include "kernels/dsp.h"
-#include "kernels/x86/load_body.h"
-#include "kernels/x86/unroll.h"
+#include "kernels/vec/load_body.h"
+#include "kernels/vec/unroll.h"
 
 #define ROWS       (VF == 16 ? 8 : 4) /* of W at once, at most; bench/LOG.md: 1, 2, 4, 8, 12, 16 tried */
 #define MAX_CHAINS 4

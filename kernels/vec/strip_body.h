@@ -14,7 +14,7 @@
  */
 #include "base/strips.h"
 #include "kernels/dsp.h"
-#include "kernels/x86/unroll.h"
+#include "kernels/vec/unroll.h"
 
 #define PARTS (VR_STRIP_ROWS / VF) /* vectors of a strip */
 #define AHEAD 256                  /* bytes of a row of x that Q4 fetches ahead: 3 %; nothing with Q8. bench/LOG.md */

@@ -9,7 +9,7 @@
 #include <math.h>
 
 #include "kernels/dsp.h"
-#include "kernels/x86/unroll.h"
+#include "kernels/vec/unroll.h"
 
 #define CHAINS 4
 

@@ -15,7 +15,7 @@
 #include <string.h>
 
 #include "kernels/dsp.h"
-#include "kernels/x86/load_body.h"
+#include "kernels/vec/load_body.h"
 
 #define ROWS    VR_DSP_GRAM
 #define SIDE    4  /* of a tile */

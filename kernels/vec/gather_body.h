@@ -11,7 +11,7 @@
 #include <string.h>
 
 #include "kernels/dsp.h"
-#include "kernels/x86/unroll.h"
+#include "kernels/vec/unroll.h"
 
 VR_INLINE void stream_row(unsigned char *y, const unsigned char *x, size_t n)
 {

@@ -6,8 +6,8 @@
  * Ref:   kernels/ref/rows_c.c.
  */
 #include "kernels/dsp.h"
-#include "kernels/x86/load_body.h"
-#include "kernels/x86/unroll.h"
+#include "kernels/vec/load_body.h"
+#include "kernels/vec/unroll.h"
 
 VR_INLINE void widen(load_fn load, float *y, const void *w, int n)
 {

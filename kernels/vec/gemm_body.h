@@ -9,8 +9,8 @@
  * Ref:   Goto and van de Geijn 2008; bench/LOG.md.
  */
 #include "kernels/dsp.h"
-#include "kernels/x86/load_body.h"
-#include "kernels/x86/unroll.h"
+#include "kernels/vec/load_body.h"
+#include "kernels/vec/unroll.h"
 
 #define TILE  (VF * VF_TILE_VECTORS)
 #define AHEAD 512 /* bytes; bench/LOG.md */

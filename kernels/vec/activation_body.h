@@ -11,8 +11,8 @@
 #include <stddef.h>
 
 #include "kernels/dsp.h"
-#include "kernels/x86/exp_body.h"
-#include "kernels/x86/unroll.h"
+#include "kernels/vec/exp_body.h"
+#include "kernels/vec/unroll.h"
 
 /* act is a constant where this is called. */
 VR_INLINE vf activate(vf x, vr_activation act)

@@ -10,7 +10,7 @@
  * Ref:   kernels/ref/prune_c.c; bench/LOG.md.
  */
 #include "kernels/dsp.h"
-#include "kernels/x86/pair_body.h"
+#include "kernels/vec/pair_body.h"
 
 #if VF == 16
 #define AT_ONCE 7

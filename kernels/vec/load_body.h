@@ -8,7 +8,7 @@
 
 #include <stdint.h>
 
-#include "kernels/x86/unroll.h"
+#include "kernels/vec/unroll.h"
 
 typedef vf load_fn(const void *w, int64_t at, int n);
 

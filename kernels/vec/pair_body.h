@@ -10,7 +10,7 @@
 #ifndef VR_PAIR_BODY_H
 #define VR_PAIR_BODY_H
 
-#include "kernels/x86/load_body.h"
+#include "kernels/vec/load_body.h"
 
 typedef void pair_fn(vf y[2], const void *x, int64_t at);
 

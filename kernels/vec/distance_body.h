@@ -7,7 +7,7 @@
  * Ref:   kernels/ref/distance_c.c.
  */
 #include "kernels/dsp.h"
-#include "kernels/x86/load_body.h"
+#include "kernels/vec/load_body.h"
 
 #define A VR_DSP_DISTANCE_A
 #define B VR_DSP_DISTANCE_B
