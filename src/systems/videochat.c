@@ -6,7 +6,7 @@
  *
  * Ref: OpenGVLab/Ask-Anything video_chat/models/videochat.py:86-176, eva_vit.py:431-484, conversation.py:87-173.
  */
-#include "systems/system.h"
+#include "systems/videochat.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -19,6 +19,7 @@
 #include "media/clip_pixels.h"
 #include "media/frames.h"
 #include "project/project.h"
+#include "systems/system.h"
 
 #define FRAMES_A_PASS 4 /* frames that go through the blocks together; more saves nothing at 257 rows a frame */
 
@@ -75,8 +76,7 @@ static void system_recipe(const void *state, vr_recipe *out)
     out->n_frames_max = s->n_frames_max;
 }
 
-/* Frames in the middle of n equal parts; of a clip with fewer frames some are looked at twice. */
-static void middles(int64_t *out, int64_t n_total, int n)
+void vr_videochat_middles(int64_t *out, int64_t n_total, int n)
 {
     const double part = (double)(n_total - 1) / n;
     const int64_t start = (int64_t)(part / 2);
@@ -106,7 +106,7 @@ static int system_plan(const void *state, const vr_source *source, const vr_watc
     const double rate = info.rate_num > 0 && info.rate_den > 0 ? (double)info.rate_num / (double)info.rate_den : 0;
     int64_t first, n_frames;
     piece(&info, rate, options, &first, &n_frames);
-    if (!view->image) middles(view->frame_indices, n_frames, n);
+    if (!view->image) vr_videochat_middles(view->frame_indices, n_frames, n);
     for (int i = 0; i < n && !view->image; i++) view->frame_indices[i] += first;
     for (int i = 0; i < n; i++) view->frame_seconds[i] = rate > 0 ? (double)view->frame_indices[i] / rate : 0;
     view->n_video_rows = vr_qformer_queries(s->qformer);

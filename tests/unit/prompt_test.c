@@ -275,6 +275,66 @@ START_TEST(cleaned_answers)
 }
 END_TEST
 
+/* tests/fixtures/videochat/table.txt: "frames num den n index .. <tab> sentence", recorded with the original code (numpy). */
+START_TEST(numpy_times_as_recorded)
+{
+    enum { MOST = 64 };
+    static const char form[] = "The video contains {frames} frames sampled at {numpy_times} seconds.";
+    const prompt_file p = { .first = "{text}", .video = form, .separator = "", .trim = -1 };
+    subject s = subject_of(&p);
+    FILE *const file = fopen("tests/fixtures/videochat/table.txt", "r");
+    char line[4096], question[] = "";
+    int n_lines = 0;
+    ck_assert_ptr_nonnull(file);
+    for (; fgets(line, sizeof line, file); n_lines++) {
+        double times[MOST];
+        int at = 0, num, den, n, used;
+        line[strcspn(line, "\n")] = '\0';
+        ck_assert_int_eq(sscanf(line, "%*d %d %d %d%n", &num, &den, &n, &at), 3);
+        ck_assert_int_le(n, MOST);
+        for (int i = 0; i < n; i++) {
+            int index;
+            ck_assert_int_eq(sscanf(line + at, "%d%n", &index, &used), 1);
+            at += used;
+            times[i] = (double)index / ((double)num / (double)den);
+        }
+        const vr_prompt_scene scene = { .n_frames = n, .seconds = times };
+        const vr_turn turn = { .question = question };
+        vr_spans spans = { 0 };
+        ck_assert_int_eq(vr_prompt_render(s.prompt, &scene, &turn, 1, &spans, NULL), VR_OK);
+        ck_assert_int_eq(spans.count, 1);
+        ck_assert_str_eq(vr_text_string(&spans.items[0].text), line + at + 1);
+        vr_spans_free(&spans);
+    }
+    fclose(file);
+    ck_assert_int_eq(n_lines, 132);
+    subject_free(&s);
+}
+END_TEST
+
+/* A clip that was told as text: its text stands as it is, placeholders and all, where the media text would. */
+START_TEST(told)
+{
+    const prompt_file p = { .first = "<{text}>",
+                            .open = "=",
+                            .answer = "={text};",
+                            .next = "[{text}]",
+                            .video = "{video} x",
+                            .separator = "|",
+                            .trim = -1 };
+    subject s = subject_of(&p);
+    char one[] = "q", two[] = "r", answer[] = "a";
+    const vr_turn turns[] = { { one, answer }, { two, NULL } };
+    const vr_prompt_scene scene = { .told = "a {video} {text} dog" };
+    vr_spans spans = { 0 };
+    ck_assert_int_eq(vr_prompt_render(s.prompt, &scene, turns, 2, &spans, NULL), VR_OK);
+    ck_assert_int_eq(spans.count, 1);
+    ck_assert_str_eq(vr_text_string(&spans.items[0].text), "<a {video} {text} dog|q>=a;[r]=");
+    vr_spans_free(&spans);
+    subject_free(&s);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("prompt");
@@ -286,6 +346,8 @@ int main(void)
     tcase_add_test(t, ends);
     tcase_add_test(t, answers);
     tcase_add_test(t, cleaned_answers);
+    tcase_add_test(t, numpy_times_as_recorded);
+    tcase_add_test(t, told);
     suite_add_tcase(suite, t);
     SRunner *runner = srunner_create(suite);
     srunner_run_all(runner, CK_NORMAL);
