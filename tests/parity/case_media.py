@@ -4,7 +4,8 @@ case_media.py - random clips and pictures for made cases: lossless, by the ffmpe
   seed + description -> moving test picture with noise -> FFV1;  tones, noise and offset per channel -> FLAC or PCM -> input.mkv
                      -> one frame -> input.png
 
-Trap:  FFmpeg's noise filter draws from its seed alone; sound is computed here, so that channels, offset and length are exact.
+Trap:  FFmpeg's noise filter draws from its seed alone, gradients its colours from none; sound is computed here, so that channels,
+       offset and length are exact.
 """
 
 import wave
@@ -17,7 +18,7 @@ SOURCES = {
     "testsrc2": "testsrc2=size={w}x{h}:rate={rate}",
     "mandelbrot": "mandelbrot=size={w}x{h}:rate={rate}:start_scale=1.5",
     "rgbtestsrc": "rgbtestsrc=size={w}x{h}:rate={rate},rotate=t",
-    "gradients": "gradients=size={w}x{h}:rate={rate}:seed={seed}:speed=0.2",
+    "gradients": "gradients=size={w}x{h}:rate={rate}:seed={seed}:c0=0x203060:c1=0xf0d0a0:speed=0.2",
 }
 
 

@@ -87,15 +87,15 @@ def bilinear_axis(x, size):
 
 
 def bicubic_axis(x, size):
-    """float64 [n,...] -> [size,...] with antialias, nothing clamped"""
-    n = len(x)
+    """float64 [n,...] -> [size,...] with antialias, nothing clamped; coordinates are float32, as torch's"""
+    n, f32 = len(x), np.float32
     if n == size:
         return x
-    step = n / size
-    wide = max(step, 1.0)
+    step = f32(n) / f32(size)
+    wide = max(step, f32(1))
     out = np.empty((size, *x.shape[1:]))
     for o in range(size):
-        centre, support = (o + 0.5) * step, 2.0 * wide
+        centre, support = f32(o + 0.5) * step, f32(2) * wide
         low, high = max(0, int(centre - support + 0.5)), min(n, int(centre + support + 0.5))
         weights = np.array([media.cubic((k - centre + 0.5) / wide) for k in range(low, high)])
         out[o] = np.tensordot(weights / weights.sum(), x[low:high], 1)
@@ -115,7 +115,8 @@ def scaled(frame, side, axis_scale):
 
 def video_pixels(frames, side):
     """u8 [n,Y,X,3] -> float32 [n,3,side,side], checkpoint A"""
-    x = [scaled(((f.astype(np.float32) / np.float32(255) - media.MEAN) / media.STD).astype(float), side, bilinear_axis) for f in frames]
+    normal = ((frame.astype(np.float32) / np.float32(255) - media.MEAN) / media.STD for frame in frames)
+    x = [scaled(frame.astype(np.float64), side, bilinear_axis) for frame in normal]
     return np.ascontiguousarray(np.stack(x).transpose(0, 3, 1, 2).astype(np.float32))
 
 

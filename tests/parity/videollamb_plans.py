@@ -1,7 +1,8 @@
 """
 videollamb_plans.py - what made VideoLLaMB cases look like: random sizes, clips, streams, and the fixed small set of `make check`.
 
-  seed -> plan: name, seed, size, clip, template, prompt, n, frames (given; None: the system's own), stream
+  seed -> plan: name, seed, size, clip, template, prompt, n, frames and fps (given; None: the system's
+        own), stream
 
   size  kind: a (LanguageBind, last scene) or b (CLIP, memories); legacy: of the tokenizer; stray_position: A has abs_vid_pe
 Trap:  a change of a fixed plan changes its weights: record it anew (parity.py --record).
@@ -89,6 +90,7 @@ def random_plan(seed):
         "n": int(rng.integers(2, 4) if stream else rng.integers(2, 13)),
         "frames": frames,
         "stream": bool(stream),
+        "fps": pick("1", "1", "2", "0.5") if stream else pick(None, None, "2") if frames is None and not image else None,
     }
 
 
@@ -121,7 +123,7 @@ def check_plans():
     }
     clip = {"source": "testsrc2", "width": 160, "height": 90, "rate": "5", "pixels": "bgr0", "frames": 23, "hold": 3}
     plan = {"system": "videollamb", "seed": 401, "size": size, "clip": clip, "prompt": QUESTIONS[13], "n": 4}
-    plan |= {"template": "llava_v0", "frames": 16, "stream": False}
+    plan |= {"template": "llava_v0", "frames": 16, "stream": False, "fps": None}
     b = size | {"kind": "b", "patch": 24, "layout": "bin", "legacy": True, "tower_act": "quick_gelu"}
     tall = clip | {"source": "mandelbrot", "width": 50, "height": 123, "rate": "2", "frames": 17, "hold": 2}
     brief = clip | {"source": "gradients", "width": 64, "height": 64, "rate": "1", "frames": 10, "hold": 1}
@@ -147,5 +149,6 @@ def check_plans():
             "n": 2,
             "frames": None,
             "stream": True,
+            "fps": "1",
         },
     ]

@@ -156,7 +156,8 @@ class Bridge:
         for i in range(self.depth):
             w = self.w.at(f"layers.{i}.")
             x = self._attend(w.at("selfattention."), x, x)
-            stages[f"{name}.attn"] = x
+            if i == 0:
+                stages[f"{name}.attn"] = x
             x = w.norm(w.linear(gelu(w.linear(x, "mlp.0")), "residual.dense") + x, "residual.layernorm", self.eps)
         stages[f"{name}.out"] = x
         return x[: len(memory)], x[len(memory) :]
