@@ -41,11 +41,29 @@ static int run_norms(bench_run *run, vr_err *e)
     return bench_products(run, "norms", e);
 }
 
+static int run_vit(bench_run *run, vr_err *e)
+{
+    return bench_model(run, "vit", e);
+}
+
+static int run_prefill(bench_run *run, vr_err *e)
+{
+    return bench_model(run, "prefill", e);
+}
+
+static int run_decode(bench_run *run, vr_err *e)
+{
+    return bench_model(run, "decode", e);
+}
+
 static const family families[] = {
     { "gemm", 14, 14, run_gemm, false },
     { "gemv", 10, 10, run_gemv, false },
     { "attention", 7, 7, run_attention, false },
     { "norms", 3, 3, run_norms, false },
+    { "vit", 2, 2, run_vit, true },
+    { "prefill", 1, 1, run_prefill, true },
+    { "decode", 2, 2, run_decode, true },
     { "prune", 6, 12, bench_prune, false },
     { "select", 2, 2, bench_select, true },
     { "top-k", 2, 2, bench_top_k, false },
@@ -60,7 +78,7 @@ enum { N_FAMILIES = sizeof families / sizeof families[0] };
 static const char usage[] =
     "usage: vidrun-bench [OPTION...] [FAMILY...]\n"
     "families: gemm gemv attention norms prune (index, copy, select) select top-k gather kmeans memory_update scene_tiling\n"
-    "          ladder; all without a name\n"
+    "          ladder; all without a name.  By name only, with --weights: vit prefill decode\n"
     "  --json           one object a line\n"
     "  --csv            comma-separated values with a header\n"
     "  --threads N      threads (2)\n"
@@ -70,13 +88,16 @@ static const char usage[] =
     "  --sweep          every level, more sizes, also one thread\n"
     "  --peers FILE     script of the peers (bench/peers/peers.py)\n"
     "  --no-peers       without PyTorch and numpy\n"
+    "  --weights FILE   of vit, prefill and decode (vidrun-make-weights)\n"
     "  --stream FILE    instead: a stream of ten hours with this weight file\n"
+    "  --device cuda[:N]  instead: the operations of a GPU\n"
     "  --processor      count processor time of one thread, for a busy machine; such figures are no wall time\n";
 
 typedef struct wishes {
     bool family[N_FAMILIES], any;
     bool processor, help;
     const char *stream; /* weight file */
+    const char *device;
 } wishes;
 
 /* Value of option i, which must be a number between 1 and max. */
@@ -111,6 +132,8 @@ static int option(bench_run *run, wishes *w, int argc, char **argv, int i, vr_er
         return (value = number(argc, argv, i, 86400, e)) < 0 ? value : (run->seconds = value, 2);
     if (strcmp(name, "--level") == 0 && i + 1 < argc) return run->level = argv[i + 1], 2;
     if (strcmp(name, "--peers") == 0 && i + 1 < argc) return run->script = argv[i + 1], 2;
+    if (strcmp(name, "--weights") == 0 && i + 1 < argc) return run->weights = argv[i + 1], 2;
+    if (strcmp(name, "--device") == 0 && i + 1 < argc) return w->device = argv[i + 1], 2;
     if (strcmp(name, "--stream") == 0 && i + 1 < argc) return w->stream = argv[i + 1], 2;
     for (int f = 0; f < N_FAMILIES; f++) {
         if (strcmp(name, families[f].name) == 0) return w->family[f] = w->any = true, 1;
@@ -180,6 +203,13 @@ int main(int argc, char **argv)
     if (w.processor) bench_clock_processor(), run.n_threads = 1, run.peers = false;
     if (run.seconds <= 0.0) run.seconds = run.sweep ? 600.0 : 40.0;
     run.start = bench_seconds();
+    if (rc == VR_OK && w.device) {
+        const bool numbered = strncmp(w.device, "cuda:", 5) == 0;
+        const int device = numbered ? atoi(w.device + 5) : strcmp(w.device, "cuda") == 0 ? 0 : -1;
+        rc = device < 0 ? vr_fail(&e, VR_ERR_USAGE, "--device: cuda or cuda:N") : bench_device(&run, device, &e);
+        if (rc != VR_OK) fprintf(stderr, "vidrun-bench: %s\n", e.text);
+        return rc == VR_OK ? 0 : rc == VR_ERR_USAGE ? 2 : 1;
+    }
     find_script(&run, path, sizeof path, argv[0]);
     const bool again = run.sweep && run.n_threads > 1;
     const double seconds = run.seconds;

@@ -33,6 +33,7 @@ typedef struct bench_run {
     bool peers;
     const char *level;       /* NULL: the best of this machine and avx2 */
     const char *script;      /* of the peers */
+    const char *weights;     /* of the families vit, prefill, decode; NULL: none given */
     double start, group_end; /* a group may begin rounds until then */
     int groups_left;
     vr_pool *pool;
@@ -106,6 +107,7 @@ int64_t peer_result(const peer *p);             /* rows kept by the last call */
 
 /* Families. False: an error, which is in e. */
 int bench_products(bench_run *run, const char *family, vr_err *e);
+int bench_model(bench_run *run, const char *family, vr_err *e);
 int bench_prune(bench_run *run, vr_err *e);
 int bench_select(bench_run *run, vr_err *e);
 int bench_top_k(bench_run *run, vr_err *e);
@@ -114,6 +116,9 @@ int bench_kmeans(bench_run *run, vr_err *e);
 int bench_memory_update(bench_run *run, vr_err *e);
 int bench_scene_tiling(bench_run *run, vr_err *e);
 int bench_ladder(bench_run *run, vr_err *e);
+
+/* device.c: instead of everything else; prints its own table. */
+int bench_device(const bench_run *run, int device, vr_err *e);
 
 /* stream.c */
 int bench_stream(const bench_run *run, const char *weights, vr_err *e);
