@@ -87,7 +87,7 @@ def bilinear_axis(x, size):
 
 
 def bicubic_axis(x, size):
-    """float64 [n,...] -> [size,...] with antialias, nothing clamped; coordinates are float32, as torch's"""
+    """float64 [n,...] -> [size,...] with antialias, nothing clamped; places and distances are float32, as torch's"""
     n, f32 = len(x), np.float32
     if n == size:
         return x
@@ -97,7 +97,7 @@ def bicubic_axis(x, size):
     for o in range(size):
         centre, support = f32(o + 0.5) * step, f32(2) * wide
         low, high = max(0, int(centre - support + 0.5)), min(n, int(centre + support + 0.5))
-        weights = np.array([media.cubic((k - centre + 0.5) / wide) for k in range(low, high)])
+        weights = np.array([media.cubic((f32(k) - centre + f32(0.5)) / wide) for k in range(low, high)])
         out[o] = np.tensordot(weights / weights.sum(), x[low:high], 1)
     return out
 
