@@ -283,7 +283,7 @@ START_TEST(numpy_times_as_recorded)
     const prompt_file p = { .first = "{text}", .video = form, .separator = "", .trim = -1 };
     subject s = subject_of(&p);
     FILE *const file = fopen("tests/fixtures/videochat/table.txt", "r");
-    char line[4096], question[] = "";
+    char line[4096], none[] = "";
     int n_lines = 0;
     ck_assert_ptr_nonnull(file);
     for (; fgets(line, sizeof line, file); n_lines++) {
@@ -299,7 +299,7 @@ START_TEST(numpy_times_as_recorded)
             times[i] = (double)index / ((double)num / (double)den);
         }
         const vr_prompt_scene scene = { .n_frames = n, .seconds = times };
-        const vr_turn turn = { .question = question };
+        const vr_turn turn = { .question = none };
         vr_spans spans = { 0 };
         ck_assert_int_eq(vr_prompt_render(s.prompt, &scene, &turn, 1, &spans, NULL), VR_OK);
         ck_assert_int_eq(spans.count, 1);
@@ -323,8 +323,8 @@ START_TEST(told)
                             .separator = "|",
                             .trim = -1 };
     subject s = subject_of(&p);
-    char one[] = "q", two[] = "r", answer[] = "a";
-    const vr_turn turns[] = { { one, answer }, { two, NULL } };
+    char one[] = "q", two[] = "r", said[] = "a";
+    const vr_turn turns[] = { { one, said }, { two, NULL } };
     const vr_prompt_scene scene = { .told = "a {video} {text} dog" };
     vr_spans spans = { 0 };
     ck_assert_int_eq(vr_prompt_render(s.prompt, &scene, turns, 2, &spans, NULL), VR_OK);

@@ -40,15 +40,14 @@ END_TEST
 START_TEST(middles_lie_in_the_clip)
 {
     int64_t got[256];
+    int n_wrong = 0; /* an assertion each would take minutes */
     for (int total = 1; total < 2000; total += total < 40 ? 1 : 97) {
         for (int n = 1; n <= 256; n++) {
             vr_videochat_middles(got, total, n);
-            for (int i = 0; i < n; i++) {
-                ck_assert_int_ge(got[i], i ? got[i - 1] : 0);
-                ck_assert_int_lt(got[i], total);
-            }
+            for (int i = 0; i < n; i++) n_wrong += got[i] < (i ? got[i - 1] : 0) || got[i] >= total;
         }
     }
+    ck_assert_int_eq(n_wrong, 0);
 }
 END_TEST
 
