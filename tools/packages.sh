@@ -36,6 +36,7 @@ missing_for_tests() {
     missing_for_build
     { command -v pkg-config >/dev/null 2>&1 && pkg-config --exists check; } || printf 'check '
     command -v ffmpeg >/dev/null 2>&1 || printf 'ffmpeg '
+    command -v c++ >/dev/null 2>&1 || command -v g++ >/dev/null 2>&1 || printf 'g++ ' # the CUDA kernels on this processor
     find_python >/dev/null || printf 'python3-numpy '
 }
 
