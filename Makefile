@@ -38,6 +38,8 @@ BENCH_SRC := $(wildcard bench/*.c)
 ifneq ($(findstring x86_64,$(MACHINE)),)
 LIB_SRC  += $(wildcard kernels/x86/*.c)
 BENCH_SRC += $(wildcard kernels/ladder/*.c)
+else ifneq ($(findstring aarch64,$(MACHINE)),)
+LIB_SRC  += $(wildcard kernels/arm/*.c)
 endif
 LIB_OBJ  := $(LIB_SRC:%.c=$(BUILD)/%.o)
 BENCH_OBJ := $(BENCH_SRC:%.c=$(BUILD)/%.o)
@@ -54,8 +56,10 @@ $(BUILD)/kernels/x86/%_avx512.o: ISA := -mavx512f -mavx512bw -mavx512dq -mavx512
 $(BUILD)/kernels/x86/%_avx512vnni.o: ISA := -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512vnni -mavx2 -mfma -mf16c
 $(BUILD)/kernels/x86/%_avx512bf16.o: ISA := -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512bf16 -mavx2 -mfma -mf16c
 $(BUILD)/kernels/x86/%_amx.o:    ISA := -mamx-tile -mamx-bf16
+$(BUILD)/kernels/arm/%_neon.o $(BUILD)/neon/kernels/arm/%_neon.o: ISA := -ffp-contract=off
+$(BUILD)/kernels/arm/%_neondot.o $(BUILD)/neon/kernels/arm/%_neondot.o: ISA := -march=armv8.2-a+dotprod -ffp-contract=off
 $(BUILD)/kernels/ladder/%.o:     ISA := -mavx2 -mfma -mf16c
-$(BUILD)/kernels/ref/%.o:        ISA := -ffp-contract=off
+$(BUILD)/kernels/ref/%.o $(BUILD)/neon/kernels/ref/%.o: ISA := -ffp-contract=off
 
 $(BUILD)/%.o: %.c Makefile
 	@mkdir -p $(@D)
@@ -120,6 +124,18 @@ check-simt: $(PROGRAMS) $(BUILD)/libvidrun_simt.so $(BUILD)/tests/simt/simt_test
 check-cuda: $(PROGRAMS) $(BUILD)/tests/check/device_test ## the CUDA kernels on a GPU: checks, recorded cases, compute-sanitizer, bench; SKIP without one
 	BUILD=$(BUILD) PYTHON=$(PYTHON) MAKE='$(MAKE)' NVCC='$(NVCC)' tests/simt/check_gpu.sh $(GOLDEN)
 
+# --- NEON on a machine of another kind: kernels, base and the self-test as a static program of AArch64, run by qemu
+NEON_CC   ?= aarch64-linux-gnu-gcc
+NEON_QEMU ?= qemu-aarch64
+NEON_SRC  := $(wildcard src/base/*.c kernels/cpu/*.c kernels/ref/*.c kernels/check/*.c kernels/arm/*.c tests/neon/*.c)
+$(BUILD)/neon/%.o: %.c Makefile
+	@mkdir -p $(@D)
+	$(NEON_CC) $(STD) $(WARN) -Itests/neon $(CFLAGS) $(ISA) -MMD -MP -c $< -o $@
+$(BUILD)/neon/selftest: $(NEON_SRC:%.c=$(BUILD)/neon/%.o)
+	$(NEON_CC) $(CFLAGS) -static $^ -lm -lpthread -o $@
+check-neon: ## the NEON kernels of AArch64 against plain C, under qemu; SKIP without cross compiler or qemu
+	BUILD=$(BUILD) MAKE='$(MAKE)' NEON_CC='$(NEON_CC)' NEON_QEMU='$(NEON_QEMU)' tests/neon/check.sh
+
 # --- tests: each tests/*/*_test.c is one Check program, each tests/fuzz/*.c one fuzz target whose corpus is replayed
 $(BUILD)/tests/%_test: $(BUILD)/tests/%_test.o $(LIB)
 	$(CC) $(CFLAGS) $(LDFLAGS) $^ $(CHECK_LIBS) $(PKG_LIBS) -o $@
@@ -137,7 +153,7 @@ check-c: $(PROGRAMS) $(TESTS) $(REPLAYS) $(BUILD)/libvidrun_simt.so ## the tests
 	for r in $(REPLAYS); do echo "== $$r"; $$r tests/fuzz/corpus/$$(basename $$r _replay) || failed="$$failed $$r"; done; \
 	if [ -n "$$failed" ]; then echo "failed:$$failed"; exit 1; fi
 
-check: check-c ## build and pass every test
+check: check-c check-neon ## build and pass every test
 	$(TEST_RUN) tests/run.sh
 
 parity: $(PROGRAMS) ## compare every stage with recorded runs of the published models: make parity GOLDEN=DIR
@@ -197,6 +213,6 @@ clean: ## remove the build folders
 help: ## this list
 	@sed -n 's/^\([a-z][a-z -]*\):.*## \(.*\)/\1|\2/p' Makefile | awk -F'|' '{printf "make %-18s %s\n", $$1, $$2}'
 
--include $(LIB_OBJ:.o=.d) $(BENCH_OBJ:.o=.d) $(SIMT_OBJ:.o=.d) $(CUDA_SRC:%.cu=$(BUILD)/cuda/%.d) $(wildcard $(BUILD)/*/*.d $(BUILD)/tests/*/*.d)
-.PHONY: all check check-c check-simt check-cuda cuda-report check-real parity demo bench plots asan ubsan tsan fuzz format tidy install uninstall clean help
+-include $(LIB_OBJ:.o=.d) $(BENCH_OBJ:.o=.d) $(SIMT_OBJ:.o=.d) $(CUDA_SRC:%.cu=$(BUILD)/cuda/%.d) $(NEON_SRC:%.c=$(BUILD)/neon/%.d) $(wildcard $(BUILD)/*/*.d $(BUILD)/tests/*/*.d)
+.PHONY: all check check-c check-simt check-cuda check-neon cuda-report check-real parity demo bench plots asan ubsan tsan fuzz format tidy install uninstall clean help
 .SECONDARY:

@@ -1,8 +1,10 @@
 /*
- * dsp.h - the inner CPU table: single-thread row and tile kernels. Only here do scalar C, AVX2 and AVX-512 differ.
+ * dsp.h - the inner CPU table: single-thread row and tile kernels. Only here do scalar C, AVX2, AVX-512 and NEON
+ * differ.
  *
  *   vr_ops (ops.h)  ->  kernels/cpu: threads, blocks, packing, written once  ->  vr_dsp: one row or one tile
- *   levels: kernels/ref (c, the definition), kernels/x86 (avx2, avx512); kernels/cpu/select.c fills the table
+ *   levels: kernels/ref (c, the definition), kernels/x86 (avx2, avx512), kernels/arm (neon), the last two from the same text in
+ *   kernels/vec; kernels/cpu/select.c fills the table
  *
  * Pure functions: no allocation, no errors, no threads. f32 pointers need 4-byte alignment only. "y may equal x" means the very
  * same pointer; anything else does not overlap. Every count may be 0 unless a line says otherwise, and has any remainder.
@@ -160,11 +162,13 @@ vr_dsp_pack_pairs_fn vr_pack_pairs_f32_avx512bf16, vr_pack_pairs_f16_avx512bf16,
 vr_dsp_narrow_fn vr_narrow_c, vr_narrow_avx512bf16;
 vr_dsp_gemm_tile_bf16_fn vr_gemm_tile_bf16_c, vr_gemm_tile_bf16_avx512bf16, vr_gemm_tile_bf16_amx;
 vr_dsp_gemm_tile_bf16_fn vr_gemm_tile_bf16_tiles; /* of the check: that of amx in plain C */
-vr_dsp_quantise_fn vr_quantise_c, vr_quantise_avx2, vr_quantise_avx512vnni;
+vr_dsp_quantise_fn vr_quantise_c, vr_quantise_avx2, vr_quantise_avx512vnni, vr_quantise_neon;
 vr_dsp_strip_fn vr_strip_q8_c, vr_strip_q8_avx2, vr_strip_q8_avx512vnni;
 vr_dsp_strip_fn vr_strip_q4_c, vr_strip_q4_avx2, vr_strip_q4_avx512vnni;
+vr_dsp_strip_fn vr_strip_q8_neon, vr_strip_q8_neondot, vr_strip_q4_neon, vr_strip_q4_neondot;
 VR_DSP_DECLARE(avx2);
 VR_DSP_DECLARE(avx512);
+VR_DSP_DECLARE(neon);
 vr_dsp_gram_fn vr_gram_bf16_avx512bf16;
 
 #endif

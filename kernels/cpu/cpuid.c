@@ -1,9 +1,10 @@
 /*
  * cpuid.c - see cpuid.h.
  *
- *   CPUID leaf 1, 7.0, 7.1 (instructions) AND XCR0 (registers that the operating system saves) -> flags
+ *   x86:      CPUID leaf 1, 7.0, 7.1 (instructions) AND XCR0 (registers that the operating system saves) -> flags
+ *   AArch64:  what the kernel says of it (AT_HWCAP) -> flags
  *
- * Ref:   Intel SDM volume 1, chapter 13 (XCR0 bits), volume 2A, CPUID.
+ * Ref:   Intel SDM volume 1, chapter 13 (XCR0 bits), volume 2A, CPUID; Linux Documentation/arch/arm64/elf_hwcaps.rst.
  * Trap:  an instruction set counts only if the system saves its registers: XCR0 bits 1-2 (AVX), 5-7 (AVX-512), 17-18 (AMX).
  */
 #define _DEFAULT_SOURCE /* syscall */
@@ -73,6 +74,20 @@ static unsigned ask(void)
     if (flags & VR_CPU_AVX512_BF16 && flags & VR_CPU_AVX512_VNNI && made_by_amd()) flags |= VR_CPU_FAST_BF16;
     return flags;
 }
+#elif defined(__aarch64__) && defined(__linux__)
+#include <sys/auxv.h>
+
+#define HWCAP_DOT_PRODUCTS (1ul << 20) /* HWCAP_ASIMDDP */
+
+static unsigned ask(void)
+{
+    return VR_CPU_NEON | (getauxval(AT_HWCAP) & HWCAP_DOT_PRODUCTS ? VR_CPU_NEON_DOT : 0u);
+}
+#elif defined(__aarch64__)
+static unsigned ask(void)
+{
+    return VR_CPU_NEON;
+}
 #else
 static unsigned ask(void)
 {
@@ -101,7 +116,9 @@ const char *vr_cpu_features(void)
                   { VR_CPU_FAST_BF16, "c avx2 avx512 avx512vnni avx512bf16" },
                   { VR_CPU_AVX512_VNNI, "c avx2 avx512 avx512vnni" },
                   { VR_CPU_AVX512, "c avx2 avx512" },
-                  { VR_CPU_AVX2, "c avx2" }
+                  { VR_CPU_AVX2, "c avx2" },
+                  { VR_CPU_NEON_DOT, "c neon neondot" },
+                  { VR_CPU_NEON, "c neon" }
     };
     const unsigned flags = vr_cpu_flags();
     for (size_t i = 0; i < sizeof lines / sizeof lines[0]; i++) {

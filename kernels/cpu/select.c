@@ -3,7 +3,8 @@
  *
  *   fill with level c -> climb the ladder as far as the processor and the wish allow
  *
- * Tiles: avx512 6 x 64 is 24 sums, 4 vectors of the panel, 1-2 broadcasts (of 32 registers); avx2 6 x 16: 12, 2, 1-2 (of 16).
+ * Tiles: avx512 6 x 64 is 24 sums, 4 vectors of the panel, 1-2 broadcasts (of 32 registers); avx2 6 x 16: 12, 2, 1-2 (of 16);
+ * neon 6 x 16: 24, 4, 1-2 (of 32).
  * A panel of 512 x 64 floats is 128 KB: it stays in a second-level cache of 256 KB or more beside the rows of a.
  */
 #include "kernels/cpu/select.h"
@@ -44,6 +45,9 @@ static const struct {
     { "avx512vnni", VR_CPU_AVX512_VNNI },
     { "avx512bf16", VR_CPU_FAST_BF16 },
     { "amx", VR_CPU_AMX },
+#elif defined(__aarch64__)
+    { "neon", VR_CPU_NEON },
+    { "neondot", VR_CPU_NEON_DOT },
 #endif
 };
 enum { N_LEVELS = sizeof levels / sizeof levels[0] };
@@ -91,6 +95,16 @@ static void fill(vr_dsp *d, int i)
     d->gram[VR_DSP_BF16] = vr_gram_bf16_avx512; /* where there is AMX, vdpbf16ps is slower than f32 */
     d->gemm_tile_bf16 = vr_gemm_tile_bf16_amx;
     d->pair_rows = 32, d->pair_step = 16;
+#elif defined(__aarch64__)
+    if (i < 1) return;
+    FILL(d, neon);
+    d->tile_rows = 6, d->tile_cols = 16, d->k_block = 512;
+    d->cosine_rows = 7; /* 15 sums of 32 */
+    d->gemm_tile_bf16 = NULL;
+    d->quantise = vr_quantise_neon, d->strip_q8 = vr_strip_q8_neon, d->strip_q4 = vr_strip_q4_neon;
+    if (i < 2) return;
+    d->level = "neondot";
+    d->strip_q8 = vr_strip_q8_neondot, d->strip_q4 = vr_strip_q4_neondot;
 #else
     (void)i;
 #endif

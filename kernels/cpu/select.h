@@ -7,7 +7,7 @@
 #include "base/err.h"
 #include "kernels/dsp.h"
 
-/* level: c, avx2, avx512, neon or best; NULL: what VIDRUN_CPU names, else best. VR_ERR_USAGE if unknown or not here. */
+/* level: c, avx2, avx512, neon, another of select.c or best; NULL: what VIDRUN_CPU names, else best. VR_ERR_USAGE if unknown or not here. */
 int vr_dsp_select(vr_dsp *d, const char *level, vr_err *e);
 
 /* Level number i of this program, from the definition up; NULL after the last. With *here: whether this machine runs it. */

@@ -3,16 +3,15 @@
  *
  *   a [D], b [R][D] -> a.b_r, b_r.b_r [R], a.a  in 2 R + 1 vectors of sums -> quotients s [R]
  *
- * One load of the anchor feeds R products: avx512 takes 7 rows at once (15 sums of 32 registers), avx2 4 (9 of 16), so there
- * the anchor of a window of 8 comes a second time, from the first-level cache. One chain a sum: with 3 chains and more the
- * units wait for memory, not for each other. A chain of rows (previous frame) costs the same: the row just loaded is the next
- * anchor.
+ * One load of the anchor feeds R products: 32 registers take 7 rows at once (15 sums), 16 take 4 (9 sums), so there the anchor
+ * of a window of 8 comes a second time, from the first-level cache. One chain a sum: with 3 chains and more the units wait for
+ * memory, not for each other. A chain of rows (previous frame) costs the same: the row just loaded is the next anchor.
  * Ref:   kernels/ref/prune_c.c; bench/LOG.md.
  */
 #include "kernels/dsp.h"
 #include "kernels/vec/pair_body.h"
 
-#if VF == 16
+#if VF_REGISTERS == 32
 #define AT_ONCE 7
 #else
 #define AT_ONCE 4
@@ -25,8 +24,7 @@
 /* Neither sqrt nor fmax of the library: they are calls, or may be one, and the memory waits. NaN gives 1e-8, as with fmax. */
 VR_INLINE double norm(float square)
 {
-    const __m128d x = _mm_set_sd((double)square);
-    return _mm_cvtsd_f64(_mm_max_sd(_mm_sqrt_sd(x, x), _mm_set_sd(1e-8)));
+    return vd_root((double)square, 1e-8);
 }
 
 /* R and chain are constants where this is called. */

@@ -13,7 +13,7 @@
 #include "kernels/vec/load_body.h"
 #include "kernels/vec/unroll.h"
 
-#define ROWS       (VF == 16 ? 8 : 4) /* of W at once, at most; bench/LOG.md: 1, 2, 4, 8, 12, 16 tried */
+#define ROWS       (VF_REGISTERS == 32 ? 8 : 4) /* of W at once, at most; bench/LOG.md: 1, 2, 4, 8, 12, 16 tried */
 #define MAX_CHAINS 4
 
 /* R, T and chains are constants where this is called. */
@@ -69,10 +69,10 @@ VR_INLINE void dot(load_fn load, float *y, int64_t y_row, const float *x, int64_
 {
     switch (T) {
     case 1:
-        dot_all(load, y, y_row, x, x_row, ROWS, 1, VF == 16 ? 2 : 4, w, w_row, n_rows, K);
+        dot_all(load, y, y_row, x, x_row, ROWS, 1, VF_REGISTERS == 32 ? 2 : 4, w, w_row, n_rows, K);
         break;
     case 2:
-        dot_all(load, y, y_row, x, x_row, ROWS, 2, VF == 16 ? 1 : 2, w, w_row, n_rows, K);
+        dot_all(load, y, y_row, x, x_row, ROWS, 2, VF_REGISTERS == 32 ? 1 : 2, w, w_row, n_rows, K);
         break;
     case 3:
         dot_all(load, y, y_row, x, x_row, 4, 3, 1, w, w_row, n_rows, K);

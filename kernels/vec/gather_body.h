@@ -6,7 +6,6 @@
  * A plain store first reads the line that it is about to overwrite, and pushes others out; a streaming store does neither.
  * Trap:  streaming stores are ordered with nothing: the fence at the end is what makes them visible to the next lock.
  */
-#include <immintrin.h>
 #include <stdint.h>
 #include <string.h>
 
@@ -18,13 +17,7 @@ VR_INLINE void stream_row(unsigned char *y, const unsigned char *x, size_t n)
     const size_t vector = VF * sizeof(float), head = (size_t)(-(uintptr_t)y & (vector - 1));
     size_t i = head < n ? head : n;
     memcpy(y, x, i);
-    for (; i + vector <= n; i += vector) {
-#if VF == 16
-        _mm512_stream_si512((__m512i *)(void *)(y + i), _mm512_loadu_si512(x + i));
-#else
-        _mm256_stream_si256((__m256i *)(void *)(y + i), _mm256_loadu_si256((const __m256i *)(const void *)(x + i)));
-#endif
-    }
+    for (; i + vector <= n; i += vector) vf_stream(y + i, x + i);
     memcpy(y + i, x + i, n - i);
 }
 
@@ -33,5 +26,5 @@ void VR_LEVEL(vr_gather)(void *y, const void *x, const int32_t *ids, int n, size
     for (int i = 0; i < n; i++)
         stream_row((unsigned char *)y + (size_t)i * row_bytes, (const unsigned char *)x + (size_t)ids[i] * row_bytes,
                    row_bytes);
-    _mm_sfence();
+    vf_stream_end();
 }

@@ -4,8 +4,9 @@
  *   pack:  VF rows x VF k of W  -> transpose in registers ->  panel [K][TILE]
  *   tile:  sums [6][1..4 vectors] in registers:  each k loads the vectors of one panel row and broadcasts 6 numbers of a
  *
- * At full width avx512 keeps 24 sums, 4 vectors and a broadcast in 32 registers and needs 10 loads for 24 multiply-adds; avx2
- * 12, 2 and 1 in 16. Narrow tiles (the last columns of a product, heads of 72 or 88) skip the vectors they do not have.
+ * At full width avx512 (and neon, a quarter as wide) keeps 24 sums, 4 vectors and a broadcast in 32 registers and needs 10 loads
+ * for 24 multiply-adds; avx2 12, 2 and 1 in 16. Narrow tiles (the last columns of a product, heads of 72 or 88) skip the vectors
+ * they do not have.
  * Ref:   Goto and van de Geijn 2008; bench/LOG.md.
  */
 #include "kernels/dsp.h"
@@ -25,7 +26,7 @@ VR_INLINE void pack_columns(load_fn load, size_t element, float *panel, const vo
         VR_UNROLL
         for (int i = 0; i < VF; i++) {
             r[i] = i < n ? load(w, i * w_row + k, depth) : vf_zero();
-            if (i < n) _mm_prefetch((const char *)((uintptr_t)w + (size_t)(i * w_row + k) * element + AHEAD), _MM_HINT_T0);
+            if (i < n) __builtin_prefetch((const char *)((uintptr_t)w + (size_t)(i * w_row + k) * element + AHEAD), 0, 3);
         }
         vf_transpose(r);
         if (depth == VF) {

@@ -1,7 +1,7 @@
 /*
- * gram_body.h - Gram matrices of up to 16 long rows with 32 registers, for the vectors of vec_avx512.h included before.
+ * gram_body.h - Gram matrices of up to 16 long rows with 32 registers, for the vectors of a vec_*.h included before.
  *
- *   rows [n] x 1 KB -> block [16 vectors][16 rows], 16 KB -> tiles of 4 x 4 products -> sums [16][16] vectors -> g
+ *   rows [n] x 1 KB -> block [vectors][16 rows], 16 KB -> tiles of 4 x 4 products -> sums [16][16] vectors -> g
  *
  * The block is a copy because rows lie a multiple of 4 KB apart, where 16 of them share the few places of the first-level
  * cache; it holds numbers as they are stored, which are widened on the way into a product. The block after the next is asked
@@ -18,9 +18,9 @@
 #include "kernels/vec/load_body.h"
 
 #define ROWS    VR_DSP_GRAM
-#define SIDE    4  /* of a tile */
-#define VECTORS 16 /* of a row in a block */
+#define SIDE    4 /* of a tile */
 #define BYTES   (VF * 4)
+#define VECTORS (1024 / BYTES) /* of a row in a block */
 
 typedef struct gram_work {
     _Alignas(64) unsigned char block[VECTORS * ROWS * BYTES];
@@ -46,8 +46,8 @@ VR_INLINE vf part_f16(const unsigned char *vector, int h)
 /* Even numbers, odd numbers. */
 VR_INLINE vf part_bf16(const unsigned char *vector, int h)
 {
-    const __m512i both = _mm512_loadu_si512(vector);
-    return _mm512_castsi512_ps(h == 0 ? _mm512_slli_epi32(both, 16) : _mm512_and_si512(both, _mm512_set1_epi32(-65536)));
+    const uint16_t *p = (const uint16_t *)(const void *)vector;
+    return h == 0 ? vf_load_bf16_even(p) : vf_load_bf16_odd(p);
 }
 
 VR_INLINE void fill_block(gram_work *w, const void *const *rows, int n, int n_used, size_t first, size_t n_bytes)
@@ -79,8 +79,8 @@ VR_INLINE void gram_tile(part_fn part, product_fn product, int parts, gram_work 
     for (int k = 0; k < SIDE * SIDE; k++) sum[k / SIDE][k % SIDE] = vf_zero();
     const unsigned char *block = w->block, *one = w->ahead[2 * tile % ROWS], *two = w->ahead[(2 * tile + 1) % ROWS];
     for (int v = 0; v < vectors; v++, block += ROWS * BYTES) {
-        _mm_prefetch((const char *)one + v * BYTES, _MM_HINT_T1);
-        _mm_prefetch((const char *)two + v * BYTES, _MM_HINT_T1);
+        __builtin_prefetch(one + v * BYTES, 0, 2);
+        __builtin_prefetch(two + v * BYTES, 0, 2);
         VR_UNROLL
         for (int h = 0; h < parts; h++) {
             vf x[SIDE];

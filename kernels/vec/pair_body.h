@@ -31,15 +31,8 @@ VR_INLINE void pair_f16(vf y[2], const void *x, int64_t at)
 VR_INLINE void pair_bf16(vf y[2], const void *x, int64_t at)
 {
     const uint16_t *p = (const uint16_t *)x + at;
-#if VF == 16
-    const __m512i both = _mm512_loadu_si512(p);
-    y[0] = _mm512_castsi512_ps(_mm512_slli_epi32(both, 16));
-    y[1] = _mm512_castsi512_ps(_mm512_and_si512(both, _mm512_set1_epi32(-65536)));
-#else
-    const __m256i both = _mm256_loadu_si256((const __m256i *)(const void *)p);
-    y[0] = _mm256_castsi256_ps(_mm256_slli_epi32(both, 16));
-    y[1] = _mm256_castsi256_ps(_mm256_and_si256(both, _mm256_set1_epi32(-65536)));
-#endif
+    y[0] = vf_load_bf16_even(p);
+    y[1] = vf_load_bf16_odd(p);
 }
 
 #endif

@@ -11,8 +11,10 @@
 #include <string.h>
 
 #include "kernels/vec/unroll.h"
+#include "kernels/x86/vec_x86.h"
 
 #define VF              8
+#define VF_REGISTERS    16
 #define VR_LEVEL(name)  name##_avx2
 #define VF_TILE_VECTORS 2
 
@@ -73,6 +75,22 @@ static inline vf vf_load_bf16(const uint16_t *p)
 static inline vf vf_load_part_bf16(const uint16_t *p, int n)
 {
     return widen_bf16(load_part_16(p, n));
+}
+
+static inline vf vf_load_bf16_even(const uint16_t *p)
+{
+    return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_loadu_si256((const __m256i *)(const void *)p), 16));
+}
+
+static inline vf vf_load_bf16_odd(const uint16_t *p)
+{
+    const __m256i both = _mm256_loadu_si256((const __m256i *)(const void *)p);
+    return _mm256_castsi256_ps(_mm256_and_si256(both, _mm256_set1_epi32(-65536)));
+}
+
+static inline void vf_stream(void *y, const void *x)
+{
+    _mm256_stream_si256((__m256i *)y, _mm256_loadu_si256((const __m256i *)x));
 }
 
 static inline vf vf_set1(float x)

@@ -1,5 +1,6 @@
 /*
- * vec_avx512.h - sixteen f32 at once, under the names that the *_body.h files use; vec_avx2.h is the same for eight.
+ * vec_avx512.h - sixteen f32 at once, under the names that kernels/vec uses; vec_avx2.h is the same for eight,
+ * kernels/arm/vec_neon.h for four.
  *
  *   vf: one vector;  VF: its lanes;  part: the first n lanes (0 <= n <= VF), the others load as 0 and are not stored
  *
@@ -13,8 +14,10 @@
 #include <stdint.h>
 
 #include "kernels/vec/unroll.h"
+#include "kernels/x86/vec_x86.h"
 
 #define VF              16
+#define VF_REGISTERS    32
 #define VR_LEVEL(name)  name##_avx512
 #define VF_TILE_VECTORS 4 /* columns of a GEMM tile */
 
@@ -68,6 +71,23 @@ static inline vf vf_load_bf16(const uint16_t *p)
 static inline vf vf_load_part_bf16(const uint16_t *p, int n)
 {
     return widen_bf16(_mm256_maskz_loadu_epi16(part_mask(n), p));
+}
+
+/* of 2 VF numbers in a row: numbers 0, 2, 4 ...;  numbers 1, 3, 5 ... */
+static inline vf vf_load_bf16_even(const uint16_t *p)
+{
+    return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_loadu_si512(p), 16));
+}
+
+static inline vf vf_load_bf16_odd(const uint16_t *p)
+{
+    return _mm512_castsi512_ps(_mm512_and_si512(_mm512_loadu_si512(p), _mm512_set1_epi32(-65536)));
+}
+
+/* VF floats from x to y past the caches, y a multiple of a vector; visible after vf_stream_end and the next lock */
+static inline void vf_stream(void *y, const void *x)
+{
+    _mm512_stream_si512((__m512i *)y, _mm512_loadu_si512(x));
 }
 
 static inline vf vf_set1(float x)
