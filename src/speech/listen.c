@@ -18,6 +18,7 @@
 #include "speech/log_mel.h"
 #include "speech/wave.h"
 
+enum { ASKED = 1000 }; /* frames between two questions whether to go on */
 enum { REACH = VR_LOG_MEL_WINDOW / 2, HELD = 16 * VR_LOG_MEL_WINDOW };
 
 struct vr_listen {
@@ -82,11 +83,13 @@ static int frame_make(vr_listen *l, float *row, vr_err *e)
 }
 
 /* Pass 1. */
-static int measure(vr_listen *l, const vr_log *log, vr_err *e)
+static int measure(vr_listen *l, const vr_listen_config *c, vr_err *e)
 {
+    const vr_log *log = c->log;
     VR_TRY(pass_begin(l, e));
     l->loudest = -10; /* of silence */
     do {
+        if (l->frame % ASKED == 0 && c->cancelled && c->cancelled(c->cookie)) return vr_fail(e, VR_ERR_CANCEL, "stopped");
         VR_TRY(frame_make(l, l->rows, e));
         for (int b = 0; b < l->bins; b++)
             if (l->rows[b] > l->loudest) l->loudest = l->rows[b];
@@ -103,24 +106,27 @@ static int measure(vr_listen *l, const vr_log *log, vr_err *e)
     return VR_OK;
 }
 
-int vr_listen_open(vr_listen **out, const vr_input *input, int bins, int window, const vr_log *log, vr_err *e)
+static int listen_open(vr_listen *l, const vr_listen_config *config, vr_err *e)
+{
+    VR_TRY(vr_log_mel_open(&l->mel, l->bins, e));
+    VR_TRY(measure(l, config, e));
+    return pass_begin(l, e);
+}
+
+int vr_listen_open(vr_listen **out, const vr_input *input, const vr_listen_config *config, vr_err *e)
 {
     *out = NULL;
     vr_listen *l = calloc(1, sizeof *l);
-    if (l) l->rows = malloc((size_t)window * (size_t)bins * sizeof *l->rows);
-    int rc = VR_OK;
-    if (!l || !l->rows) {
-        rc = vr_fail(e, VR_ERR_LIMIT, "%s: no memory for its sound", input->name);
-    } else {
-        l->input = input;
-        l->bins = bins;
-        l->window = window;
-        rc = vr_log_mel_open(&l->mel, bins, e);
-    }
-    if (rc == VR_OK) rc = measure(l, log, e);
-    if (rc == VR_OK) rc = pass_begin(l, e);
-    if (rc == VR_OK) *out = l, l = NULL;
-    vr_listen_free(l);
+    if (!l) return vr_fail(e, VR_ERR_LIMIT, "%s: no memory for its sound", input->name);
+    l->input = input;
+    l->bins = config->bins;
+    l->window = config->window;
+    l->rows = malloc((size_t)l->window * (size_t)l->bins * sizeof *l->rows);
+    const int rc = l->rows ? listen_open(l, config, e) : vr_fail(e, VR_ERR_LIMIT, "%s: no memory for its sound", input->name);
+    if (rc == VR_OK)
+        *out = l;
+    else
+        vr_listen_free(l);
     return rc;
 }
 

@@ -9,14 +9,23 @@
 #ifndef VR_LISTEN_H
 #define VR_LISTEN_H
 
+#include <stdbool.h>
+
 #include "base/log.h"
 #include "media/input.h"
 
 typedef struct vr_listen vr_listen;
 
-/* window: frames of silence that the original thinks behind the sound, and that a window may have. progress may be NULL.
- * VR_ERR_VIDEO where there is no sound or nothing of it can be decoded. What is wrong with it is told to the log. */
-int vr_listen_open(vr_listen **out, const vr_input *input, int bins, int window, const vr_log *log, vr_err *e);
+typedef struct vr_listen_config {
+    int bins;          /* of the spectrum */
+    int window;        /* frames that a window may have, and frames of silence that the original thinks behind the sound */
+    const vr_log *log; /* is told what is wrong with the sound; may be NULL */
+    bool (*cancelled)(void *cookie); /* asked now and then; true ends with VR_ERR_CANCEL. May be NULL */
+    void *cookie;
+} vr_listen_config;
+
+/* VR_ERR_VIDEO where there is no sound or nothing of it can be decoded. */
+int vr_listen_open(vr_listen **out, const vr_input *input, const vr_listen_config *config, vr_err *e);
 void vr_listen_free(vr_listen *listen); /* NULL is legal */
 
 int64_t vr_listen_frames(const vr_listen *listen); /* of sound, 10 ms each; 0 for less than that */

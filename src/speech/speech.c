@@ -191,7 +191,10 @@ static int prepare(transcription *t, const char *path, vr_err *e)
     const vr_whisper_config *c = vr_whisper_config_get(s->whisper);
     VR_TRY(language_choose(t, e));
     VR_TRY(vr_input_open(&t->input, path, e));
-    VR_TRY(vr_listen_open(&t->listen, &t->input, c->bins, c->window, &s->hooks.log, e));
+    const vr_listen_config listen = {
+        .bins = c->bins, .window = c->window, .log = &s->hooks.log, .cancelled = s->hooks.cancelled, .cookie = s->hooks.cookie
+    };
+    VR_TRY(vr_listen_open(&t->listen, &t->input, &listen, e));
     if (t->options->dump_dir) VR_TRY(vr_dump_open(&t->dump, t->options->dump_dir, e));
     VR_TRY(memory_open(t, e));
     t->seed = t->options->seed;

@@ -69,7 +69,7 @@ def transcribe(weights, path, *arguments):
 
 
 def words(text):
-    return re.sub(r"[^a-z ]", "", text.lower()).split()
+    return re.sub(r"[^a-z\s]", "", text.lower()).split()
 
 
 def check_speech(weights):

@@ -177,7 +177,8 @@ static vr_listen *listen_open(vr_input *input, int window)
     vr_err e = { 0 };
     vr_listen *listen;
     ck_assert_int_eq(vr_input_open(input, path, &e), VR_OK);
-    ck_assert_msg(vr_listen_open(&listen, input, 80, window, NULL, &e) == VR_OK, "%s", e.text);
+    ck_assert_msg(vr_listen_open(&listen, input, &(vr_listen_config){ .bins = 80, .window = window }, &e) == VR_OK, "%s",
+                  e.text);
     return listen;
 }
 
@@ -208,6 +209,12 @@ START_TEST(windows_follow_the_sound)
 }
 END_TEST
 
+static bool always(void *cookie)
+{
+    (void)cookie;
+    return true;
+}
+
 START_TEST(short_and_silent_sounds)
 {
     static const int samples[] = { 1, 100, 159, 160, 3200 };
@@ -227,8 +234,13 @@ START_TEST(short_and_silent_sounds)
     vr_input input;
     vr_listen *listen;
     ck_assert_int_eq(vr_input_open(&input, path, &e), VR_OK);
-    ck_assert_int_eq(vr_listen_open(&listen, &input, 80, 100, NULL, &e), VR_ERR_VIDEO);
+    ck_assert_int_eq(vr_listen_open(&listen, &input, &(vr_listen_config){ .bins = 80, .window = 100 }, &e), VR_ERR_VIDEO);
     ck_assert_ptr_null(listen);
+    vr_input_close(&input);
+    write_wav(16000, 1, 16000, silence);
+    ck_assert_int_eq(vr_input_open(&input, path, &e), VR_OK);
+    const vr_listen_config stopped = { .bins = 80, .window = 100, .cancelled = always };
+    ck_assert_int_eq(vr_listen_open(&listen, &input, &stopped, &e), VR_ERR_CANCEL);
     vr_input_close(&input);
 }
 END_TEST
