@@ -46,6 +46,9 @@ BENCH_OBJ := $(BENCH_SRC:%.c=$(BUILD)/%.o)
 LIB      := $(BUILD)/libvidrun.a
 PROGRAMS := $(BUILD)/vidrun $(BUILD)/vidrun-inspect $(BUILD)/vidrun-quantize $(BUILD)/vidrun-bench
 TESTS    := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/unit/*_test.c tests/check/*_test.c)) $(BUILD)/tests/simt/simt_test
+ifneq ($(findstring sanitize=thread,$(CFLAGS)),) # it does not know the contexts of tests/simt
+TESTS    := $(filter-out %/simt_test %/device_test,$(TESTS))
+endif
 REPLAYS  := $(patsubst %.c,$(BUILD)/%_replay,$(filter-out tests/fuzz/replay.c,$(wildcard tests/fuzz/*.c)))
 
 all: $(PROGRAMS) $(BUILD)/vidrun.1 ## build the programs into build/
@@ -106,6 +109,11 @@ $(BUILD)/libvidrun_cuda.so: $(CUDA_SRC:%.cu=$(BUILD)/cuda/%.o) $(BUILD)/cuda/err
 cuda-report: ## registers, shared memory and spills of every CUDA kernel, by the compiler: make cuda-report CUDA_ARCH=90
 	NVCC='$(NVCC)' CUDA_ARCH='$(lastword $(CUDA_ARCH))' kernels/cuda/report.sh $(CUDA_SRC)
 
+ifneq ($(findstring clang,$(CC)),)
+ifeq ($(origin CXX),default)
+CXX := clang++
+endif
+endif
 SIMT_FLAGS = $(CUDA_STD) -Itests/simt -D_GNU_SOURCE -DVR_SIMT -DVR_TEST_TINY -fPIC -fvisibility=hidden -Wall -Wextra $(if $(WERROR),-Werror)
 $(BUILD)/simt/%.o: %.cu Makefile
 	@mkdir -p $(@D)

@@ -31,6 +31,7 @@
 #include <sanitizer/common_interface_defs.h>
 #endif
 
+std::recursive_mutex simt_lock;
 uint3 threadIdx, blockIdx;
 dim3 blockDim, gridDim;
 
@@ -290,6 +291,7 @@ void *simt_shared(const void *key, size_t *n_bytes)
 
 void simt_run(const char *name, dim3 grid, dim3 block, size_t shared_bytes, const std::function<void()> &thread_body)
 {
+    const std::lock_guard<std::recursive_mutex> hold(simt_lock);
     if (!report.empty()) return; /* as on a GPU: nothing runs after a failure */
     const size_t n = (size_t)block.x * block.y * block.z;
     kernel_name = name, body = &thread_body, dynamic_bytes = shared_bytes, failed = false;

@@ -18,6 +18,7 @@
 #include <cstdint>
 #include <cstring>
 #include <functional>
+#include <mutex>
 
 #include "simt_runtime.h"
 
@@ -35,6 +36,9 @@ struct simt_place {
 
 extern uint3 threadIdx, blockIdx;
 extern dim3 blockDim, gridDim;
+
+/* One at a time: launches, and what else touches the state of the device. */
+extern std::recursive_mutex simt_lock;
 
 void simt_barrier(simt_place place);
 /* All lanes hand in n <= 64 bytes; returns the 32 of them, 64 bytes apart, until the warp's next call. */

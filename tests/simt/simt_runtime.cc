@@ -44,11 +44,13 @@ size_t memory_bytes()
 struct opened {
     opened()
     {
+        simt_lock.lock();
         simt_memory_guard(true);
     }
     ~opened()
     {
         simt_memory_guard(false);
+        simt_lock.unlock();
     }
 };
 
@@ -126,6 +128,7 @@ cudaError_t cudaMemGetInfo(size_t *n_free, size_t *n_total)
 
 cudaError_t simt_malloc(void **p, size_t n)
 {
+    const std::lock_guard<std::recursive_mutex> hold(simt_lock);
     if (n > memory_bytes() || n_allocated > memory_bytes() - n) return refused = cudaErrorMemoryAllocation;
     if (guarded()) {
         n = (n + PAGE - 1) / PAGE * PAGE;
@@ -142,6 +145,7 @@ cudaError_t simt_malloc(void **p, size_t n)
 cudaError_t cudaFree(void *p)
 {
     if (!p) return cudaSuccess;
+    const std::lock_guard<std::recursive_mutex> hold(simt_lock);
     const auto at = allocated.find(p);
     if (at == allocated.end()) abort(); /* was never handed out */
     n_allocated -= at->second;
