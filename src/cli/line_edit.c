@@ -1,6 +1,7 @@
 /*
  * line_edit.c - see line_edit.h.
  *
+ * Trap: the library is never closed: what terminal databases it uses keep in memory of their own would be lost with it.
  * Trap: libedit reads on when a signal breaks its read; so it gets its characters from here, where Ctrl-C ends the line.
  */
 #include "cli/line_edit.h"
@@ -118,7 +119,6 @@ void vr_line_edit_close(vr_line_edit *edit)
     if (!edit) return;
     if (edit->lines) edit->history_end(edit->lines);
     if (edit->el) edit->end(edit->el);
-    if (edit->library) dlclose(edit->library);
     free(edit);
 }
 
