@@ -131,6 +131,16 @@ bool vr_cuda_begin(vr_cuda *c)
     return true;
 }
 
+/* From memory of the host that its owner may change at once. Small copies are taken before the call returns, larger ones may
+ * not be: they are waited for. */
+static bool take_from_host(vr_cuda *c, void *to, const void *host, size_t n_bytes)
+{
+    const size_t small = (size_t)64 << 10;
+    if (!vr_cuda_ok(c, cudaMemcpyAsync(to, host, n_bytes, cudaMemcpyHostToDevice, c->stream), "copy to the device"))
+        return false;
+    return n_bytes <= small || vr_cuda_ok(c, cudaStreamSynchronize(c->stream), "copy to the device");
+}
+
 static unsigned char *chunk_take(vr_cuda *c, size_t n_bytes)
 {
     if (CHUNK_BYTES > 1) n_bytes = (n_bytes + 255) / 256 * 256;
@@ -172,8 +182,7 @@ static void *resolve(vr_cuda *c, const void *x, size_t n_bytes, bool out)
     unsigned char *device = chunk_take(c, n_bytes);
     if (!device) return nullptr;
     /* outputs too: what an operation leaves alone comes back as it was */
-    if (!vr_cuda_ok(c, cudaMemcpyAsync(device, x, n_bytes, cudaMemcpyHostToDevice, c->stream), "copy to the device"))
-        return nullptr;
+    if (!take_from_host(c, device, x, n_bytes)) return nullptr;
     auto &s = c->staged[c->n_staged++];
     s.host = host, s.device = device, s.n_bytes = n_bytes, s.out = out;
     return device;
@@ -236,7 +245,7 @@ static void cuda_write(vr_backend *be, void *x, const void *host, size_t n_bytes
     vr_cuda *c = vr_cuda_of(be);
     if (n_bytes == 0 || !vr_cuda_begin(c)) return;
     void *to = vr_cuda_out_bytes(c, x, n_bytes);
-    if (to) vr_cuda_ok(c, cudaMemcpyAsync(to, host, n_bytes, cudaMemcpyHostToDevice, c->stream), "copy to the device");
+    if (to) take_from_host(c, to, host, n_bytes);
     vr_cuda_end(c);
 }
 
@@ -293,7 +302,7 @@ static int device_open(vr_cuda *c, int device, vr_err *e)
     if (facts.major * 10 + facts.minor < 75)
         return vr_fail(e, VR_ERR_USAGE, "CUDA device %d: %s is too old (%d.%d, 7.5 is needed)", device, facts.name, facts.major,
                        facts.minor);
-    c->device = device, c->n_processors = facts.multiProcessorCount;
+    c->device = device, c->n_processors = facts.multiProcessorCount, c->bf16 = facts.major >= 8;
     snprintf(c->name, sizeof c->name, "cuda:%d (%.40s)", device, facts.name);
     if (cublasCreate(&c->blas) != CUBLAS_STATUS_SUCCESS || cublasSetStream(c->blas, c->stream) != CUBLAS_STATUS_SUCCESS)
         return vr_fail(e, VR_ERR_OTHER, "%s: cuBLAS cannot be opened", c->name);

@@ -34,6 +34,7 @@ struct vr_cuda {
     cudaStream_t stream;
     cublasHandle_t blas;
     int device, n_processors;
+    bool bf16; /* cuBLAS multiplies it on this device: compute capability 8.0 and later */
     vr_precision precision;
     vr_cuda_weights *weights;
     struct {

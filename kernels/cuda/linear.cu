@@ -160,7 +160,8 @@ static void product_by_blas(vr_cuda *c, float *product, const Y *x, const void *
 static void many_rows(vr_cuda *c, float *y, const float *x, const void *w, vr_dtype dtype, int T, int K, int N,
                       vr_cuda_epilogue end)
 {
-    const bool narrow = c->precision != VR_PRECISION_F32 && !(c->precision == VR_PRECISION_AUTO && dtype == VR_DTYPE_F32);
+    const bool narrow =
+        c->bf16 && c->precision != VR_PRECISION_F32 && !(c->precision == VR_PRECISION_AUTO && dtype == VR_DTYPE_F32);
     const bool aliased = end.residual == y, add = aliased && end.act == VR_ACT_NONE; /* the product goes on top of y */
     const int64_t n = (int64_t)T * N;
     float *product = y;
