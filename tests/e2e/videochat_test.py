@@ -122,6 +122,26 @@ class Text(VideoChat):
         self.refused_like(run("--mode=text", "--temp=0", "-n1840", self.weights, long_clip(), "What?"), 5,
                           r"the context leaves \d+ tokens for a description, \d+ are needed")
 
+    def test_speech(self):
+        """What --transcribe hears stands in the text, in the form of the original's branch."""
+        import speech_test
+        whisper = speech_test.weights()
+        clip = material.ffmpeg("spoken.mkv", *speech_test.PICTURES, "-f", "lavfi", "-i", speech_test.TONES, "-c:v", "mpeg4", "-c:a",
+                               "flac", "-shortest")
+        heard = json.loads(run("--transcribe", "--json", "-t1", whisper, clip).out)["segments"]
+        self.assertTrue(heard)
+        result = run(*GREEDY, "--mode=text", "--show-text", f"--speech={whisper}", self.weights, clip, "What?")
+        self.assertEqual(result.code, 0, result.err)
+        head, found = "The subtitile of the video is:\n", heard[0]
+        told = result.err[result.err.index(head) + len(head):]
+        self.assertTrue(told.startswith(f"{int(found['start'])}-{int(found['end'])}second: "), told[:80])
+
+    def test_a_clip_without_sound(self):
+        import speech_test
+        result = run(*GREEDY, "--mode=text", f"--speech={speech_test.weights()}", self.weights, material.silent_clip(), "What?")
+        self.assertEqual(result.code, 0, result.err)
+        self.assertIn("nothing is heard: ", result.err)
+
     def test_refusals(self):
         other = material.weights()
         for arguments, code, message in (
