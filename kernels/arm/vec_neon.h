@@ -20,9 +20,10 @@
 
 typedef float32x4_t vf;
 
+/* As bytes: Gram matrices copy rows of 16-bit numbers through here, which lie at any multiple of 2. */
 static inline vf vf_load(const float *p)
 {
-    return vld1q_f32(p);
+    return vreinterpretq_f32_u8(vld1q_u8((const uint8_t *)(const void *)p));
 }
 
 static inline vf vf_load_part(const float *p, int n)
