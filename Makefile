@@ -45,9 +45,10 @@ LIB_OBJ  := $(LIB_SRC:%.c=$(BUILD)/%.o)
 BENCH_OBJ := $(BENCH_SRC:%.c=$(BUILD)/%.o)
 LIB      := $(BUILD)/libvidrun.a
 PROGRAMS := $(BUILD)/vidrun $(BUILD)/vidrun-inspect $(BUILD)/vidrun-quantize $(BUILD)/vidrun-bench
-TESTS    := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/unit/*_test.c tests/check/*_test.c)) $(BUILD)/tests/simt/simt_test
+TESTS    := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/unit/*_test.c tests/check/*_test.c)) \
+            $(BUILD)/tests/simt/simt_test $(BUILD)/tests/simt/ladder_test
 ifneq ($(findstring sanitize=thread,$(CFLAGS)),) # it does not know the contexts of tests/simt
-TESTS    := $(filter-out %/simt_test %/device_test,$(TESTS))
+TESTS    := $(filter-out %/simt_test %/ladder_test %/device_test,$(TESTS))
 endif
 REPLAYS  := $(patsubst %.c,$(BUILD)/%_replay,$(filter-out tests/fuzz/replay.c,$(wildcard tests/fuzz/*.c)))
 
@@ -123,7 +124,7 @@ $(BUILD)/simt/%.o: %.cc Makefile
 	$(CXX) $(SIMT_FLAGS) $(PKG_CFLAGS) $(CFLAGS) -MMD -MP -c $< -o $@
 $(BUILD)/libvidrun_simt.so: $(SIMT_OBJ) $(BUILD)/cuda/err.o
 	$(CXX) -shared $(CFLAGS) $(LDFLAGS) $^ $(shell pkg-config --libs openblas) -lpthread -o $@
-$(BUILD)/tests/simt/simt_test: $(BUILD)/simt/tests/simt/simt_test.o $(BUILD)/simt/tests/simt/simt.o $(BUILD)/simt/tests/simt/simt_runtime.o
+$(BUILD)/tests/simt/%_test: $(BUILD)/simt/tests/simt/%_test.o $(BUILD)/simt/tests/simt/simt.o $(BUILD)/simt/tests/simt/simt_runtime.o
 	@mkdir -p $(@D)
 	$(CXX) $(CFLAGS) $(LDFLAGS) $^ $(CHECK_LIBS) $(shell pkg-config --libs openblas) -lpthread -o $@
 
