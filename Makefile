@@ -128,10 +128,10 @@ $(BUILD)/tests/simt/%_test: $(BUILD)/simt/tests/simt/%_test.o $(BUILD)/simt/test
 	@mkdir -p $(@D)
 	$(CXX) $(CFLAGS) $(LDFLAGS) $^ $(CHECK_LIBS) $(shell pkg-config --libs openblas) -lpthread -o $@
 
-check-simt: $(PROGRAMS) $(BUILD)/libvidrun_simt.so $(BUILD)/tests/simt/simt_test $(BUILD)/tests/check/device_test ## the CUDA kernels on this processor: all checks, recorded cases (GOLDEN=DIR), under sanitizers
-	BUILD=$(BUILD) PYTHON=$(PYTHON) MAKE='$(MAKE)' tests/simt/check.sh $(GOLDEN)
+check-simt: $(PROGRAMS) $(BUILD)/libvidrun_simt.so $(BUILD)/tests/simt/simt_test $(BUILD)/tests/simt/ladder_test $(BUILD)/tests/check/device_test ## the CUDA kernels on this processor: all checks, recorded cases (GOLDEN=DIR), under sanitizers
+	BUILD=$(BUILD) PYTHON=$(PYTHON) tests/simt/check.sh $(GOLDEN)
 check-cuda: $(PROGRAMS) $(BUILD)/tests/check/device_test ## the CUDA kernels on a GPU: checks, recorded cases, compute-sanitizer, bench; SKIP without one
-	BUILD=$(BUILD) PYTHON=$(PYTHON) MAKE='$(MAKE)' NVCC='$(NVCC)' tests/simt/check_gpu.sh $(GOLDEN)
+	BUILD=$(BUILD) PYTHON=$(PYTHON) NVCC='$(NVCC)' tests/simt/check_gpu.sh $(GOLDEN)
 
 # --- NEON on a machine of another kind: kernels, base and the self-test as a static program of AArch64, run by qemu
 NEON_CC   ?= aarch64-linux-gnu-gcc

@@ -1,7 +1,7 @@
 #!/bin/sh
 # check_gpu.sh - the CUDA backend on the GPU of this machine: `make check-cuda`. SKIP and why where there is none.
 #   build -> every operation against level c -> recorded cases -> compute-sanitizer (memory, races) -> bench
-# Arguments: folders of recorded cases. Environment: BUILD, PYTHON, MAKE, NVCC.
+# Arguments: folders of recorded cases. Environment: BUILD, PYTHON, NVCC.
 set -eu
 cd "$(dirname "$0")/../.."
 section() { printf '== %s\n' "$1"; }
@@ -9,7 +9,7 @@ section() { printf '== %s\n' "$1"; }
 [ -x "$NVCC" ] || { echo "SKIP: no nvcc ($NVCC)"; exit 0; }
 command -v nvidia-smi > /dev/null && nvidia-smi -L 2> /dev/null | grep -q GPU || { echo "SKIP: no GPU that nvidia-smi knows"; exit 0; }
 nvidia-smi --query-gpu=name,driver_version,memory.total,compute_cap --format=csv,noheader
-"$MAKE" -s CUDA=1 BUILD="$BUILD" "$BUILD/libvidrun_cuda.so"
+"${MAKE:-make}" -s CUDA=1 BUILD="$BUILD" "$BUILD/libvidrun_cuda.so"
 export VIDRUN_CUDA_LIBRARY="$PWD/$BUILD/libvidrun_cuda.so"
 section "operations"
 VIDRUN_THOROUGH=1 "$BUILD/tests/check/device_test"
