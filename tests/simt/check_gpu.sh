@@ -6,7 +6,7 @@ set -eu
 cd "$(dirname "$0")/../.."
 section() { printf '== %s\n' "$1"; }
 
-[ -x "$NVCC" ] || { echo "SKIP: no nvcc ($NVCC)"; exit 0; }
+command -v "$NVCC" > /dev/null || { echo "SKIP: no nvcc ($NVCC)"; exit 0; }
 command -v nvidia-smi > /dev/null && nvidia-smi -L 2> /dev/null | grep -q GPU || { echo "SKIP: no GPU that nvidia-smi knows"; exit 0; }
 nvidia-smi --query-gpu=name,driver_version,memory.total,compute_cap --format=csv,noheader
 "${MAKE:-make}" -s CUDA=1 BUILD="$BUILD" "$BUILD/libvidrun_cuda.so"
