@@ -6,6 +6,7 @@
 #include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/arena.h"
@@ -147,6 +148,31 @@ START_TEST(overruns_are_poisoned)
 }
 END_TEST
 
+/* Memory of another kind, and the host's beside it: a place is taken in both, a mark of one is a mark of the other. */
+START_TEST(twins)
+{
+    vr_arena device = { .base = malloc(4096), .size = 4096, .release = free }, host;
+    ck_assert_ptr_nonnull(device.base);
+    ck_assert_int_eq(vr_arena_open_twin(&host, &device, NULL), VR_OK);
+    const size_t mark = vr_arena_mark(&host);
+    unsigned char *a = vr_arena_alloc(&device, 100, 1), *b = vr_arena_alloc(&host, 100, 1), *c = vr_arena_alloc(&device, 1, 1);
+    ck_assert(a == device.base && b > host.base && b - host.base >= 100 && c - device.base >= (b - host.base) + 100);
+    memset(b, 1, 100);
+    ck_assert_uint_eq(vr_arena_mark(&host), vr_arena_mark(&device));
+    vr_arena_release(&device, mark);
+    ck_assert_uint_eq(vr_arena_mark(&host), mark);
+    b = vr_arena_alloc(&host, 1, 1);
+    ck_assert_ptr_eq(b, host.base);
+    *b = 1; /* released through the other one, and still the host's to write */
+    vr_arena_release(&host, mark);
+    ck_assert_uint_eq(vr_arena_mark(&device), mark);
+    ck_assert_uint_eq(host.peak, 0);
+    vr_arena_close(&host);
+    vr_arena_close(&device);
+    ck_assert_ptr_null(device.base);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("arena");
@@ -157,6 +183,7 @@ int main(void)
     tcase_add_test(all, marks_are_a_stack);
     tcase_add_test(all, odd_sizes_and_closing);
     tcase_add_test(all, overruns_are_poisoned);
+    tcase_add_test(all, twins);
     tcase_add_test_raise_signal(all, does_not_fit, SIGABRT);
     tcase_add_test_raise_signal(all, product_overflows, SIGABRT);
     suite_add_tcase(suite, all);
