@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """
-text_test.py - stock text models: --text, --perplexity, chat templates, files that are refused.
+text_model_test.py - stock text models: --text, --perplexity, chat templates, files that are refused.
 
     text_test.py [unittest arguments]        VIDRUN=build/vidrun: the program
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """
-videochat_test.py - VideoChat in the program: frames, real clips, a clip as text (--mode text).
+videochat_clips_test.py - VideoChat in the program: frames, real clips, a clip as text (--mode text).
 
   tests/parity/videochat_weights.py -> small random checkpoint -> convert.py -> weights
 """
