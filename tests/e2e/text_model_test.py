@@ -2,7 +2,7 @@
 """
 text_model_test.py - stock text models: --text, --perplexity, chat templates, files that are refused.
 
-    text_test.py [unittest arguments]        VIDRUN=build/vidrun: the program
+    text_model_test.py [unittest arguments]        VIDRUN=build/vidrun: the program
 
 The same decoder as one of our files and as a stock file (stock.py) must foretell a text equally well: names of keys, order of
 rows, tokenizer and blocks of stock types are in it. Real weights: tests/real.
