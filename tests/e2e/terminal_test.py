@@ -31,6 +31,7 @@ class Terminal:
 
     def __init__(self, *arguments, columns=80, answer=None, **variables):
         self.screen, self.seen = "", 0
+        self.edits = variables.get("TERM") != "dumb" and "--quiet" not in arguments
         self.pid, self.fd = pty.fork()
         if self.pid == 0:
             if answer is not None:
@@ -57,6 +58,14 @@ class Terminal:
             if not self.read(deadline):
                 raise AssertionError(f"{text!r} did not come; the screen: {self.screen!r}")
         self.seen = self.screen.index(text, self.seen) + len(text)
+        if text.endswith("> ") and self.edits:
+            self.wait_for_editor()
+
+    def wait_for_editor(self):
+        """The editor shows its prompt before it takes the terminal over; what is typed in between would be read as a line."""
+        deadline = time.monotonic() + 1
+        while termios.tcgetattr(self.fd)[3] & termios.ICANON and time.monotonic() < deadline:
+            time.sleep(0.001)
 
     def type(self, text):
         os.write(self.fd, text.encode())
@@ -290,7 +299,7 @@ class Kept(Program):
 
     def test_three_turns_saved_and_loaded(self):
         file = material.FOLDER / "talk.json"
-        screen, turns = self.talk("kept", ["One?", "Two?", (f"/save {file}", "2 turns saved to"), "Three?", "/history", "/reset",
+        screen, turns = self.talk("kept", ["One?", "Two?", (f"/save {file}", "2 turns saved to"), "Three?", ("/history", "> Three?"), "/reset",
                                            (f"/load {file}", "2 turns loaded from"), "Three?"])
         self.assertEqual(turns[3]["ids"]["prompt"], turns[2]["ids"]["prompt"])
         self.assertEqual(turns[3]["answer"], turns[2]["answer"])
