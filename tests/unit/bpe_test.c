@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "base/limits.h"
+#include "tests/unit/temporary.h"
 #include "tests/unit/tokenizer_support.h"
 #include "text/split.h"
 
@@ -178,7 +179,15 @@ static subject subject_bpe(const bpe_vocab *v)
     return s;
 }
 
-static const char *const pieces[] = { "ab", "bc", "abc", "aa", "xyz", ("\xc4\xa0" "a"), "abca", "ca" };
+static const char *const pieces[] = { "ab",
+                                      "bc",
+                                      "abc",
+                                      "aa",
+                                      "xyz",
+                                      ("\xc4\xa0"
+                                       "a"),
+                                      "abca",
+                                      "ca" };
 static const char *const merges[] = { "b c", "a b", "a bc", "a a", "\xc4\xa0 a", "c a", "ab ca" };
 static const int a = 'a', b = 'b', c = 'c';
 
@@ -412,12 +421,12 @@ START_TEST(published_vectors)
     static const char *const folders[] = { "qwen2.5", "llama-3.2" }, *const vectors[] = { "qwen2", "llama-bpe" };
     const char *given = getenv("VIDRUN_SHARED"), *python = getenv("PYTHON");
     const char *shared = given ? given : "../shared";
-    char path[1024], out[] = "/tmp/bpe_test_XXXXXX", command[3072];
+    char path[1024], out[TEMPORARY_PATH], command[3072];
     snprintf(path, sizeof path, "%s/tokenizers/vectors/%s.inp", shared, vectors[_i]);
     char *texts = read_all(path);
     snprintf(path, sizeof path, "%s/tokenizers/vectors/%s.out", shared, vectors[_i]);
     char *lines = read_all(path);
-    const int file = texts && lines ? mkstemp(out) : -1;
+    const int file = texts && lines ? mkstemp(temporary_name(out, sizeof out, "bpe_test_XXXXXX")) : -1;
     if (file < 0) {
         printf("SKIP: published_vectors: no %s\n", path);
     } else {

@@ -1,7 +1,7 @@
 /*
  * dump_test.c - stages written as NumPy files: bytes, parts, prefixes, and that nothing of a failed dump stays.
  *
- *   vr_dump_* -> folder under /tmp -> file read back byte by byte (and by NumPy itself where Python has it)
+ *   vr_dump_* -> temporary folder -> file read back byte by byte (and by NumPy itself where Python has it)
  */
 #include <check.h>
 #include <dirent.h>
@@ -14,13 +14,13 @@
 #include <unistd.h>
 
 #include "base/dump.h"
+#include "tests/unit/temporary.h"
 
-static char folder[64];
+static char folder[TEMPORARY_PATH];
 
 static void make_folder(void)
 {
-    snprintf(folder, sizeof folder, "/tmp/vidrun-dump-XXXXXX");
-    ck_assert_ptr_nonnull(mkdtemp(folder));
+    ck_assert_ptr_nonnull(mkdtemp(temporary_name(folder, sizeof folder, "vidrun-dump-XXXXXX")));
 }
 
 /* Number of files; they are removed, and the folder too. */
@@ -30,7 +30,7 @@ static int empty_folder(void)
     DIR *dir = opendir(folder);
     ck_assert_ptr_nonnull(dir);
     for (const struct dirent *entry; (entry = readdir(dir)) != NULL;) {
-        char path[512];
+        char path[TEMPORARY_PATH + 300];
         if (entry->d_name[0] == '.') continue;
         snprintf(path, sizeof path, "%s/%s", folder, entry->d_name);
         if (unlink(path) != 0) rmdir(path);
@@ -49,7 +49,7 @@ static void remove_folder(void)
 /* The file NAME has this dictionary and, after it, these bytes. */
 static void expect_file(const char *name, const char *dictionary, const void *data, size_t n_bytes)
 {
-    char path[512];
+    char path[TEMPORARY_PATH + 64];
     unsigned char bytes[4096];
     snprintf(path, sizeof path, "%s/%s", folder, name);
     FILE *f = fopen(path, "rb");
@@ -95,7 +95,8 @@ START_TEST(whole_stages)
     vr_dump_u8(dump, "bytes", bytes_written, 2, (const int64_t[]){ 1, 3 });
     vr_dump_u8(dump, "bytes", bytes_written + 3, 2, (const int64_t[]){ 1, 3 });
     close_dump(dump);
-    expect_file("bytes.npy", "{'descr': '|u1', 'fortran_order': False, 'shape': (2, 3), }", bytes_written, sizeof bytes_written);
+    expect_file("bytes.npy", "{'descr': '|u1', 'fortran_order': False, 'shape': (2, 3), }", bytes_written,
+                sizeof bytes_written);
     expect_file("vit.npy", "{'descr': '<f4', 'fortran_order': False, 'shape': (3, 4), }", floats, sizeof floats);
     expect_file("four.npy", "{'descr': '<f4', 'fortran_order': False, 'shape': (1, 2, 3, 2), }", floats, sizeof floats);
     expect_file("ids.npy", "{'descr': '<i4', 'fortran_order': False, 'shape': (3,), }", ids, sizeof ids);
@@ -141,7 +142,7 @@ START_TEST(numpy_reads_it)
     vr_dump_i32(dump, "b", ids, 1, (const int64_t[]){ 3 });
     close_dump(dump);
     const char *python = getenv("PYTHON");
-    char command[1024];
+    char command[4 * TEMPORARY_PATH];
     if (!python || !*python) python = "python3";
     snprintf(command, sizeof command, "%s -c 'import numpy' 2>/dev/null", python);
     if (system(command) != 0) {
@@ -169,7 +170,7 @@ END_TEST
 
 START_TEST(folders)
 {
-    char path[256], message[512];
+    char path[TEMPORARY_PATH + 64], message[2 * TEMPORARY_PATH];
     vr_dump *dump = NULL;
     vr_err e = { 0 };
     snprintf(path, sizeof path, "%s/new", folder);
@@ -190,7 +191,7 @@ END_TEST
 START_TEST(first_error_is_kept_and_nothing_stays)
 {
     vr_dump *dump = open_dump();
-    char path[256], worse[256], expected[512];
+    char path[TEMPORARY_PATH + 64], worse[TEMPORARY_PATH + 64], expected[2 * TEMPORARY_PATH];
     vr_dump_f32(dump, "good", floats, 1, (const int64_t[]){ 12 });
     snprintf(path, sizeof path, "%s/bad.npy.part", folder);
     ck_assert_int_eq(mkdir(path, 0700), 0); /* in the way of a stage */
@@ -223,7 +224,7 @@ static void fill_disk(rlim_t bytes, int64_t count)
     vr_dump_f32(dump, "large", many, 1, (const int64_t[]){ count });
     ck_assert_int_eq(setrlimit(RLIMIT_FSIZE, &before), 0);
     vr_err e = { 0 };
-    char expected[512];
+    char expected[2 * TEMPORARY_PATH];
     ck_assert_int_eq(vr_dump_close(dump, &e), VR_ERR_OTHER);
     snprintf(expected, sizeof expected, "%s/large.npy.part: cannot be written: File too large", folder);
     ck_assert_str_eq(e.text, expected);
@@ -244,7 +245,7 @@ START_TEST(earlier_files_survive_a_failure)
     close_dump(dump);
     dump = open_dump();
     vr_dump_i32(dump, "x", ids, 1, (const int64_t[]){ 2 });
-    char path[256];
+    char path[TEMPORARY_PATH + 64];
     snprintf(path, sizeof path, "%s/y.npy.part", folder);
     ck_assert_int_eq(mkdir(path, 0700), 0);
     vr_dump_i32(dump, "y", ids, 1, (const int64_t[]){ 2 });

@@ -13,16 +13,16 @@
 #include <unistd.h>
 
 #include "tests/unit/gguf_writer.h"
+#include "tests/unit/temporary.h"
 
 static const char sha_a[] = "206402cab345415716d9a33469feba57a90dc200c064bc0190b4191af058b0eb"; /* bytes 1..12 */
 static const char sha_b[] = "ba22b7dc95f6cc8765757be4bccf37cd92ece6d4987dc26a31e274c9be236921"; /* bytes 0x40..0x4f */
 
-static char program[4096], path[64];
+static char program[4096], path[TEMPORARY_PATH];
 
 static void make_path(void)
 {
-    snprintf(path, sizeof path, "/tmp/vidrun-inspect-XXXXXX");
-    const int fd = mkstemp(path);
+    const int fd = mkstemp(temporary_name(path, sizeof path, "vidrun-inspect-XXXXXX"));
     ck_assert_int_ge(fd, 0);
     close(fd);
 }
@@ -59,7 +59,7 @@ static int run(char *out, size_t size, const char *arguments)
 /* options before the file; the text must hold, or be where exact, the expected */
 static void expect(const char *options, int status, const char *expected)
 {
-    char arguments[256], out[16384];
+    char arguments[TEMPORARY_PATH + 256], out[16384];
     snprintf(arguments, sizeof arguments, "%s %s", options, path);
     const int rc = run(out, sizeof out, arguments);
     ck_assert_msg(rc == status, "%s: status %d, expected %d: %s", options, rc, status, out);
@@ -177,7 +177,7 @@ END_TEST
 
 START_TEST(output_that_cannot_be_written)
 {
-    char arguments[128], out[1024];
+    char arguments[TEMPORARY_PATH + 256], out[1024];
     writer f = { 0 };
     write_sample(&f);
     store(&f);

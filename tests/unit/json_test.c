@@ -12,6 +12,7 @@
 #include "cli/json.h"
 #include "cli/output.h"
 #include "cli/questions.h"
+#include "tests/unit/temporary.h"
 
 static char *text;
 static size_t n_bytes;
@@ -194,8 +195,8 @@ END_TEST
 
 START_TEST(a_prompt_file)
 {
-    char path[] = "/tmp/vidrun-prompt-XXXXXX";
-    const int fd = mkstemp(path);
+    char path[TEMPORARY_PATH];
+    const int fd = mkstemp(temporary_name(path, sizeof path, "vidrun-prompt-XXXXXX"));
     ck_assert_int_ge(fd, 0);
     ck_assert_int_eq((int)write(fd, "one\n\ntwo\r\n\n", 11), 11);
     close(fd);
@@ -210,7 +211,7 @@ START_TEST(a_prompt_file)
     unlink(path);
     ck_assert_int_eq(vr_question_read_file(&p, "prompt-file", path, &e), VR_ERR_USAGE);
     ck_assert_ptr_nonnull(strstr(e.text, "No such file"));
-    ck_assert_int_eq(vr_question_read_file(&p, "prompt-file", "/tmp", &e), VR_ERR_USAGE);
+    ck_assert_int_eq(vr_question_read_file(&p, "prompt-file", "tests", &e), VR_ERR_USAGE);
     ck_assert_ptr_nonnull(strstr(e.text, "Is a directory"));
     vr_question_free(&p);
 }

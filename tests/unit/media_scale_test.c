@@ -9,10 +9,11 @@
 #include <unistd.h>
 
 #include "tests/unit/media_support.h"
+#include "tests/unit/temporary.h"
 
 enum { N_FRAMES = 2 };
 
-static char folder[] = "/tmp/vidrun-test-XXXXXX";
+static char folder[TEMPORARY_PATH];
 
 static bool have_ffmpeg(void)
 {
@@ -24,7 +25,7 @@ static bool have_ffmpeg(void)
 /* Make clip.nut (or what `clip` says) in the folder: moving noise and edges. false: this ffmpeg cannot write the format. */
 static bool make_clip(const char *source_size, const char *output)
 {
-    char command[1024];
+    char command[2 * TEMPORARY_PATH];
     snprintf(command, sizeof command,
              "cd %s && ffmpeg -v quiet -y -f lavfi -i \"testsrc2=s=%s:r=5,noise=alls=40:allf=t:all_seed=3\" -frames:v %d %s",
              folder, source_size, N_FRAMES, output);
@@ -40,7 +41,7 @@ enum { N_SIZES = 3 };
 /* Frames of the clip by the program, in N_SIZES files: one start of the program is dearer than all the pixels. */
 static void program_frames(const char *clip, const char *turn, const size sizes[N_SIZES])
 {
-    char command[1024];
+    char command[2 * TEMPORARY_PATH];
     int used =
         snprintf(command, sizeof command, "cd %s && ffmpeg -v quiet -y -noautorotate -sws_flags bilinear -i %s", folder, clip);
     for (int i = 0; i < N_SIZES; i++) {
@@ -53,7 +54,7 @@ static void program_frames(const char *clip, const char *turn, const size sizes[
 
 static void compare(const char *what, const char *clip, const char *turn, const size sizes[N_SIZES])
 {
-    char path[128];
+    char path[TEMPORARY_PATH + 64];
     program_frames(clip, turn, sizes);
     snprintf(path, sizeof path, "%s/%s", folder, clip);
     vr_source *source = open_clip(path, NULL);
@@ -81,7 +82,7 @@ START_TEST(pixel_formats)
                                        "gray10le", "monob",   "rgb24",   "bgr24",    "rgba",        "rgb565le",   "rgb48le",
                                        "gbrp",     "pal8",    "bgr0",    "gray16le", "yuv444p16le", "yuv422p10le" };
     if (!have_ffmpeg()) return;
-    ck_assert_ptr_nonnull(mkdtemp(folder));
+    ck_assert_ptr_nonnull(mkdtemp(temporary_name(folder, sizeof folder, "vidrun-test-XXXXXX")));
     for (size_t i = 0; i < sizeof raw / sizeof *raw; i++) {
         char output[128];
         snprintf(output, sizeof output, "-c:v rawvideo -pix_fmt %s clip.nut", raw[i]);
@@ -103,7 +104,7 @@ START_TEST(colour_tags)
                                         "-colorspace smpte240m -color_range pc", "-color_range pc",
                                         "-colorspace fcc -color_range tv" };
     if (!have_ffmpeg()) return;
-    ck_assert_ptr_nonnull(mkdtemp(folder));
+    ck_assert_ptr_nonnull(mkdtemp(temporary_name(folder, sizeof folder, "vidrun-test-XXXXXX")));
     for (size_t i = 0; i < sizeof tags / sizeof *tags; i++) {
         char output[256];
         snprintf(output, sizeof output, "-c:v ffv1 -pix_fmt yuv420p %s clip.mkv", tags[i]);
@@ -120,7 +121,7 @@ START_TEST(odd_sizes)
 {
     static const char *const sizes[] = { "161x91", "33x7", "500x2", "2x300", "16x16" };
     if (!have_ffmpeg()) return;
-    ck_assert_ptr_nonnull(mkdtemp(folder));
+    ck_assert_ptr_nonnull(mkdtemp(temporary_name(folder, sizeof folder, "vidrun-test-XXXXXX")));
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
         ck_assert(make_clip(sizes[i], "-c:v rawvideo -pix_fmt yuv420p clip.nut"));
         compare(sizes[i], "clip.nut", "", (const size[N_SIZES]){ { 224, 224 }, { 1, 1 }, { 337, 41 } });
@@ -136,7 +137,7 @@ START_TEST(turns) /* the display matrix turns before the frame is scaled; the pr
     } cases[] = { { 270, "transpose=1," }, { 180, "transpose=1,transpose=1," }, { 90, "transpose=2," } };
     static const char *const formats[] = { "yuv420p", "yuv444p", "rgb24" };
     if (!have_ffmpeg()) return;
-    ck_assert_ptr_nonnull(mkdtemp(folder));
+    ck_assert_ptr_nonnull(mkdtemp(temporary_name(folder, sizeof folder, "vidrun-test-XXXXXX")));
     for (size_t i = 0; i < 9; i++) {
         char output[256];
         const char *format = formats[i / 3];
@@ -148,7 +149,7 @@ START_TEST(turns) /* the display matrix turns before the frame is scaled; the pr
             printf("SKIP: this ffmpeg cannot write %s\n", output);
             continue;
         }
-        char path[64];
+        char path[TEMPORARY_PATH + 64];
         snprintf(path, sizeof path, "%s/clip.mov", folder);
         vr_source *source = open_clip(path, NULL);
         vr_source_info info;
@@ -167,7 +168,7 @@ static void clean(void)
 {
     static const char *const names[] = { "clip.nut",  "clip.mkv",    "clip.avi",    "clip.mov",
                                          "still.mov", "frames0.rgb", "frames1.rgb", "frames2.rgb" };
-    char path[64];
+    char path[TEMPORARY_PATH + 64];
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         snprintf(path, sizeof path, "%s/%s", folder, names[i]);
         remove(path);

@@ -7,6 +7,7 @@
 #include "media/mel.h"
 #include "media/sound.h"
 #include "tests/unit/media_support.h"
+#include "tests/unit/temporary.h"
 
 enum { CLIPS = 8, BINS = 128, FRAMES = 204, AREA = BINS * FRAMES };
 
@@ -14,7 +15,7 @@ static const vr_sound_config video_llama = { 16000, CLIPS, 2.0F, 8, BINS, FRAMES
 
 static bool hear(const char *name, const vr_sound_config *config, float *mel, vr_dump *dump, heard_log *heard)
 {
-    char path[256];
+    char path[TEMPORARY_PATH + 64];
     snprintf(path, sizeof path, FIXTURES "%s", name);
     *heard = (heard_log){ 0 };
     const vr_log log = { keep_line, heard };
@@ -30,7 +31,7 @@ static bool hear(const char *name, const vr_sound_config *config, float *mel, vr
 /* Data of an .npy file behind its header; the caller frees *file. */
 static const void *npy_data(const char *folder, const char *name, uint8_t **file, size_t *bytes)
 {
-    char path[256];
+    char path[TEMPORARY_PATH + 64];
     snprintf(path, sizeof path, "%s/%s.npy", folder, name);
     size_t n;
     *file = read_file(path, &n);
@@ -69,8 +70,8 @@ static void compare_with_whole(const char *name, int divisor, int channels, int6
     config.clip_divisor = divisor;
     heard_log heard;
     ck_assert(hear(name, &config, windows, NULL, &heard) && heard.n_warnings == 0);
-    char folder[] = "/tmp/vidrun-test-XXXXXX";
-    ck_assert_ptr_nonnull(mkdtemp(folder));
+    char folder[TEMPORARY_PATH];
+    ck_assert_ptr_nonnull(mkdtemp(temporary_name(folder, sizeof folder, "vidrun-test-XXXXXX")));
     vr_dump *dump = NULL;
     ck_assert_int_eq(vr_dump_open(&dump, folder, NULL), VR_OK);
     ck_assert(hear(name, &config, dumped, dump, &heard));

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "tests/unit/media_support.h"
+#include "tests/unit/temporary.h"
 
 static void refuse(const char *path, const char *message)
 {
@@ -155,8 +156,8 @@ END_TEST
 
 START_TEST(percent_in_a_name) /* read literally, not as a sequence of pictures */
 {
-    char folder[] = "/tmp/vidrun-test-XXXXXX", path[64];
-    ck_assert_ptr_nonnull(mkdtemp(folder));
+    char folder[TEMPORARY_PATH], path[TEMPORARY_PATH + 64];
+    ck_assert_ptr_nonnull(mkdtemp(temporary_name(folder, sizeof folder, "vidrun-test-XXXXXX")));
     snprintf(path, sizeof path, "%s/a%%03d.png", folder);
     size_t n;
     uint8_t *bytes = read_file(FIXTURES "rgb.png", &n);
@@ -176,8 +177,8 @@ END_TEST
 START_TEST(damaged_files) /* any prefix, and single wrong bytes: an error or frames, never a crash */
 {
     static const char *const names[] = { "count.mp4", "cut.mkv", "count.webm", "rgba.png", "420.jpg", "bad_frame.avi" };
-    char folder[] = "/tmp/vidrun-test-XXXXXX", path[64];
-    ck_assert_ptr_nonnull(mkdtemp(folder));
+    char folder[TEMPORARY_PATH], path[TEMPORARY_PATH + 64];
+    ck_assert_ptr_nonnull(mkdtemp(temporary_name(folder, sizeof folder, "vidrun-test-XXXXXX")));
     snprintf(path, sizeof path, "%s/damaged", folder);
     srand(11);
     for (size_t k = 0; k < sizeof names / sizeof *names; k++) {

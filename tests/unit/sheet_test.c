@@ -13,6 +13,7 @@
 #include "cli/sheet.h"
 #include "media/frames.h"
 #include "media/png.h"
+#include "tests/unit/temporary.h"
 
 static const int sizes[][2] = { { 1280, 720 }, { 720, 1280 }, { 640, 480 }, { 64, 64 }, { 16384, 1 }, { 1, 16384 } };
 
@@ -118,7 +119,7 @@ static int source_open_quietly(vr_source **source, const char *path, vr_err *e)
 START_TEST(a_png_comes_back_as_it_was)
 {
     enum { W = 37, H = 23 };
-    char dir[] = "/tmp/sheet_test.XXXXXX", path[64], part[80];
+    char dir[TEMPORARY_PATH], path[TEMPORARY_PATH + 64], part[TEMPORARY_PATH + 80];
     uint8_t rgb[W * H * 3], back[sizeof rgb];
     const int64_t first = 0;
     const vr_log silent = { 0 };
@@ -128,7 +129,7 @@ START_TEST(a_png_comes_back_as_it_was)
     vr_err e;
     int index;
     for (size_t i = 0; i < sizeof rgb; i++) rgb[i] = (uint8_t)(i * 37);
-    ck_assert_ptr_nonnull(mkdtemp(dir));
+    ck_assert_ptr_nonnull(mkdtemp(temporary_name(dir, sizeof dir, "sheet_test.XXXXXX")));
     snprintf(path, sizeof path, "%s/a.png", dir);
     snprintf(part, sizeof part, "%s.part", path);
     ck_assert_int_eq(vr_png_write(path, rgb, W, H, &e), VR_OK);

@@ -13,6 +13,7 @@
 #include "speech/rules.h"
 #include "speech/wave.h"
 #include "tests/unit/media_support.h"
+#include "tests/unit/temporary.h"
 
 static const double PI = 3.14159265358979323846;
 static uint64_t random_state = 1;
@@ -25,7 +26,7 @@ static float noise(void)
 
 /* ---- files ---- */
 
-static char path[] = "/tmp/vidrun-speech-XXXXXX";
+static char path[TEMPORARY_PATH];
 
 static void put(FILE *file, uint32_t value, int n_bytes)
 {
@@ -348,7 +349,7 @@ int main(void)
 {
     random_state = (uint64_t)time(NULL) * 2654435761U | 1;
     printf("speech_test: seed %llu\n", (unsigned long long)random_state);
-    const int file = mkstemp(path);
+    const int file = mkstemp(temporary_name(path, sizeof path, "vidrun-speech-XXXXXX"));
     if (file < 0) return 1;
     close(file);
     TCase *tests = tcase_create("speech");

@@ -13,6 +13,7 @@
 
 #include "base/gguf.h"
 #include "base/limits.h"
+#include "tests/unit/temporary.h"
 #include "tests/unit/weights_support.h"
 
 START_TEST(scalars)
@@ -278,12 +279,11 @@ END_TEST
 
 /* ---- files ---- */
 
-static char folder[64];
+static char folder[TEMPORARY_PATH];
 
 static void make_folder(void)
 {
-    snprintf(folder, sizeof folder, "/tmp/vidrun-weights-XXXXXX");
-    ck_assert_ptr_nonnull(mkdtemp(folder));
+    ck_assert_ptr_nonnull(mkdtemp(temporary_name(folder, sizeof folder, "vidrun-weights-XXXXXX")));
 }
 
 static void remove_folder(void)
@@ -293,7 +293,7 @@ static void remove_folder(void)
 
 START_TEST(paths)
 {
-    char path[128], message[256];
+    char path[TEMPORARY_PATH + 64], message[2 * TEMPORARY_PATH];
     vr_weights *w = NULL;
     vr_err e;
     snprintf(path, sizeof path, "%s/none", folder);
@@ -330,7 +330,7 @@ END_TEST
 START_TEST(open_reads_only_the_head)
 {
     const off_t bytes = (off_t)1 << 34; /* 16 GB of hole */
-    char path[128];
+    char path[TEMPORARY_PATH + 64];
     snprintf(path, sizeof path, "%s/large", folder);
     writer f = { 0 };
     put_head(&f, 3, 1, 0), put_tensor(&f, "t", 0, 0, 3, DIM(1 << 20), DIM(1 << 12), DIM(1) /* 16 GB */), pad(&f, 32);
@@ -349,7 +349,7 @@ START_TEST(open_reads_only_the_head)
         ck_assert_msg(faults < 1000, "%ld page faults", faults);
         vr_weights_free(w);
     } else {
-        printf("SKIP: open_reads_only_the_head: no file of 16 GB can be made in /tmp\n");
+        printf("SKIP: open_reads_only_the_head: no file of 16 GB can be made here\n");
     }
     writer_free(&f);
     unlink(path);
