@@ -14,7 +14,7 @@
 #include "encode/qwen_vit.h"
 #include "project/patch_merger.h"
 #include "systems/flash_vstream_qwen.h"
-#include "tests/unit/gguf_writer.h"
+#include "tests/unit/model_support.h"
 
 enum {
     D = 16,
@@ -31,58 +31,14 @@ enum {
     N = 2,
     LINES = 4,
     COLUMNS = 6,
-    P = LINES * COLUMNS,
-    MOST = 40
+    P = LINES * COLUMNS
 };
-
-typedef struct tensor {
-    char name[40];
-    int rows, cols; /* rows 0: a vector of cols */
-    float *data;
-} tensor;
-
-typedef struct model {
-    tensor tensors[MOST];
-    int count;
-    void *bytes;
-    vr_weights *weights;
-} model;
-
-static void add(model *m, int rows, int cols, const char *name)
-{
-    ck_assert_int_lt(m->count, MOST);
-    tensor *t = &m->tensors[m->count++];
-    const int n = (rows ? rows : 1) * cols;
-    snprintf(t->name, sizeof t->name, "%s", name);
-    t->rows = rows;
-    t->cols = cols;
-    t->data = malloc((size_t)n * sizeof *t->data);
-    ck_assert_ptr_nonnull(t->data);
-    for (int i = 0; i < n; i++) t->data[i] = (float)(rand() % 2001 - 1000) / 1000.0f;
-}
-
-static const float *find(const model *m, const char *name)
-{
-    for (int i = 0; i < m->count; i++)
-        if (strcmp(m->tensors[i].name, name) == 0) return m->tensors[i].data;
-    ck_abort_msg("%s", name);
-    return NULL;
-}
 
 static const float *find_of(const model *m, int l, const char *name)
 {
     char full[40];
     snprintf(full, sizeof full, "vit.blk.%d.%s", l, name);
-    return find(m, full);
-}
-
-static void add_both(model *m, const char *prefix, int rows, int cols)
-{
-    char name[40];
-    snprintf(name, sizeof name, "%s.weight", prefix);
-    add(m, rows, cols, name);
-    snprintf(name, sizeof name, "%s.bias", prefix);
-    add(m, 0, rows ? rows : cols, name);
+    return model_find(m, "", full);
 }
 
 static void model_make(model *m)
@@ -94,65 +50,27 @@ static void model_make(model *m)
         { "norm1", 0, D }, { "qkv", 3 * D, D }, { "out", D, D }, { "norm2", 0, D }, { "fc1", F, D }, { "fc2", D, F }
     };
     *m = (model){ 0 };
-    add(m, D, IN, "vit.patch.weight");
+    model_add(m, D, IN, "vit.patch.weight");
     for (int l = 0; l < L; l++)
         for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++) {
             char prefix[32];
             snprintf(prefix, sizeof prefix, "vit.blk.%d.%s", l, parts[i].name);
-            add_both(m, prefix, parts[i].rows, parts[i].cols);
+            model_add_both(m, parts[i].rows, parts[i].cols, prefix);
         }
-    add_both(m, "merger.norm", 0, D);
-    add_both(m, "merger.fc1", GROUP * D, GROUP * D);
-    add_both(m, "merger.fc2", OUT, GROUP * D);
-}
-
-static void put_number(writer *f, const char *key, uint32_t value)
-{
-    put_key(f, key, 4), put_u32(f, value);
-}
-
-static void model_open(model *m)
-{
-    writer f = { 0 };
-    vr_err e = { 0 };
-    put_head(&f, 3, (uint64_t)m->count, 11);
-    put_number(&f, "vit.block_count", L);
-    put_number(&f, "vit.embedding_length", D);
-    put_number(&f, "vit.feed_forward_length", F);
-    put_number(&f, "vit.head_count", H);
-    put_number(&f, "vit.patch_size", SIDE);
-    put_number(&f, "vit.merge_size", MERGE);
-    put_number(&f, "vit.temporal_patch_size", DEPTH);
-    put_key(&f, "vit.norm_epsilon", 6), put_f32(&f, 1e-6f);
-    put_key(&f, "vit.rope.freq_base", 6), put_f32(&f, 50);
-    put_key(&f, "vit.activation", 8), put_string(&f, "gelu_quick");
-    put_key(&f, "merger.norm_epsilon", 6), put_f32(&f, 1e-3f);
-    uint64_t offset = 0;
-    for (int i = 0; i < m->count; i++) {
-        const tensor *t = &m->tensors[i];
-        if (t->rows)
-            put_tensor(&f, t->name, 0, offset, 2, (uint64_t)t->cols, (uint64_t)t->rows);
-        else
-            put_tensor(&f, t->name, 0, offset, 1, (uint64_t)t->cols);
-        offset += ((uint64_t)(t->rows ? t->rows : 1) * (uint64_t)t->cols * 4 + 31) / 32 * 32;
-    }
-    pad(&f, 32);
-    for (int i = 0; i < m->count; i++) {
-        const tensor *t = &m->tensors[i];
-        put(&f, t->data, (size_t)(t->rows ? t->rows : 1) * (size_t)t->cols * 4);
-        pad(&f, 32);
-    }
-    ck_assert_int_eq(posix_memalign(&m->bytes, 64, f.n), 0);
-    memcpy(m->bytes, f.bytes, f.n);
-    ck_assert_msg(vr_weights_open_memory(&m->weights, m->bytes, f.n, "qwen.bin", &e) == VR_OK, "%s", e.text);
-    writer_free(&f);
-}
-
-static void model_free(model *m)
-{
-    vr_weights_free(m->weights);
-    free(m->bytes);
-    for (int i = 0; i < m->count; i++) free(m->tensors[i].data);
+    model_add_both(m, 0, D, "merger.norm");
+    model_add_both(m, GROUP * D, GROUP * D, "merger.fc1");
+    model_add_both(m, OUT, GROUP * D, "merger.fc2");
+    model_int(m, "vit.block_count", L);
+    model_int(m, "vit.embedding_length", D);
+    model_int(m, "vit.feed_forward_length", F);
+    model_int(m, "vit.head_count", H);
+    model_int(m, "vit.patch_size", SIDE);
+    model_int(m, "vit.merge_size", MERGE);
+    model_int(m, "vit.temporal_patch_size", DEPTH);
+    model_float(m, "vit.norm_epsilon", 1e-6f);
+    model_float(m, "vit.rope.freq_base", 50);
+    model_string(m, "vit.activation", "gelu_quick");
+    model_float(m, "merger.norm_epsilon", 1e-3f);
 }
 
 /* ---- reference ---- */
@@ -231,10 +149,12 @@ static void merged(const model *m, double x[P][D], double out[P / GROUP][OUT])
     double joined[GROUP * D], hidden[GROUP * D];
     for (int g = 0; g < P / GROUP; g++) {
         for (int i = 0; i < GROUP; i++)
-            norm(joined + i * D, x[g * GROUP + i], find(m, "merger.norm.weight"), find(m, "merger.norm.bias"), (double)1e-3f);
-        linear(hidden, joined, find(m, "merger.fc1.weight"), find(m, "merger.fc1.bias"), GROUP * D, GROUP * D);
+            norm(joined + i * D, x[g * GROUP + i], model_find(m, "", "merger.norm.weight"),
+                 model_find(m, "", "merger.norm.bias"), (double)1e-3f);
+        linear(hidden, joined, model_find(m, "", "merger.fc1.weight"), model_find(m, "", "merger.fc1.bias"), GROUP * D,
+               GROUP * D);
         for (int i = 0; i < GROUP * D; i++) hidden[i] *= 0.5 * (1 + erf(hidden[i] / sqrt(2)));
-        linear(out[g], hidden, find(m, "merger.fc2.weight"), find(m, "merger.fc2.bias"), OUT, GROUP * D);
+        linear(out[g], hidden, model_find(m, "", "merger.fc2.weight"), model_find(m, "", "merger.fc2.bias"), OUT, GROUP * D);
     }
 }
 
@@ -243,7 +163,7 @@ static void reference(const model *m, const float *patches, double out[P / GROUP
     double x[P][D], in[IN];
     for (int t = 0; t < P; t++) {
         for (int i = 0; i < IN; i++) in[i] = (double)patches[t * IN + i];
-        linear(x[t], in, find(m, "vit.patch.weight"), NULL, D, IN);
+        linear(x[t], in, model_find(m, "", "vit.patch.weight"), NULL, D, IN);
     }
     for (int l = 0; l < L; l++) block(m, l, x);
     merged(m, x, out);
