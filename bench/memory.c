@@ -162,13 +162,14 @@ static bool update_right(memory_way *w)
     while (w->stream.n < SLOTS || w->next < 2 * SLOTS) call_update(w);
     float *before = malloc((size_t)T * (size_t)D * sizeof *before);
     if (!before) return false;
-    memcpy(before, w->stream.rows, (size_t)SLOTS * (size_t)D * sizeof *before);
+    memcpy(before, vr_temporal_memory_rows(&w->stream, w->run.be), (size_t)SLOTS * (size_t)D * sizeof *before);
     memcpy(before + (int64_t)SLOTS * D, w->data->x + (int64_t)(w->next % w->data->T) * D, (size_t)D * sizeof *before);
     call_update(w);
     const vr_kmeans *km = &w->stream.km;
     const int32_t *last = km->labels + (int64_t)(km->n_rounds - 1) * T;
+    const float *rows = vr_temporal_memory_rows(&w->stream, w->run.be);
     const bool ok = km->T == T && labels_right(before, T, D, km->labels, before, km->draws) &&
-                    labels_right(before, T, D, last, w->stream.rows, NULL) && means_right(before, T, D, last, w->stream.rows);
+                    labels_right(before, T, D, last, rows, NULL) && means_right(before, T, D, last, rows);
     free(before);
     return ok;
 }

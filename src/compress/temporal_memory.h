@@ -1,11 +1,13 @@
 /*
  * temporal_memory.h - Flash-VStream: the temporal memory of a stream, K rows that every clip is clustered into.
  *
- *   state: rows [n,D], squared distances of all pairs
- *   clip [t,D] -> rows appended, t new lines of distances -> n <= K: done
- *             -> k-means of n + t rows to K -> keys, picks -> slots that are a row move, mixtures and their distances are made
+ *   state: rows, the place of every slot's row among them, squared distances of all pairs of slots
+ *   clip [t,D] -> rows in free places, t new lines of distances -> n <= K: done
+ *             -> k-means of n + t rows to K -> keys, picks -> slots that are a row take its place, mixtures and their distances
+ *                are made
  *
- * Only what is new is measured: after a frame 24 of 25 slots are old rows, so two lines of distances are computed, not 26.
+ * Only what is new is touched: after a frame 24 of 25 slots are old rows, which stay where they are, so two lines of distances
+ * are computed, not 26, and one row is written, not 25.
  * Trap:  weights are not carried: every row counts 1 in every update, as in the published code.
  */
 #ifndef VR_TEMPORAL_MEMORY_H
@@ -18,16 +20,20 @@
 typedef struct vr_temporal_memory {
     int K, D, capacity;
     int n;                         /* rows now; more than K only after a first clip that was longer */
-    float *rows;                   /* [n,D] backend memory, in the order of the slots; changes place with each update */
     double *distance;              /* [n, n] squares, host; lines of `capacity` numbers */
     vr_kmeans km;                  /* of the last update; meaningless before the second clip */
     int n_keys;                    /* of the last update: min(3, slots); 0 after the first clip */
     int32_t order[VR_MEMORY_KEYS]; /* heaviest slots */
     int32_t picks[VR_MEMORY_KEYS]; /* of the rows that were clustered the ones nearest to those of these numbers */
     /* inside */
+    int n_places;                  /* of rows, that were ever taken; at most capacity + K */
+    int32_t *place, *next;         /* [capacity] of slots; equal rows may share one */
+    float *member;                 /* [capacity] shares of one slot */
+    bool *taken;                   /* [capacity + K] places */
+    float *rows;                   /* [capacity + K, D] backend */
     float *spare, *share;          /* [capacity, D], [capacity] backend */
     int32_t *ids;                  /* [capacity] backend */
-    double *lines, *line, *before; /* [capacity * capacity] backend, host, host */
+    double *lines, *line, *before; /* [capacity * (capacity + K)] backend, host, host */
     int32_t *order_all;            /* [capacity] */
     float *roots;                  /* [capacity, 3] */
 } vr_temporal_memory;
@@ -38,5 +44,7 @@ void vr_temporal_memory_clear(vr_temporal_memory *m);
 /* One clip x [t,D], t <= max_clip, backend memory. The first clip is kept as it is, whatever its length. Takes no scratch;
  * nothing happens while planning. */
 void vr_temporal_memory_update(vr_temporal_memory *m, const vr_run *run, const float *x, int t, vr_random *random);
+/* The rows [n,D] in the order of the slots, backend memory of m, until the next call or update. */
+const float *vr_temporal_memory_rows(const vr_temporal_memory *m, vr_backend *be);
 
 #endif

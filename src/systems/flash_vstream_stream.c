@@ -90,7 +90,7 @@ static int stream_open(const void *state, const vr_stream_options *options, vr_r
 static vr_flash_memory memory_of(const stream *m)
 {
     vr_flash_memory now = { .abstract = m->abstract, .n_abstract = m->n_abstract, .spatial = m->map, .n_spatial = 1 };
-    now.temporal = m->by_paper ? m->paper.rows : m->temporal.rows;
+    now.temporal = m->by_paper ? m->paper.rows : vr_temporal_memory_rows(&m->temporal, m->be);
     now.n_temporal = m->by_paper ? m->paper.n : m->temporal.n;
     now.retrieved = m->by_paper ? m->paper.bank : m->bank;
     now.n_picks = m->by_paper ? m->paper.n_picks : m->temporal.n_keys;
@@ -122,10 +122,10 @@ static void update_dump(const stream *m, vr_dump *dump)
 static void memory_dump(const stream *m, const vr_run *run)
 {
     const vr_flash *s = m->s;
-    const vr_flash_memory now = memory_of(m);
     const int number = (int)m->n_frames;
     const int64_t map[3] = { 1, s->map_tokens, s->D };
     if (!vr_run_stages(run)) return;
+    const vr_flash_memory now = memory_of(m);
     update_dump(m, run->dump);
     for (int i = 0; i < now.n_picks; i++)
         vr_run_dump(run, now.retrieved + (size_t)now.picks[i] * map_floats(s), 3, map, "compress.stream.spatial.%03d", number);

@@ -224,7 +224,7 @@ static void check_stream(const vr_run *run, uint64_t seed)
         vr_temporal_memory_update(&m, run, x + at * D, t, &ours);
         plain_update(&p, run, x + at * D, t, &theirs);
         ck_assert_int_eq(m.n, p.n);
-        ck_assert_mem_eq(m.rows, p.rows, (size_t)(m.n * D) * sizeof *m.rows);
+        ck_assert_mem_eq(vr_temporal_memory_rows(&m, run->be), p.rows, (size_t)(m.n * D) * sizeof *p.rows);
         ck_assert_int_eq(m.n_keys, at == 0 ? 0 : m.km.K < VR_MEMORY_KEYS ? m.km.K : VR_MEMORY_KEYS);
         for (int i = 0; i < m.n_keys; i++) ck_assert(m.order[i] == p.order[i] && m.picks[i] == p.picks[i]);
         for (int i = 0; i < m.n; i++) ck_assert(m.distance[i * m.capacity + i] == 0.0);
@@ -252,7 +252,7 @@ static void check_long_first(const vr_run *run)
     vr_temporal_memory_alloc(&m, run, K, LONG, D);
     vr_temporal_memory_update(&m, run, x, LONG, &random);
     ck_assert_int_eq(m.n, LONG);
-    ck_assert_mem_eq(m.rows, x, LONG * D * sizeof *x);
+    ck_assert_mem_eq(vr_temporal_memory_rows(&m, run->be), x, LONG * D * sizeof *x);
     vr_temporal_memory_update(&m, run, x + LONG * D, 1, &random);
     ck_assert_int_eq(m.n, K);
 }
