@@ -5,7 +5,9 @@
  *   time of a frame, time of an answer, memory of the process
  *
  * Frames are pushed and questions asked in turns by one thread. An answer is 8 tokens long if the model does not end it before:
- * its prompt is what grows if anything does. Memory is what is resident, less the file's pages.
+ * its prompt is what grows if anything does. How long a prompt is depends on what is seen just then (VideoLLaMB shows its last
+ * scene whole), so a place is not one moment but eleven, spread over more than a minute from it on, and its figures are their
+ * medians. Memory is what is resident, less the file's pages.
  */
 #include <math.h>
 #include <stdio.h>
@@ -15,7 +17,7 @@
 #include "bench/bench.h"
 #include "vidrun.h"
 
-enum { SIDE = 128, N_ANSWERS = 11, N_FRAMES = 31 };
+enum { SIDE = 128, N_ANSWERS = 11, APART = 7, N_FRAMES = 31 };
 
 static const int places[] = { 60, 600, 3600, 36000 };
 
@@ -55,20 +57,16 @@ static double resident(void)
     return (double)(pages - shared) * (double)sysconf(_SC_PAGESIZE);
 }
 
-/* Median seconds of an answer; *n_rows: of its prompt. */
-static int measure(vr_stream *stream, double *seconds, int *n_rows, vr_err *e)
+/* Seconds of an answer; *n_rows: of its prompt. */
+static int ask(vr_stream *stream, double *seconds, double *n_rows, vr_err *e)
 {
     const vr_ask_options options = { .n_predict = 8, .sampling = { .top_p = 1, .repetition_penalty = 1 } };
-    double times[N_ANSWERS];
-    for (int i = 0; i < N_ANSWERS; i++) {
-        vr_answer answer;
-        const double start = bench_seconds();
-        VR_TRY(vr_stream_snapshot(stream, NULL, NULL, e));
-        VR_TRY(vr_stream_ask(stream, "What is in the video?", &options, &answer, e));
-        times[i] = bench_seconds() - start;
-        *n_rows = answer.n_prompt_rows;
-    }
-    *seconds = median(times, N_ANSWERS);
+    vr_answer answer;
+    const double start = bench_seconds();
+    VR_TRY(vr_stream_snapshot(stream, NULL, NULL, e));
+    VR_TRY(vr_stream_ask(stream, "What is in the video?", &options, &answer, e));
+    *seconds = bench_seconds() - start;
+    *n_rows = answer.n_prompt_rows;
     return VR_OK;
 }
 
@@ -86,24 +84,36 @@ static void print(const bench_run *run, int place, double frame, double answer, 
     fflush(stdout);
 }
 
+typedef struct source {
+    uint8_t *rgb;
+    uint64_t seed;
+    int64_t second;
+    double times[N_FRAMES]; /* of the newest frames */
+} source;
+
+static int push(source *s, vr_stream *stream, int64_t until, vr_err *e)
+{
+    for (; s->second < until; s->second++) {
+        vr_stream_event event;
+        const vr_stream_frame frame = { s->rgb, SIDE, SIDE, s->second, (double)s->second, s->second };
+        draw(s->rgb, s->second, &s->seed);
+        const double start = bench_seconds();
+        VR_TRY(vr_stream_push(stream, &frame, &event, e));
+        s->times[s->second % N_FRAMES] = bench_seconds() - start;
+    }
+    return VR_OK;
+}
+
 static int follow(const bench_run *run, vr_stream *stream, uint8_t *rgb, vr_err *e)
 {
-    double frames[N_FRAMES];
-    uint64_t seed = 5;
-    int64_t second = 0;
+    source s = { .rgb = rgb, .seed = 5 };
     for (size_t p = 0; p < sizeof places / sizeof *places; p++) {
-        double answer;
-        int n_rows = 0;
-        for (; second < places[p]; second++) {
-            vr_stream_event event;
-            const vr_stream_frame frame = { rgb, SIDE, SIDE, second, (double)second, second };
-            draw(rgb, second, &seed);
-            const double start = bench_seconds();
-            VR_TRY(vr_stream_push(stream, &frame, &event, e));
-            frames[second % N_FRAMES] = bench_seconds() - start;
+        double answers[N_ANSWERS], rows[N_ANSWERS];
+        for (int i = 0; i < N_ANSWERS; i++) {
+            VR_TRY(push(&s, stream, places[p] + i * APART, e));
+            VR_TRY(ask(stream, &answers[i], &rows[i], e));
         }
-        VR_TRY(measure(stream, &answer, &n_rows, e));
-        print(run, places[p], median(frames, N_FRAMES), answer, n_rows);
+        print(run, places[p], median(s.times, N_FRAMES), median(answers, N_ANSWERS), (int)median(rows, N_ANSWERS));
     }
     return VR_OK;
 }
