@@ -161,8 +161,8 @@ static void run_attention(vr_backend *be, const product_case *c, const product_d
     vr_attention a = { .n_batch = c->N, .n_queries = c->T, .n_keys = c->K, .n_heads = c->heads, .n_kv_heads = c->kv_heads };
     a.head_dim = c->E, a.scale = (float)(1.0 / sqrt((double)c->E)), a.causal = c->causal;
     a.q = (vr_heads){ d->x, c->T * width, width, c->E };
-    a.k = (vr_heads){ k, c->K * width, width, c->E };
-    a.v = (vr_heads){ v, c->K * width, width, c->E };
+    a.k = (vr_kept_heads){ k, c->K * width, width, c->E };
+    a.v = (vr_kept_heads){ v, c->K * width, width, c->E };
     a.out = (vr_heads){ d->y, c->T * width, width, c->E };
     be->ops->attention(be, &a);
 }

@@ -15,6 +15,7 @@
 #include <stdint.h>
 
 #include "base/tensor.h"
+#include "kernels/kept.h"
 
 typedef struct vr_backend vr_backend;
 
@@ -32,16 +33,26 @@ typedef struct vr_heads {
     int64_t batch, row, head; /* floats */
 } vr_heads;
 
+/* Rows of keys or values, in a type of kept.h: row (n, t, h) begins at element n*batch + t*row + h*head. */
+typedef struct vr_kept_heads {
+    const void *data;
+    int64_t batch, row, head; /* elements; of Q8 multiples of 4 */
+} vr_kept_heads;
+
 /* out(n,t,h,:) = sum_j softmax_j(scale * q(n,t,h,:) . k(n,j,hk,:)) v(n,j,hk,:),  hk = h / (H/Hk)
  *   causal: query t sees keys j <= t + (n_keys - n_queries)
- *   extra_k, extra_v [Hk*E], head-major, or NULL: one more key and value after the last, the same for every n, never masked
- *   The score matrix is never stored; softmax in f32 with a running maximum. n_keys >= 1 where n_queries >= 1. */
+ *   k and v are of the type kept, widened exactly as they are read; q and out are f32
+ *   extra_k, extra_v [Hk*E] f32, head-major, or NULL: one more key and value after the last, the same for every n, never masked
+ *   The score matrix is never stored; softmax in f32 with a running maximum; the same bits for any number of threads.
+ *   n_keys >= 1 where n_queries >= 1. */
 typedef struct vr_attention {
     int n_batch, n_queries, n_keys;
     int n_heads, n_kv_heads, head_dim;
     float scale;
     bool causal;
-    vr_heads q, k, v, out;
+    vr_heads q, out;
+    vr_kept kept; /* F32 when not given */
+    vr_kept_heads k, v;
     const float *extra_k, *extra_v;
 } vr_attention;
 
@@ -97,6 +108,10 @@ typedef struct vr_ops {
     void (*gated)(vr_backend *be, float *y, const float *gate, const float *up, vr_activation act, int64_t n);
 
     void (*attention)(vr_backend *be, const vr_attention *a);
+
+    /* Rows as a cache keeps them: y(t,h,:) = x[t, h*E ...], x [T, H*E] f32; y rows of the type (kept.h), row (t, h) at element
+     * t*row + h*head. EXACT. NULL: this backend keeps F32 alone, and its attention knows no other type */
+    void (*keep_rows)(vr_backend *be, vr_kept type, void *y, int64_t row, int64_t head, const float *x, int T, int H, int E);
 
     /* Turn H heads of E floats of every row in place by table row t: x(t,h,:), cosine and sine [T, E/2]. class REDUCE */
     void (*rope)(vr_backend *be, float *x, int64_t row, const float *cosine, const float *sine, vr_rope_pairs pairs, int T,

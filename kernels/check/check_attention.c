@@ -34,6 +34,11 @@ static float *at(const vr_heads *v, int n, int t, int h)
     return v->data + n * v->batch + t * v->row + h * v->head;
 }
 
+static const float *kept_at(const vr_kept_heads *v, int n, int t, int h)
+{
+    return (const float *)v->data + n * v->batch + t * v->row + h * v->head;
+}
+
 /* One output row. score: room for n_keys + 1. */
 static void reference_row(const vr_attention *a, bool narrow, int n, int t, int h, double *score, double *want, double *limit)
 {
@@ -42,7 +47,7 @@ static void reference_row(const vr_attention *a, bool narrow, int n, int t, int 
     const float *q = at(&a->q, n, t, h);
     double max = (double)-INFINITY, sum = 0.0, largest = 0.0;
     for (int j = 0; j < total; j++) {
-        const float *k = j < seen ? at(&a->k, n, j, kv) : a->extra_k + (int64_t)kv * E;
+        const float *k = j < seen ? kept_at(&a->k, n, j, kv) : a->extra_k + (int64_t)kv * E;
         double dot = 0.0, size = 0.0;
         for (int e = 0; e < E; e++) {
             dot += (double)q[e] * (double)k[e];
@@ -56,7 +61,7 @@ static void reference_row(const vr_attention *a, bool narrow, int n, int t, int 
     for (int e = 0; e < E; e++) {
         double mean = 0.0, size = 0.0;
         for (int j = 0; j < total; j++) {
-            const float *v = j < seen ? at(&a->v, n, j, kv) : a->extra_v + (int64_t)kv * E;
+            const float *v = j < seen ? kept_at(&a->v, n, j, kv) : a->extra_v + (int64_t)kv * E;
             mean += score[j] / sum * (double)v[e];
             size += score[j] / sum * fabs((double)v[e]);
         }
@@ -77,14 +82,16 @@ static void check_one(vr_check *ck, const attention_case *c)
     vr_attention a = { .n_batch = c->n_batch, .n_queries = c->n_queries, .n_keys = c->n_keys, .n_heads = c->n_heads };
     a.n_kv_heads = c->n_kv_heads, a.head_dim = c->head_dim, a.causal = c->causal;
     a.scale = (float)(1.0 / sqrt((double)c->head_dim));
-    const int64_t n_q = layout(&a.q, c, c->n_queries, c->n_heads), n_k = layout(&a.k, c, c->n_keys, c->n_kv_heads);
-    layout(&a.v, c, c->n_keys, c->n_kv_heads);
+    vr_heads k, v;
+    const int64_t n_q = layout(&a.q, c, c->n_queries, c->n_heads), n_k = layout(&k, c, c->n_keys, c->n_kv_heads);
+    layout(&v, c, c->n_keys, c->n_kv_heads);
     layout(&a.out, c, c->n_queries, c->n_heads);
     a.q.data = vr_check_floats(ck, n_q), a.out.data = vr_check_floats(ck, n_q);
-    a.k.data = vr_check_floats(ck, n_k), a.v.data = vr_check_floats(ck, n_k);
+    k.data = vr_check_floats(ck, n_k), v.data = vr_check_floats(ck, n_k);
     vr_check_fill(ck, a.q.data, n_q, VR_FILL_NORMAL);
-    vr_check_fill(ck, a.k.data, n_k, VR_FILL_NORMAL);
-    vr_check_fill(ck, a.v.data, n_k, VR_FILL_NORMAL);
+    vr_check_fill(ck, k.data, n_k, VR_FILL_NORMAL);
+    vr_check_fill(ck, v.data, n_k, VR_FILL_NORMAL);
+    a.k = (vr_kept_heads){ k.data, k.batch, k.row, k.head }, a.v = (vr_kept_heads){ v.data, v.batch, v.row, v.head };
     const int64_t n_extra = (int64_t)c->n_kv_heads * c->head_dim;
     float *extra = vr_check_floats(ck, 2 * n_extra), *first = vr_check_floats(ck, n_q);
     vr_check_fill(ck, extra, 2 * n_extra, VR_FILL_NORMAL);

@@ -85,8 +85,8 @@ static void open_task(task *w, const job *j, int64_t n, int h, int block, int th
     *w = (task){ .a = a, .d = &j->cpu->dsp, .first = block * j->query_block };
     w->n_queries = vr_min_int(j->query_block, a->n_queries - w->first);
     w->q = a->q.data + n * a->q.batch + w->first * a->q.row + h * a->q.head;
-    w->k = a->k.data + n * a->k.batch + kv * a->k.head;
-    w->v = a->v.data + n * a->v.batch + kv * a->v.head;
+    w->k = (const float *)a->k.data + n * a->k.batch + kv * a->k.head;
+    w->v = (const float *)a->v.data + n * a->v.batch + kv * a->v.head;
     w->out = a->out.data + n * a->out.batch + w->first * a->out.row + h * a->out.head;
     w->extra_k = a->extra_k ? a->extra_k + kv * a->head_dim : NULL;
     w->extra_v = a->extra_k ? a->extra_v + kv * a->head_dim : NULL;
@@ -265,7 +265,7 @@ static void attend_few(const task *w, int first, int n)
 
 /* n rows of neighbouring heads, in the order of their addresses: runs of E floats, one head after the other, are too short for
  * what the processor fetches by itself. bench/LOG.md */
-static void fetch(const float *x, const vr_heads *layout, int n, int n_heads, int E)
+static void fetch(const float *x, const vr_kept_heads *layout, int n, int n_heads, int E)
 {
     const ptrdiff_t bytes = (ptrdiff_t)n_heads * E * (ptrdiff_t)sizeof *x;
     for (int i = 0; layout->head == E && i < n; i++) {
@@ -306,6 +306,7 @@ void vr_cpu_attention(vr_backend *be, const vr_attention *a)
     assert(a->n_batch >= 0 && a->n_queries >= 0 && a->n_heads >= 0 && a->head_dim >= 0 && a->head_dim <= VR_MAX_HEAD_DIM);
     if (a->n_batch == 0 || a->n_queries == 0 || a->n_heads == 0 || a->head_dim == 0) return;
     assert(a->n_keys >= 1 && a->n_kv_heads >= 1 && a->n_heads % a->n_kv_heads == 0 && !a->extra_k == !a->extra_v);
+    assert(a->kept == VR_KEPT_F32);
     vr_cpu *cpu = vr_cpu_of(be);
     job j = { .a = a, .cpu = cpu };
     if (a->n_queries <= VR_DSP_DOT_T) {

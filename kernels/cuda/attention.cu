@@ -45,7 +45,8 @@ template <int QUERIES, int COLUMNS> static __global__ void attend(attend_job j)
     const int head = (int)(blockIdx.x / (unsigned)j.n_query_blocks / (unsigned)j.n_splits), h = head % a->n_heads,
               n = head / a->n_heads;
     const int kv = h / (a->n_heads / a->n_kv_heads), first = (block * WARPS + warp) * QUERIES;
-    const float *keys = a->k.data + n * a->k.batch + kv * a->k.head, *values = a->v.data + n * a->v.batch + kv * a->v.head;
+    const float *keys = static_cast<const float *>(a->k.data) + n * a->k.batch + kv * a->k.head;
+    const float *values = static_cast<const float *>(a->v.data) + n * a->v.batch + kv * a->v.head;
     float max[QUERIES], sum[QUERIES], o[QUERIES][COLUMNS];
 
     for (int i = 0; i < QUERIES; i++) {
@@ -168,7 +169,7 @@ template <int QUERIES, int COLUMNS> static void launch(vr_cuda *c, attend_job *j
 }
 
 /* Floats from the first to behind the last that rows of heads cover. */
-static int64_t extent(const vr_heads *v, int N, int rows, int heads, int E)
+template <typename V> static int64_t extent(const V *v, int N, int rows, int heads, int E)
 {
     return (N - 1) * v->batch + (rows - 1) * v->row + (heads - 1) * v->head + E;
 }
@@ -187,9 +188,9 @@ void vr_cuda_attention(vr_backend *be, const vr_attention *given)
     a->q.data =
         const_cast<float *>(vr_cuda_in(c, (const float *)a->q.data, extent(&a->q, a->n_batch, a->n_queries, a->n_heads, E)));
     a->k.data =
-        const_cast<float *>(vr_cuda_in(c, (const float *)a->k.data, extent(&a->k, a->n_batch, a->n_keys, a->n_kv_heads, E)));
+        vr_cuda_in(c, static_cast<const float *>(a->k.data), extent(&a->k, a->n_batch, a->n_keys, a->n_kv_heads, E));
     a->v.data =
-        const_cast<float *>(vr_cuda_in(c, (const float *)a->v.data, extent(&a->v, a->n_batch, a->n_keys, a->n_kv_heads, E)));
+        vr_cuda_in(c, static_cast<const float *>(a->v.data), extent(&a->v, a->n_batch, a->n_keys, a->n_kv_heads, E));
     a->out.data = vr_cuda_out(c, a->out.data, extent(&a->out, a->n_batch, a->n_queries, a->n_heads, E));
     a->extra_k = vr_cuda_in(c, a->extra_k, (int64_t)a->n_kv_heads * E);
     a->extra_v = vr_cuda_in(c, a->extra_v, (int64_t)a->n_kv_heads * E);

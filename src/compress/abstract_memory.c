@@ -42,8 +42,8 @@ static void update(const vr_abstract_memory *a, const vr_run *run, float *memory
     vr_attention attention = { .n_batch = 1, .n_queries = m, .n_keys = n, .n_heads = H, .n_kv_heads = H, .head_dim = E };
     attention.scale = 1.0f / sqrtf((float)E);
     attention.q = (vr_heads){ .data = q, .row = E };
-    attention.k = (vr_heads){ .data = k, .row = E };
-    attention.v = (vr_heads){ .data = values, .row = padded, .head = E };
+    attention.k = (vr_kept_heads){ .data = k, .row = E };
+    attention.v = (vr_kept_heads){ .data = values, .row = padded, .head = E };
     attention.out = (vr_heads){ .data = found, .row = padded, .head = E };
     op->attention(run->be, &attention);
     op->copy_rows(run->be, seen, D, found, padded, m, D);
