@@ -6,11 +6,14 @@ device_test.py - --device: a GPU where there is one, else the processor and one 
 
 The kernels of the GPU run on this processor (libvidrun_simt.so beside the program: tests/simt).
 """
+import json
 import os
 import pathlib
 import unittest
 
 import material
+import speech_test
+import videochat_clips_test
 from material import Program, run
 
 GREEDY = ("--temp", "0", "-n", "4", "--frames", "1", "--precision", "f32")
@@ -25,6 +28,36 @@ class Devices(Program):
         result = self.answer(*GREEDY, "--device", "cuda", "-v", QUESTION, VIDRUN_CUDA_LIBRARY=SIMT)
         self.assertIn("products at level cuda:0 (SIMT on this processor)", result.err)
         self.assertEqual(result.out, self.answer(*GREEDY, "--device", "cpu", QUESTION).out)
+
+    def compare(self, *arguments, **more):
+        """stdout of a run by the kernels of a GPU, whose memory the host cannot reach, and by the processor."""
+        if not os.path.exists(SIMT):
+            self.skipTest("libvidrun_simt.so is not built")
+        gpu = run("--device", "cuda", *arguments, VIDRUN_CUDA_LIBRARY=SIMT, VIDRUN_SIMT_GUARD="1", **more)
+        cpu = run("--device", "cpu", *arguments, **more)
+        self.assertEqual((gpu.code, cpu.code), (0, 0), gpu.err + cpu.err)
+        return gpu, cpu
+
+    def test_speech(self):
+        """Language, ids and times of what is heard."""
+        weights, sound = speech_test.weights(), speech_test.tones("short_tones.flac", "-t", "1.6", "-sample_fmt", "s16")
+        for precision in ("f32", "auto"):
+            results = self.compare("--transcribe", "--json", "-t1", "--precision", precision, weights, sound)
+            gpu, cpu = (json.loads(result.out) for result in results)
+            self.assertEqual(gpu["language"], cpu["language"])
+            self.assertEqual(*([(s["ids"], s["start"], s["end"], s["temperature"]) for s in r["segments"]] for r in (gpu, cpu)))
+            self.assertGreater(len(cpu["segments"]), 1)
+
+    def test_a_video_as_text(self):
+        """Captions, speech and two answers from the text."""
+        results = self.compare("--mode=text", "--show-text", "--speech", speech_test.weights(), "--temp", "0", "-n", "4", "-t1",
+                               "--precision", "f32", "--json", videochat_clips_test.weights(), material.clip(),
+                               stdin=b"What?\nWhy?\n")
+        turns = [[json.loads(line) for line in result.out.splitlines()] for result in results]
+        self.assertEqual(*([(t["answer"], t["ids"]) for t in r] for r in turns))
+        told = [[line for line in result.err.splitlines() if "second:" in line] for result in results]
+        self.assertEqual(*told)
+        self.assertGreater(len(told[0]), 1)
 
     def test_too_little_memory_is_told_before_the_work(self):
         if not os.path.exists(SIMT):
