@@ -90,7 +90,7 @@ typedef struct vr_dsp {
     vr_dsp_gemm_tile_bf16_fn *gemm_tile_bf16;
     int pair_rows, pair_step; /* of gemm_tile_bf16 */
     vr_dsp_quantise_fn *quantise;
-    vr_dsp_strip_fn *strip_q8, *strip_q4;
+    vr_dsp_strip_fn *strip_q8, *strip_q4, *strip_q4m; /* vr_dsp_strip */
     vr_dsp_dot_fn *dot[VR_DSP_DTYPES];
     vr_dsp_widen_fn *widen[VR_DSP_DTYPES];
     vr_dsp_cosine_fn *cosine[VR_DSP_DTYPES];
@@ -130,6 +130,11 @@ typedef struct vr_dsp {
     void (*scale)(float *y, float factor, int n);
 } vr_dsp;
 
+static inline vr_dsp_strip_fn *vr_dsp_strip(const vr_dsp *d, vr_dtype t)
+{
+    return t == VR_DTYPE_Q8_R16 ? d->strip_q8 : t == VR_DTYPE_Q4_R16 ? d->strip_q4 : d->strip_q4m;
+}
+
 static inline int vr_dsp_dtype(vr_dtype t)
 {
     return t == VR_DTYPE_F32 ? VR_DSP_F32 : t == VR_DTYPE_F16 ? VR_DSP_F16 : VR_DSP_BF16;
@@ -165,7 +170,9 @@ vr_dsp_gemm_tile_bf16_fn vr_gemm_tile_bf16_tiles; /* of the check: that of amx i
 vr_dsp_quantise_fn vr_quantise_c, vr_quantise_avx2, vr_quantise_avx512vnni, vr_quantise_neon;
 vr_dsp_strip_fn vr_strip_q8_c, vr_strip_q8_avx2, vr_strip_q8_avx512vnni;
 vr_dsp_strip_fn vr_strip_q4_c, vr_strip_q4_avx2, vr_strip_q4_avx512vnni;
+vr_dsp_strip_fn vr_strip_q4m_c, vr_strip_q4m_avx2, vr_strip_q4m_avx512vnni;
 vr_dsp_strip_fn vr_strip_q8_neon, vr_strip_q8_neondot, vr_strip_q4_neon, vr_strip_q4_neondot;
+vr_dsp_strip_fn vr_strip_q4m_neon, vr_strip_q4m_neondot;
 VR_DSP_DECLARE(avx2);
 VR_DSP_DECLARE(avx512);
 VR_DSP_DECLARE(neon);

@@ -5,6 +5,7 @@
  *   q, strip of 16 rows of W -> y [T][16]                                                vr_dsp_strip_fn
  *
  *   y[t][r] = scale_t * sum over groups g of 32 columns, ascending: fma((float)(sum_k q[t][k] w[r][k]), scale[r][g], ...)
+ *   and with a least value (Q4M), behind each of these: fma((float)(sum_k q[t][k]), least[r][g], ...)
  *
  * The sum of a group is a whole number and exact; the sum over groups is f32 in one order: all levels give the same bits.
  * Trap:  unsigned weights (number + 128, + 8) times signed rows: the excess is taken off by the sums of the rows, so neither the

@@ -261,14 +261,15 @@ static void count_16(finding *f, const uint16_t *x, size_t n, unsigned infinity)
     }
 }
 
-/* Only the scales of strips can be infinite or NaN. */
+/* Only the scales (and least values) of strips can be infinite or NaN. */
 static void count_scales(finding *f, const vr_weights_tensor *t)
 {
     const size_t block = vr_strip_block_bytes((vr_dtype)t->type);
     for (size_t at = 0; at < t->n_bytes; at += block) {
-        uint16_t scales[2 * VR_STRIP_ROWS];
-        memcpy(scales, (const unsigned char *)t->data + at, sizeof scales);
-        count_16(f, scales, sizeof scales / sizeof scales[0], 0x7c00);
+        uint16_t scales[4 * VR_STRIP_ROWS];
+        const size_t n = t->type == VR_DTYPE_Q4M_R16 ? 4 * VR_STRIP_ROWS : 2 * VR_STRIP_ROWS;
+        memcpy(scales, (const unsigned char *)t->data + at, n * sizeof scales[0]);
+        count_16(f, scales, n, 0x7c00);
     }
 }
 

@@ -1,7 +1,7 @@
 /*
  * strip_neon.h - quantised rows and products with the byte product DOT of an including file: strip_body.h on NEON.
  *
- *   signed weights times signed rows:  Q8: stored ^ 128 is the number;  Q4: 0..15 as stored, and the group begins at -8 sum
+ *   signed weights times signed rows:  Q8: stored ^ 128 is the number;  Q4, Q4M: 0..15 as stored, and a group of Q4 begins at -8 sum
  *
  * DOT(acc, w, x): acc + products of 4 signed bytes a lane; sums of two products fit 16 bits (2 * 128 * 127).
  * Ref:   kernels/quantised.h.
@@ -64,7 +64,7 @@ VR_INLINE void vi_store_bytes(int8_t *q, vi x)
 
 VR_INLINE vi weights(vi w, int excess)
 {
-    return excess == 8 ? w : veorq_s32(w, vreinterpretq_s32_u8(vdupq_n_u8(128)));
+    return excess == 128 ? veorq_s32(w, vreinterpretq_s32_u8(vdupq_n_u8(128))) : w;
 }
 
 #define DOT_START(sum, excess) vi_set1((excess) == 8 ? -8 * (sum) : 0)
@@ -76,13 +76,13 @@ VR_INLINE vi weights(vi w, int excess)
 
 /* Two rows and one strip: 8 whole and 8 f32 sums, 4 to 8 vectors of weights. */
 VR_INLINE void strips(float *y, int64_t y_row, const vr_quantised_rows *x, int first, int T, const void *strip, int n_strips,
-                      int bits)
+                      vr_dtype type)
 {
-    const size_t strip_bytes = (size_t)x->blocks * (bits == 8 ? sizeof(vr_q8_block) : sizeof(vr_q4_block));
+    const size_t strip_bytes = (size_t)x->blocks * vr_strip_block_bytes(type);
     for (int s = 0; s < n_strips; s++) {
         const unsigned char *at = (const unsigned char *)strip + (size_t)s * strip_bytes;
         for (int t = 0; t < T; t += 2)
-            strip_rows(y + t * y_row + s * VR_STRIP_ROWS, y_row, x, first + t, T - t < 2 ? T - t : 2, at, 1, bits);
+            strip_rows(y + t * y_row + s * VR_STRIP_ROWS, y_row, x, first + t, T - t < 2 ? T - t : 2, at, 1, type);
     }
 }
 
@@ -90,12 +90,17 @@ VR_INLINE void strips(float *y, int64_t y_row, const vr_quantised_rows *x, int f
     void vr_strip_q8_##level(float *y, int64_t y_row, const vr_quantised_rows *x, int first, int T, const void *strip,         \
                              int n_strips)                                                                                     \
     {                                                                                                                          \
-        strips(y, y_row, x, first, T, strip, n_strips, 8);                                                                     \
+        strips(y, y_row, x, first, T, strip, n_strips, VR_DTYPE_Q8_R16);                                                       \
     }                                                                                                                          \
     void vr_strip_q4_##level(float *y, int64_t y_row, const vr_quantised_rows *x, int first, int T, const void *strip,         \
                              int n_strips)                                                                                     \
     {                                                                                                                          \
-        strips(y, y_row, x, first, T, strip, n_strips, 4);                                                                     \
+        strips(y, y_row, x, first, T, strip, n_strips, VR_DTYPE_Q4_R16);                                                       \
+    }                                                                                                                          \
+    void vr_strip_q4m_##level(float *y, int64_t y_row, const vr_quantised_rows *x, int first, int T, const void *strip,        \
+                              int n_strips)                                                                                    \
+    {                                                                                                                          \
+        strips(y, y_row, x, first, T, strip, n_strips, VR_DTYPE_Q4M_R16);                                                      \
     }
 
 #endif

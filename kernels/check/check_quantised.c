@@ -157,8 +157,8 @@ static void check_strip(vr_check *ck, vr_dtype type, int T, int n_strips, int K)
                         row, K);
     }
     memcpy(want, is, (size_t)n * sizeof *want); /* the marks between rows */
-    (type == VR_DTYPE_Q8_R16 ? ck->d->strip_q8 : ck->d->strip_q4)(is, y_row, &x, 1, T, w.data, n_strips);
-    (type == VR_DTYPE_Q8_R16 ? ck->c->strip_q8 : ck->c->strip_q4)(want, y_row, &x, 1, T, w.data, n_strips);
+    vr_dsp_strip(ck->d, type)(is, y_row, &x, 1, T, w.data, n_strips);
+    vr_dsp_strip(ck->c, type)(want, y_row, &x, 1, T, w.data, n_strips);
     vr_check_equal(ck, what, is, want, n);
     vr_check_guards(ck, what, is, n);
     vr_arena_release(&ck->arena, mark);
@@ -239,12 +239,14 @@ static void check_linear_bf16(vr_check *ck, vr_backend *be, vr_dtype type, int T
 }
 
 static const int shapes[][3] = { { 1, 64, 16 }, { 2, 200, 40 }, { 7, 96, 33 }, { 5, 31, 1 }, { 13, 513, 70 } };
-static const vr_dtype kinds[] = { VR_DTYPE_Q8_R16, VR_DTYPE_Q4_R16 };
+enum { N_KINDS = 3 };
+static const vr_dtype kinds[N_KINDS] = { VR_DTYPE_Q8_R16, VR_DTYPE_Q4_R16, VR_DTYPE_Q4M_R16 };
 
 void vr_check_strips(vr_check *ck, vr_backend *be, vr_precision precision)
 {
     for (size_t i = 0; i < sizeof shapes / sizeof shapes[0] && !vr_check_failed(ck); i++) {
-        for (int k = 0; k < 2; k++) check_linear_strips(ck, be, precision, kinds[k], shapes[i][0], shapes[i][1], shapes[i][2]);
+        for (int k = 0; k < N_KINDS; k++)
+            check_linear_strips(ck, be, precision, kinds[k], shapes[i][0], shapes[i][1], shapes[i][2]);
     }
 }
 
@@ -260,7 +262,8 @@ static void check_operations(vr_check *ck)
         }
         const vr_precision strips = p == VR_PRECISION_INT8 || p == VR_PRECISION_AUTO ? VR_PRECISION_INT8 : VR_PRECISION_F32;
         for (size_t i = 0; i < sizeof shapes / sizeof shapes[0] && !vr_check_failed(ck); i++) {
-            for (int k = 0; k < 2; k++) check_linear_strips(ck, be, strips, kinds[k], shapes[i][0], shapes[i][1], shapes[i][2]);
+            for (int k = 0; k < N_KINDS; k++)
+                check_linear_strips(ck, be, strips, kinds[k], shapes[i][0], shapes[i][1], shapes[i][2]);
             for (int t = 0; p == VR_PRECISION_BF16 && t < VR_DSP_DTYPES; t++)
                 check_linear_bf16(ck, be, dtypes[t], shapes[i][0] + 4, shapes[i][1], shapes[i][2]);
         }
@@ -304,8 +307,7 @@ void vr_check_quantised(vr_check *ck)
         check_quantise(ck, K, VR_FILL_NORMAL, 3e38F);
         for (int T = 1; T <= VR_STRIP_T; T++) {
             for (int strips = 1; strips <= 2; strips++) {
-                check_strip(ck, VR_DTYPE_Q8_R16, T, strips, K);
-                check_strip(ck, VR_DTYPE_Q4_R16, T, strips, K);
+                for (int k = 0; k < N_KINDS; k++) check_strip(ck, kinds[k], T, strips, K);
             }
         }
         if (!ck->d->gemm_tile_bf16) continue;

@@ -59,7 +59,7 @@ void vr_linear_strips(const vr_product *p)
     const int blocks = vr_strip_blocks(p->w->cols);
     const size_t n = (size_t)vr_min_int(p->T, VR_GEMM_ROWS), row = (size_t)blocks * VR_STRIP_COLUMNS;
     strips_job j = { .p = p, .rows.blocks = blocks };
-    j.kernel = p->w->dtype == VR_DTYPE_Q8_R16 ? p->cpu->dsp.strip_q8 : p->cpu->dsp.strip_q4;
+    j.kernel = vr_dsp_strip(&p->cpu->dsp, p->w->dtype);
     unsigned char *memory = vr_cpu_rows(p->cpu, n * (row + (size_t)blocks * 2 * sizeof(int32_t) + sizeof(float)));
     if (!memory) return;
     j.rows.q = (int8_t *)memory; /* rows of a multiple of 64 bytes: what follows is aligned */

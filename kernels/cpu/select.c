@@ -69,6 +69,7 @@ static void fill(vr_dsp *d, int i)
     d->pack_pairs[VR_DSP_BF16] = vr_pack_pairs_bf16_c, d->narrow = vr_narrow_c, d->gemm_tile_bf16 = vr_gemm_tile_bf16_c;
     d->pair_rows = d->tile_rows, d->pair_step = 1;
     d->quantise = vr_quantise_c, d->strip_q8 = vr_strip_q8_c, d->strip_q4 = vr_strip_q4_c;
+    d->strip_q4m = vr_strip_q4m_c;
 #if defined(__x86_64__)
     if (i < 1) return;
     FILL(d, avx2);
@@ -76,6 +77,7 @@ static void fill(vr_dsp *d, int i)
     d->cosine_rows = 4; /* 9 sums of 16 registers */
     d->gemm_tile_bf16 = NULL;
     d->quantise = vr_quantise_avx2, d->strip_q8 = vr_strip_q8_avx2, d->strip_q4 = vr_strip_q4_avx2;
+    d->strip_q4m = vr_strip_q4m_avx2;
     if (i < 2) return;
     FILL(d, avx512);
     d->tile_rows = 6, d->tile_cols = 64, d->k_block = 512;
@@ -83,6 +85,7 @@ static void fill(vr_dsp *d, int i)
     if (i < 3) return;
     d->level = "avx512vnni";
     d->quantise = vr_quantise_avx512vnni, d->strip_q8 = vr_strip_q8_avx512vnni, d->strip_q4 = vr_strip_q4_avx512vnni;
+    d->strip_q4m = vr_strip_q4m_avx512vnni;
     if (i < 4) return;
     d->level = "avx512bf16";
     d->gram[VR_DSP_BF16] = vr_gram_bf16_avx512bf16;
@@ -102,9 +105,11 @@ static void fill(vr_dsp *d, int i)
     d->cosine_rows = 7; /* 15 sums of 32 */
     d->gemm_tile_bf16 = NULL;
     d->quantise = vr_quantise_neon, d->strip_q8 = vr_strip_q8_neon, d->strip_q4 = vr_strip_q4_neon;
+    d->strip_q4m = vr_strip_q4m_neon;
     if (i < 2) return;
     d->level = "neondot";
     d->strip_q8 = vr_strip_q8_neondot, d->strip_q4 = vr_strip_q4_neondot;
+    d->strip_q4m = vr_strip_q4m_neondot;
 #else
     (void)i;
 #endif

@@ -103,7 +103,7 @@ static inline size_t vr_cuda_matrix_bytes(const vr_matrix *w)
 {
     if (vr_is_strips(w->dtype))
         return (size_t)((w->rows + VR_STRIP_ROWS - 1) / VR_STRIP_ROWS) * (size_t)vr_strip_blocks(w->cols) *
-               (w->dtype == VR_DTYPE_Q8_R16 ? sizeof(vr_q8_block) : sizeof(vr_q4_block));
+               vr_strip_block_bytes(w->dtype);
     return (size_t)w->rows * (size_t)w->cols * vr_dtype_bytes(w->dtype);
 }
 

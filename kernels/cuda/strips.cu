@@ -8,7 +8,8 @@
  *
  * A half warp reads 16 neighbouring words, a warp 128 bytes of one block: every byte of W once, in order.
  * Trap:  weights are stored with an excess. Q8: flipping the highest bit of number + 128 gives the signed byte. Q4: half bytes
- *        of number + 8 are multiplied as they are, and 8 times the sum of the group's numbers is taken off.
+ *        of number + 8 are multiplied as they are, and 8 times the sum of the group's numbers is taken off. Q4M has no excess,
+ *        but a least value, which the sum of the group's numbers is multiplied by.
  */
 #include "kernels/cuda/cuda.h"
 
@@ -39,8 +40,8 @@ static __global__ void quantise(int8_t *q, int32_t *sums, float *scale, const fl
     if (lane == 0) scale[t] = !finite ? NAN : some ? largest / 127.0f : 0.0f;
 }
 
-/* Sum of 32 products of row r of a block in group g with the group's numbers. */
-static __device__ inline int group_product(const vr_q8_block *b, int g, int r, const int *x, int x_sum)
+/* Sum of 32 products of row r of a block in group g with the group's numbers, which have the sum x_sum, times their scale. */
+static __device__ inline float group_product(const vr_q8_block *b, int g, int r, const int *x, int x_sum, float scale)
 {
     (void)x_sum;
     int sum = 0;
@@ -48,18 +49,28 @@ static __device__ inline int group_product(const vr_q8_block *b, int g, int r, c
         const unsigned w = *reinterpret_cast<const unsigned *>(b->q[g * 8 + i][r]) ^ 0x80808080u;
         sum = __dp4a((int)w, x[i], sum);
     }
-    return sum;
+    return (float)sum * scale;
 }
 
-static __device__ inline int group_product(const vr_q4_block *b, int g, int r, const int *x, int x_sum)
+/* Half bytes as they are: quads of 16 rows of a group. */
+static __device__ inline int halves_product(const uint8_t (*q)[VR_STRIP_ROWS][4], int r, const int *x, int sum)
 {
-    int sum = -8 * x_sum;
     for (int i = 0; i < 4; i++) {
-        const unsigned w = *reinterpret_cast<const unsigned *>(b->q[g][i][r]);
+        const unsigned w = *reinterpret_cast<const unsigned *>(q[i][r]);
         sum = __dp4a((int)(w & 0x0f0f0f0fu), x[i], sum);
         sum = __dp4a((int)(w >> 4 & 0x0f0f0f0fu), x[4 + i], sum);
     }
     return sum;
+}
+
+static __device__ inline float group_product(const vr_q4_block *b, int g, int r, const int *x, int x_sum, float scale)
+{
+    return (float)halves_product(b->q[g], r, x, -8 * x_sum) * scale;
+}
+
+static __device__ inline float group_product(const vr_q4m_block *b, int g, int r, const int *x, int x_sum, float scale)
+{
+    return (float)halves_product(b->q[g], r, x, 0) * scale + (float)x_sum * vr_half_bits(b->least[g][r]);
 }
 
 template <typename B, int ROWS>
@@ -78,7 +89,7 @@ static __global__ void strips_few(float *y, const int8_t *q, const int32_t *sums
             if (t >= T) break;
             const int64_t group = ((int64_t)t * blocks + at) * 2 + g;
             const int *x = reinterpret_cast<const int *>(q + group * VR_STRIP_GROUP);
-            sum[t] += (float)group_product(&strip[at], g, r, x, sums[group]) * of_group;
+            sum[t] += group_product(&strip[at], g, r, x, sums[group], of_group);
         }
     }
     for (int t = 0; t < ROWS; t++) room[((int)threadIdx.x) * ROWS + t] = sum[t];
@@ -120,8 +131,10 @@ void vr_cuda_strips_few(vr_cuda *c, float *y, const float *x, const void *w, vr_
     VR_LAUNCH(c, quantise, (unsigned)T, VR_WARP, 0, q, sums, scale, x, K, padded);
     if (dtype == VR_DTYPE_Q8_R16)
         few_launch<vr_q8_block>(c, y, q, sums, scale, w, T, blocks, N, end);
-    else
+    else if (dtype == VR_DTYPE_Q4_R16)
         few_launch<vr_q4_block>(c, y, q, sums, scale, w, T, blocks, N, end);
+    else
+        few_launch<vr_q4m_block>(c, y, q, sums, scale, w, T, blocks, N, end);
 }
 
 /* Number k of row r of a strip's block. */
@@ -135,6 +148,12 @@ static __device__ inline float strip_number(const vr_q4_block *b, int r, int k)
 {
     const int g = k / VR_STRIP_GROUP, i = k % VR_STRIP_GROUP, both = b->q[g][i % 16 / 4][r][i % 4];
     return (float)((i < 16 ? both & 15 : both >> 4) - 8) * vr_half_bits(b->scale[g][r]);
+}
+
+static __device__ inline float strip_number(const vr_q4m_block *b, int r, int k)
+{
+    const int g = k / VR_STRIP_GROUP, i = k % VR_STRIP_GROUP, both = b->q[g][i % 16 / 4][r][i % 4];
+    return (float)(i < 16 ? both & 15 : both >> 4) * vr_half_bits(b->scale[g][r]) + vr_half_bits(b->least[g][r]);
 }
 
 template <typename B> static __device__ inline float number_of(const B *w, int64_t row, int k, int blocks)
@@ -158,16 +177,21 @@ template <typename B, typename Y> static __global__ void strips_widen(Y *y, cons
     VR_EACH(i, n) put(y, i, number_of(w, first + i / K, (int)(i % K), blocks));
 }
 
+template <typename B, typename Y> static void widen_launch(vr_cuda *c, Y *y, const void *w, int first, int K, int64_t n)
+{
+    VR_LAUNCH(c, (strips_widen<B, Y>), vr_cuda_blocks(n), VR_CUDA_THREADS, 0, y, static_cast<const B *>(w), first, K,
+              vr_strip_blocks(K), n);
+}
+
 template <typename Y> void vr_cuda_strips_widen(vr_cuda *c, Y *y, const void *w, vr_dtype dtype, int first, int rows, int K)
 {
     const int64_t n = (int64_t)rows * K;
-    const int blocks = vr_strip_blocks(K);
     if (dtype == VR_DTYPE_Q8_R16)
-        VR_LAUNCH(c, (strips_widen<vr_q8_block, Y>), vr_cuda_blocks(n), VR_CUDA_THREADS, 0, y,
-                  static_cast<const vr_q8_block *>(w), first, K, blocks, n);
+        widen_launch<vr_q8_block>(c, y, w, first, K, n);
+    else if (dtype == VR_DTYPE_Q4_R16)
+        widen_launch<vr_q4_block>(c, y, w, first, K, n);
     else
-        VR_LAUNCH(c, (strips_widen<vr_q4_block, Y>), vr_cuda_blocks(n), VR_CUDA_THREADS, 0, y,
-                  static_cast<const vr_q4_block *>(w), first, K, blocks, n);
+        widen_launch<vr_q4m_block>(c, y, w, first, K, n);
 }
 
 template void vr_cuda_strips_widen<float>(vr_cuda *, float *, const void *, vr_dtype, int, int, int);
@@ -179,13 +203,18 @@ static __global__ void strips_embed(float *y, const B *w, const int32_t *ids, in
     VR_EACH(i, n) y[i] = number_of(w, ids[i / D], (int)(i % D), blocks);
 }
 
+template <typename B> static void embed_launch(vr_cuda *c, float *y, const void *w, const int32_t *ids, int D, int64_t n)
+{
+    VR_LAUNCH(c, (strips_embed<B>), vr_cuda_blocks(n), VR_CUDA_THREADS, 0, y, static_cast<const B *>(w), ids, D,
+              vr_strip_blocks(D), n);
+}
+
 void vr_cuda_strips_embed(vr_cuda *c, float *y, const void *w, vr_dtype dtype, const int32_t *ids, int D, int64_t n)
 {
-    const int blocks = vr_strip_blocks(D);
     if (dtype == VR_DTYPE_Q8_R16)
-        VR_LAUNCH(c, (strips_embed<vr_q8_block>), vr_cuda_blocks(n), VR_CUDA_THREADS, 0, y, static_cast<const vr_q8_block *>(w),
-                  ids, D, blocks, n);
+        embed_launch<vr_q8_block>(c, y, w, ids, D, n);
+    else if (dtype == VR_DTYPE_Q4_R16)
+        embed_launch<vr_q4_block>(c, y, w, ids, D, n);
     else
-        VR_LAUNCH(c, (strips_embed<vr_q4_block>), vr_cuda_blocks(n), VR_CUDA_THREADS, 0, y, static_cast<const vr_q4_block *>(w),
-                  ids, D, blocks, n);
+        embed_launch<vr_q4m_block>(c, y, w, ids, D, n);
 }

@@ -35,8 +35,10 @@ void vr_quantise_c(int8_t *q, int32_t *sums, float *scale, const float *x, int K
 static int number(const void *block, vr_dtype type, int g, int k, int r)
 {
     if (type == VR_DTYPE_Q8_R16) return ((const vr_q8_block *)block)->q[g * 8 + k / 4][r][k % 4] - 128;
-    const int both = ((const vr_q4_block *)block)->q[g][k % 16 / 4][r][k % 4];
-    return (k < 16 ? both & 15 : both >> 4) - 8;
+    const vr_q4_block *four = block;
+    const vr_q4m_block *least = block;
+    const int both = type == VR_DTYPE_Q4_R16 ? four->q[g][k % 16 / 4][r][k % 4] : least->q[g][k % 16 / 4][r][k % 4];
+    return (k < 16 ? both & 15 : both >> 4) - vr_strip_excess(type);
 }
 
 /* one row of x, one row of the strip */
@@ -47,10 +49,13 @@ static float product(const vr_quantised_rows *x, int t, const unsigned char *str
     float sum = 0;
     for (int g = 0; g < 2 * x->blocks; g++, q += VR_STRIP_GROUP) {
         const void *block = strip + (size_t)(g / 2) * block_bytes;
-        const uint16_t scale = ((const uint16_t *)block)[g % 2 * VR_STRIP_ROWS + r]; /* scales lie first in both kinds */
+        const uint16_t scale = ((const uint16_t *)block)[g % 2 * VR_STRIP_ROWS + r]; /* scales lie first in all kinds */
         int32_t whole = 0;
         for (int k = 0; k < VR_STRIP_GROUP; k++) whole += q[k] * number(block, type, g % 2, k, r);
         sum = fmaf((float)whole, vr_f16_to_f32(scale), sum);
+        if (type != VR_DTYPE_Q4M_R16) continue;
+        const float least = vr_f16_to_f32(((const vr_q4m_block *)block)->least[g % 2][r]);
+        sum = fmaf((float)x->sums[(int64_t)t * x->blocks * 2 + g], least, sum);
     }
     return sum * x->scale[t];
 }
@@ -74,4 +79,9 @@ void vr_strip_q8_c(float *y, int64_t y_row, const vr_quantised_rows *x, int firs
 void vr_strip_q4_c(float *y, int64_t y_row, const vr_quantised_rows *x, int first, int T, const void *strip, int n_strips)
 {
     strip_product(y, y_row, x, first, T, strip, n_strips, VR_DTYPE_Q4_R16);
+}
+
+void vr_strip_q4m_c(float *y, int64_t y_row, const vr_quantised_rows *x, int first, int T, const void *strip, int n_strips)
+{
+    strip_product(y, y_row, x, first, T, strip, n_strips, VR_DTYPE_Q4M_R16);
 }

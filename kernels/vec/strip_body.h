@@ -12,6 +12,8 @@
  * T = 6 rows and 2 strips keep 12 whole and 12 f32 sums, 2 vectors of weights and a broadcast in 32 registers (avx512).
  * Ref:   kernels/quantised.h; bench/LOG.md.
  */
+#include <stddef.h>
+
 #include "base/strips.h"
 #include "kernels/dsp.h"
 #include "kernels/vec/unroll.h"
@@ -26,16 +28,18 @@ VR_INLINE int32_t four_of(const int8_t *q)
     return four;
 }
 
-/* T, strips and four (bits a number: 4 or 8) are constants where this is called. */
+/* T, strips and type are constants where this is called. */
 VR_INLINE void strip_tile(float *y, int64_t y_row, const vr_quantised_rows *x, int first, int T, const void *strip, int strips,
-                          int bits)
+                          vr_dtype type)
 {
-    const size_t block = bits == 8 ? sizeof(vr_q8_block) : sizeof(vr_q4_block), strip_bytes = (size_t)x->blocks * block;
+    const bool eight = type == VR_DTYPE_Q8_R16, least = type == VR_DTYPE_Q4M_R16;
+    const size_t block = vr_strip_block_bytes(type), strip_bytes = (size_t)x->blocks * block;
     const int64_t q_row = (int64_t)x->blocks * VR_STRIP_COLUMNS, sums_row = 2 * (int64_t)x->blocks;
     const int8_t *q = x->q + first * q_row;
     const int32_t *sums = x->sums + first * sums_row;
     const unsigned char *w = strip;
-    const int excess = bits == 8 ? 128 : 8, vectors = bits == 8 ? 8 : 4;
+    const int excess = vr_strip_excess(type), vectors = eight ? 8 : 4;
+    const size_t head = least ? offsetof(vr_q4m_block, q) : offsetof(vr_q8_block, q);
     vf total[VR_STRIP_T][2 * PARTS];
     VR_UNROLL
     for (int t = 0; t < T; t++) {
@@ -43,10 +47,9 @@ VR_INLINE void strip_tile(float *y, int64_t y_row, const vr_quantised_rows *x, i
         for (int p = 0; p < strips * PARTS; p++) total[t][p] = vf_zero();
     }
     for (int g = 0; g < 2 * x->blocks; g++, q += VR_STRIP_GROUP) {
-        const unsigned char *b = w + (size_t)(g / 2) * block, *numbers = b + sizeof(uint16_t[2][VR_STRIP_ROWS]);
-        numbers += (g % 2) * (bits == 8 ? 512 : 256);
+        const unsigned char *b = w + (size_t)(g / 2) * block, *numbers = b + head + g % 2 * vectors * 64;
         vi whole[VR_STRIP_T][2 * PARTS];
-        if (bits == 4 && T > 2) {
+        if (!eight && T > 2) {
             VR_UNROLL
             for (int t = 0; t < T; t++) __builtin_prefetch(q + t * q_row + AHEAD, 0, 3);
         }
@@ -62,15 +65,15 @@ VR_INLINE void strip_tile(float *y, int64_t y_row, const vr_quantised_rows *x, i
             for (int p = 0; p < strips * PARTS; p++) {
                 const unsigned char *at = numbers + (size_t)(p / PARTS) * strip_bytes + v * 64 + p % PARTS * VF * 4;
                 const vi both = vi_load(at);
-                low[p] = DOT_WEIGHTS(bits == 8 ? both : vi_low_halves(both), excess);
-                high[p] = bits == 8 ? low[p] : DOT_WEIGHTS(vi_high_halves(both), excess);
+                low[p] = DOT_WEIGHTS(eight ? both : vi_low_halves(both), excess);
+                high[p] = eight ? low[p] : DOT_WEIGHTS(vi_high_halves(both), excess);
             }
             VR_UNROLL
             for (int t = 0; t < T; t++) {
                 const vi a = vi_set1(four_of(q + t * q_row + 4 * v));
                 VR_UNROLL
                 for (int p = 0; p < strips * PARTS; p++) whole[t][p] = DOT(whole[t][p], low[p], a);
-                if (bits == 8) continue;
+                if (eight) continue;
                 const vi c = vi_set1(four_of(q + t * q_row + 16 + 4 * v));
                 VR_UNROLL
                 for (int p = 0; p < strips * PARTS; p++) whole[t][p] = DOT(whole[t][p], high[p], c);
@@ -82,6 +85,11 @@ VR_INLINE void strip_tile(float *y, int64_t y_row, const vr_quantised_rows *x, i
             const vf scale = vf_load_f16((const uint16_t *)(const void *)at + p % PARTS * VF);
             VR_UNROLL
             for (int t = 0; t < T; t++) total[t][p] = vf_fma(vi_to_float(whole[t][p]), scale, total[t][p]);
+            if (!least) continue;
+            const vf lowest =
+                vf_load_f16((const uint16_t *)(const void *)(at + offsetof(vr_q4m_block, least)) + p % PARTS * VF);
+            VR_UNROLL
+            for (int t = 0; t < T; t++) total[t][p] = vf_fma(vi_to_float(vi_set1(sums[t * sums_row + g])), lowest, total[t][p]);
         }
     }
     VR_UNROLL
@@ -93,27 +101,27 @@ VR_INLINE void strip_tile(float *y, int64_t y_row, const vr_quantised_rows *x, i
 }
 
 VR_INLINE void strip_rows(float *y, int64_t y_row, const vr_quantised_rows *x, int first, int T, const void *strip, int strips,
-                          int bits)
+                          vr_dtype type)
 {
     switch (T) {
     case 1:
-        strip_tile(y, y_row, x, first, 1, strip, strips, bits);
+        strip_tile(y, y_row, x, first, 1, strip, strips, type);
         break;
     case 2:
-        strip_tile(y, y_row, x, first, 2, strip, strips, bits);
+        strip_tile(y, y_row, x, first, 2, strip, strips, type);
         break;
     case 3:
-        strip_tile(y, y_row, x, first, 3, strip, strips, bits);
+        strip_tile(y, y_row, x, first, 3, strip, strips, type);
         break;
 #if VF == 16
     case 4:
-        strip_tile(y, y_row, x, first, 4, strip, strips, bits);
+        strip_tile(y, y_row, x, first, 4, strip, strips, type);
         break;
     case 5:
-        strip_tile(y, y_row, x, first, 5, strip, strips, bits);
+        strip_tile(y, y_row, x, first, 5, strip, strips, type);
         break;
     case 6:
-        strip_tile(y, y_row, x, first, 6, strip, strips, bits);
+        strip_tile(y, y_row, x, first, 6, strip, strips, type);
         break;
 #endif
     default:

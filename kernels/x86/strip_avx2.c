@@ -76,24 +76,29 @@ VR_INLINE vi dot(vi acc, vi w, vi x)
 
 /* Two rows and one strip fill the sixteen registers. */
 VR_INLINE void strips(float *y, int64_t y_row, const vr_quantised_rows *x, int first, int T, const void *strip, int n_strips,
-                      int bits)
+                      vr_dtype type)
 {
-    const size_t strip_bytes = (size_t)x->blocks * (bits == 8 ? sizeof(vr_q8_block) : sizeof(vr_q4_block));
+    const size_t strip_bytes = (size_t)x->blocks * vr_strip_block_bytes(type);
     for (int s = 0; s < n_strips; s++) {
         const unsigned char *at = (const unsigned char *)strip + (size_t)s * strip_bytes;
         for (int t = 0; t < T; t += 2)
-            strip_rows(y + t * y_row + s * VR_STRIP_ROWS, y_row, x, first + t, T - t < 2 ? T - t : 2, at, 1, bits);
+            strip_rows(y + t * y_row + s * VR_STRIP_ROWS, y_row, x, first + t, T - t < 2 ? T - t : 2, at, 1, type);
     }
 }
 
 void vr_strip_q8_avx2(float *y, int64_t y_row, const vr_quantised_rows *x, int first, int T, const void *strip, int n_strips)
 {
-    strips(y, y_row, x, first, T, strip, n_strips, 8);
+    strips(y, y_row, x, first, T, strip, n_strips, VR_DTYPE_Q8_R16);
 }
 
 void vr_strip_q4_avx2(float *y, int64_t y_row, const vr_quantised_rows *x, int first, int T, const void *strip, int n_strips)
 {
-    strips(y, y_row, x, first, T, strip, n_strips, 4);
+    strips(y, y_row, x, first, T, strip, n_strips, VR_DTYPE_Q4_R16);
+}
+
+void vr_strip_q4m_avx2(float *y, int64_t y_row, const vr_quantised_rows *x, int first, int T, const void *strip, int n_strips)
+{
+    strips(y, y_row, x, first, T, strip, n_strips, VR_DTYPE_Q4M_R16);
 }
 
 void vr_quantise_avx2(int8_t *q, int32_t *sums, float *scale, const float *x, int K)

@@ -64,24 +64,30 @@ VR_INLINE void vi_store_bytes(int8_t *q, vi x)
 #include "kernels/vec/quantise_body.h"
 
 VR_INLINE void strips(float *y, int64_t y_row, const vr_quantised_rows *x, int first, int T, const void *strip, int n_strips,
-                      int bits)
+                      vr_dtype type)
 {
     if (n_strips == 2)
-        strip_rows(y, y_row, x, first, T, strip, 2, bits);
+        strip_rows(y, y_row, x, first, T, strip, 2, type);
     else
-        strip_rows(y, y_row, x, first, T, strip, 1, bits);
+        strip_rows(y, y_row, x, first, T, strip, 1, type);
 }
 
 void vr_strip_q8_avx512vnni(float *y, int64_t y_row, const vr_quantised_rows *x, int first, int T, const void *strip,
                             int n_strips)
 {
-    strips(y, y_row, x, first, T, strip, n_strips, 8);
+    strips(y, y_row, x, first, T, strip, n_strips, VR_DTYPE_Q8_R16);
 }
 
 void vr_strip_q4_avx512vnni(float *y, int64_t y_row, const vr_quantised_rows *x, int first, int T, const void *strip,
                             int n_strips)
 {
-    strips(y, y_row, x, first, T, strip, n_strips, 4);
+    strips(y, y_row, x, first, T, strip, n_strips, VR_DTYPE_Q4_R16);
+}
+
+void vr_strip_q4m_avx512vnni(float *y, int64_t y_row, const vr_quantised_rows *x, int first, int T, const void *strip,
+                             int n_strips)
+{
+    strips(y, y_row, x, first, T, strip, n_strips, VR_DTYPE_Q4M_R16);
 }
 
 void vr_quantise_avx512vnni(int8_t *q, int32_t *sums, float *scale, const float *x, int K)

@@ -1,7 +1,7 @@
 /*
  * stock.c - see stock.h.
  *
- * Ref: ggml-common.h (block_q4_0, block_q4_1, block_q8_0, block_q6_K), ggml-quants.c (dequantize_row_q4_1, dequantize_row_q6_K).
+ * Ref: ggml-common.h (block_q4_0, block_q4_1, block_q8_0, block_q6_K), ggml-quants.c (dequantize_row_q6_K).
  */
 #include "base/stock.h"
 
@@ -10,8 +10,6 @@
 #include "base/half.h"
 #include "base/strips.h"
 
-enum { BLOCK = 32 };
-
 bool vr_is_stock(uint32_t type)
 {
     return type == VR_DTYPE_Q8_0 || type == VR_DTYPE_Q4_0 || type == VR_DTYPE_Q4_1 || type == VR_DTYPE_Q6_K;
@@ -19,27 +17,22 @@ bool vr_is_stock(uint32_t type)
 
 vr_dtype vr_stock_target(vr_dtype t)
 {
-    return t == VR_DTYPE_Q8_0 ? VR_DTYPE_Q8_R16 : t == VR_DTYPE_Q4_0 ? VR_DTYPE_Q4_R16 : VR_DTYPE_F16;
+    switch (t) {
+    case VR_DTYPE_Q8_0:
+        return VR_DTYPE_Q8_R16;
+    case VR_DTYPE_Q4_0:
+        return VR_DTYPE_Q4_R16;
+    case VR_DTYPE_Q4_1:
+        return VR_DTYPE_Q4M_R16;
+    default:
+        return VR_DTYPE_F16;
+    }
 }
 
 size_t vr_stock_target_bytes(vr_dtype t, int rows, int cols)
 {
     const vr_dtype target = vr_stock_target(t);
     return target == VR_DTYPE_F16 ? (size_t)rows * (size_t)cols * 2 : vr_strips_bytes(target, rows, cols);
-}
-
-/* n numbers of Q4_1: scale, least, 16 bytes of two numbers */
-static void widen_q4_1(uint16_t *out, const unsigned char *stock, int n)
-{
-    for (int first = 0; first < n; first += BLOCK, stock += 20) {
-        uint16_t scale, least;
-        memcpy(&scale, stock, sizeof scale);
-        memcpy(&least, stock + 2, sizeof least);
-        for (int i = 0; i < BLOCK; i++) {
-            const int both = stock[4 + i % 16], number = i < 16 ? both & 15 : both >> 4;
-            out[first + i] = vr_f32_to_f16(vr_f16_to_f32(scale) * (float)number + vr_f16_to_f32(least));
-        }
-    }
 }
 
 /* n numbers of Q6_K, 256 at a time: 128 bytes of low halves, 64 of upper pairs of bits, 16 scales, scale of the scales. Of each
@@ -65,9 +58,8 @@ void vr_stock_repack(void *out, vr_dtype t, const void *data, int rows, int cols
     vr_dtype_block((uint32_t)t, &elements, &bytes);
     const size_t row_bytes = (size_t)(cols / elements) * (size_t)bytes;
     if (vr_stock_target(t) == VR_DTYPE_F16) {
-        void (*const widen)(uint16_t *, const unsigned char *, int) = t == VR_DTYPE_Q4_1 ? widen_q4_1 : widen_q6_k;
         for (int r = 0; r < rows; r++)
-            widen((uint16_t *)out + (size_t)r * (size_t)cols, (const unsigned char *)data + (size_t)r * row_bytes, cols);
+            widen_q6_k((uint16_t *)out + (size_t)r * (size_t)cols, (const unsigned char *)data + (size_t)r * row_bytes, cols);
         return;
     }
     for (int r = 0; r < rows; r += VR_STRIP_ROWS) {

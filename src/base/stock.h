@@ -1,7 +1,7 @@
 /*
  * stock.h - matrices in the block types of stock GGUF files, brought into a form that the kernels read.
  *
- *   Q8_0 -> Q8_R16, Q4_0 -> Q4_R16 (base/strips.h): the same numbers;  Q4_1 -> F16: value = scale * number + least, rounded;
+ *   Q8_0 -> Q8_R16, Q4_0 -> Q4_R16, Q4_1 -> Q4M_R16 (base/strips.h): the same numbers;
  *   Q6_K -> F16: value = scale * scale of 16 * number, rounded
  */
 #ifndef VR_STOCK_H

@@ -1,8 +1,8 @@
 /*
  * strips.c - see strips.h.
  *
- * Ref:  ggml-quants.c (quantize_row_q8_0_ref, quantize_row_q4_0_ref: which scale a group gets); here the scale is rounded to f16
- *       first and the numbers are those nearest under the rounded one.
+ * Ref:  ggml-quants.c (quantize_row_q8_0_ref, quantize_row_q4_0_ref, quantize_row_q4_1_ref: which scale a group gets); here scale and
+ *       least value are rounded to f16 first and the numbers are those nearest under the rounded ones.
  */
 #include "base/strips.h"
 
@@ -11,11 +11,6 @@
 
 #include "base/half.h"
 
-size_t vr_strip_block_bytes(vr_dtype t)
-{
-    return t == VR_DTYPE_Q8_R16 ? sizeof(vr_q8_block) : sizeof(vr_q4_block);
-}
-
 size_t vr_strips_bytes(vr_dtype t, int64_t rows, int64_t cols)
 {
     const int64_t strips = (rows + VR_STRIP_ROWS - 1) / VR_STRIP_ROWS;
@@ -23,55 +18,63 @@ size_t vr_strips_bytes(vr_dtype t, int64_t rows, int64_t cols)
     return (size_t)strips * (size_t)blocks * vr_strip_block_bytes(t);
 }
 
-/* Where the number of row r at column c (0..63) of a block is kept. */
-static void set8(vr_q8_block *b, int r, int c, int number)
+/* Places in a block, in bytes: of the number of row r at column c (0..63), and of scale and least value of a group. */
+static size_t number_at(vr_dtype t, int r, int c)
 {
-    b->q[c / 4][r][c % 4] = (uint8_t)(number + 128);
+    const int quad = t == VR_DTYPE_Q8_R16 ? c / 4 : c / VR_STRIP_GROUP * 4 + c % 16 / 4;
+    const size_t numbers = t == VR_DTYPE_Q4M_R16 ? offsetof(vr_q4m_block, q) : offsetof(vr_q8_block, q);
+    return numbers + (size_t)((quad * VR_STRIP_ROWS + r) * 4 + c % 4);
 }
 
-static void set4(vr_q4_block *b, int r, int c, int number)
+static size_t scale_at(int group, int r)
 {
-    const int g = c / VR_STRIP_GROUP, k = c % VR_STRIP_GROUP;
-    uint8_t *at = &b->q[g][k % 16 / 4][r][k % 4];
-    *at = (uint8_t)(k < 16 ? (*at & 0xf0) | (number + 8) : (*at & 0x0f) | (number + 8) << 4);
+    return sizeof(uint16_t) * (size_t)(group * VR_STRIP_ROWS + r); /* scales lie first in all kinds */
 }
 
-static int get8(const vr_q8_block *b, int r, int c)
+static size_t least_at(int group, int r)
 {
-    return (int)b->q[c / 4][r][c % 4] - 128;
+    return offsetof(vr_q4m_block, least) + scale_at(group, r);
 }
 
-static int get4(const vr_q4_block *b, int r, int c)
+static float half_at(const unsigned char *block, size_t at)
 {
-    const int g = c / VR_STRIP_GROUP, k = c % VR_STRIP_GROUP, both = b->q[g][k % 16 / 4][r][k % 4];
-    return (k < 16 ? both & 15 : both >> 4) - 8;
+    uint16_t half;
+    memcpy(&half, block + at, sizeof half);
+    return vr_f16_to_f32(half);
+}
+
+/* Numbers beyond the largest half are cut. Returns what was kept. */
+static float set_half(unsigned char *block, size_t at, float x)
+{
+    const uint16_t half = vr_f32_to_f16(fminf(fmaxf(x, -65504.0F), 65504.0F));
+    memcpy(block + at, &half, sizeof half);
+    return vr_f16_to_f32(half);
+}
+
+static bool is_high(int c)
+{
+    return c % VR_STRIP_GROUP >= 16;
+}
+
+static void set(unsigned char *block, vr_dtype t, int r, int c, int number)
+{
+    unsigned char *const at = block + number_at(t, r, c);
+    const int kept = number + vr_strip_excess(t);
+    *at = (unsigned char)(t == VR_DTYPE_Q8_R16 ? kept : is_high(c) ? (*at & 0x0f) | kept << 4 : (*at & 0xf0) | kept);
+}
+
+static int get(const unsigned char *block, vr_dtype t, int r, int c)
+{
+    const int kept = block[number_at(t, r, c)];
+    return (t == VR_DTYPE_Q8_R16 ? kept : is_high(c) ? kept >> 4 : kept & 15) - vr_strip_excess(t);
 }
 
 /* A block of zeros with scale zero. */
-static void clear(void *block, vr_dtype t)
+static void clear(unsigned char *block, vr_dtype t)
 {
-    vr_q8_block *b8 = block;
-    vr_q4_block *b4 = block;
-    if (t == VR_DTYPE_Q8_R16) {
-        memset(b8->scale, 0, sizeof b8->scale);
-        memset(b8->q, 128, sizeof b8->q);
-    } else {
-        memset(b4->scale, 0, sizeof b4->scale);
-        memset(b4->q, 0x88, sizeof b4->q);
-    }
-}
-
-static void set(void *block, vr_dtype t, int r, int c, int number)
-{
-    if (t == VR_DTYPE_Q8_R16)
-        set8(block, r, c, number);
-    else
-        set4(block, r, c, number);
-}
-
-static uint16_t *scale_of(void *block, int group, int r)
-{
-    return &((vr_q8_block *)block)->scale[group][r]; /* scales lie first in both kinds */
+    const size_t head = number_at(t, 0, 0), n_bytes = vr_strip_block_bytes(t);
+    memset(block, 0, head);
+    memset(block + head, t == VR_DTYPE_Q8_R16 ? 128 : vr_strip_excess(t) * 0x11, n_bytes - head);
 }
 
 /* The number of largest size, with its sign; the first among equals. */
@@ -83,16 +86,24 @@ static float largest(const float *x, int n)
     return found;
 }
 
-static void quantise_group(void *block, vr_dtype t, int r, int group, const float *x, int n)
+static void quantise_group(unsigned char *block, vr_dtype t, int r, int group, const float *x, int n)
 {
-    const int least = t == VR_DTYPE_Q8_R16 ? -127 : -8, most = t == VR_DTYPE_Q8_R16 ? 127 : 7;
-    const float top = largest(x, n), wanted = t == VR_DTYPE_Q8_R16 ? fabsf(top) / 127 : top / -8;
-    const uint16_t half = vr_f32_to_f16(fminf(fmaxf(wanted, -65504.0F), 65504.0F));
-    const float scale = vr_f16_to_f32(half);
-    *scale_of(block, group, r) = half;
+    const int lowest = t == VR_DTYPE_Q8_R16 ? -127 : t == VR_DTYPE_Q4_R16 ? -8 : 0;
+    const int highest = t == VR_DTYPE_Q8_R16 ? 127 : t == VR_DTYPE_Q4_R16 ? 7 : 15;
+    float least = 0, wanted = largest(x, n);
+    if (t == VR_DTYPE_Q4M_R16) {
+        float most = x[0];
+        least = x[0];
+        for (int i = 1; i < n; i++) most = fmaxf(most, x[i]), least = fminf(least, x[i]);
+        least = set_half(block, least_at(group, r), least);
+        wanted = fmaxf(most - least, 0) / 15;
+    } else {
+        wanted = t == VR_DTYPE_Q8_R16 ? fabsf(wanted) / 127 : wanted / -8;
+    }
+    const float scale = set_half(block, scale_at(group, r), wanted);
     for (int i = 0; i < n; i++) {
-        const float number = scale != 0 ? rintf(x[i] / scale) : 0;
-        set(block, t, r, group * VR_STRIP_GROUP + i, (int)fminf(fmaxf(number, (float)least), (float)most));
+        const float number = scale != 0 ? rintf((x[i] - least) / scale) : 0;
+        set(block, t, r, group * VR_STRIP_GROUP + i, (int)fminf(fmaxf(number, (float)lowest), (float)highest));
     }
 }
 
@@ -113,20 +124,21 @@ void vr_strip_quantise(void *out, vr_dtype t, const float *x, int64_t x_row, int
 
 void vr_strip_from_stock(void *out, vr_dtype t, const void *rows, size_t row_bytes, int n, int cols)
 {
-    const bool eight = t == VR_DTYPE_Q8_R16;
-    const size_t stock_bytes = eight ? 34 : 18;
+    const bool eight = t == VR_DTYPE_Q8_R16, least = t == VR_DTYPE_Q4M_R16;
+    const size_t head = least ? 4 : 2, stock_bytes = head + (eight ? 32 : 16);
     for (int b = 0; b < vr_strip_blocks(cols); b++) clear((unsigned char *)out + (size_t)b * vr_strip_block_bytes(t), t);
     for (int r = 0; r < n; r++) {
         const unsigned char *stock = (const unsigned char *)rows + (size_t)r * row_bytes;
         for (int first = 0; first < cols; first += VR_STRIP_GROUP, stock += stock_bytes) {
             unsigned char *block = (unsigned char *)out + (size_t)(first / VR_STRIP_COLUMNS) * vr_strip_block_bytes(t);
             const int column = first % VR_STRIP_COLUMNS;
-            memcpy(scale_of(block, column / VR_STRIP_GROUP, r), stock, sizeof(uint16_t));
+            memcpy(block + scale_at(column / VR_STRIP_GROUP, r), stock, sizeof(uint16_t));
+            if (least) memcpy(block + least_at(column / VR_STRIP_GROUP, r), stock + 2, sizeof(uint16_t));
             for (int i = 0; i < VR_STRIP_GROUP; i++) {
-                const int both = stock[2 + i % 16];
+                const int both = stock[head + (size_t)i % 16];
                 const int eighth = eight ? (int8_t)stock[2 + i] : 0;
-                const int number = eight ? (eighth < -127 ? -127 : eighth) : (i < 16 ? both & 15 : both >> 4) - 8;
-                set(block, t, r, column + i, number);
+                const int number = (i < 16 ? both & 15 : both >> 4) - vr_strip_excess(t);
+                set(block, t, r, column + i, !eight ? number : eighth < -127 ? -127 : eighth);
             }
         }
     }
@@ -135,11 +147,10 @@ void vr_strip_from_stock(void *out, vr_dtype t, const void *rows, size_t row_byt
 void vr_strip_widen(float *y, const void *strip, vr_dtype t, int row, int first, int n)
 {
     for (int i = 0; i < n; i++) {
-        const int column = first + i, c = column % VR_STRIP_COLUMNS;
+        const int column = first + i, c = column % VR_STRIP_COLUMNS, group = c / VR_STRIP_GROUP;
         const unsigned char *block =
             (const unsigned char *)strip + (size_t)(column / VR_STRIP_COLUMNS) * vr_strip_block_bytes(t);
-        const float scale = vr_f16_to_f32(((const vr_q8_block *)(const void *)block)->scale[c / VR_STRIP_GROUP][row]);
-        const int number = t == VR_DTYPE_Q8_R16 ? get8((const void *)block, row, c) : get4((const void *)block, row, c);
-        y[i] = scale * (float)number;
+        y[i] = half_at(block, scale_at(group, row)) * (float)get(block, t, row, c);
+        if (t == VR_DTYPE_Q4M_R16) y[i] += half_at(block, least_at(group, row));
     }
 }

@@ -6,10 +6,12 @@
  *     Q8: [16 quads of columns][16 rows][4 columns] bytes, number + 128           1088 bytes
  *     Q4: [2 groups][4 quads][16 rows][4 columns], low halves: columns 0..15 of the group, high halves: 16..31; number + 8
  *                                                                                 576 bytes
- *   value = scale * number; Q8: -127..127, Q4: -8..7. Rows and columns that do not exist are zeros with scale zero.
+ *     Q4M: behind the scales as many least values, f16; then the numbers as in Q4, as they are    640 bytes
+ *   value = scale * number, Q8: -127..127, Q4: -8..7;  Q4M: scale * number + least, 0..15
+ * Rows and columns that do not exist are numbers 0, groups of them have scale (and least value) zero.
  *
  * 64 columns of 4 rows of activations times a strip are 16 products of vectors without a shuffle; a block begins at a multiple of
- * 64 bytes. The same numbers as in stock Q8_0 and Q4_0 blocks, in another order: nothing is lost on the way.
+ * 64 bytes. The same numbers as in stock Q8_0, Q4_0 and Q4_1 blocks, in another order: nothing is lost on the way.
  */
 #ifndef VR_STRIPS_H
 #define VR_STRIPS_H
@@ -30,6 +32,11 @@ typedef struct vr_q4_block {
     uint8_t q[2][4][VR_STRIP_ROWS][4];
 } vr_q4_block;
 
+typedef struct vr_q4m_block {
+    uint16_t scale[2][VR_STRIP_ROWS], least[2][VR_STRIP_ROWS];
+    uint8_t q[2][4][VR_STRIP_ROWS][4];
+} vr_q4m_block;
+
 /* Blocks of a row of `cols` numbers. */
 static inline int vr_strip_blocks(int cols)
 {
@@ -38,18 +45,29 @@ static inline int vr_strip_blocks(int cols)
 
 static inline bool vr_is_strips(vr_dtype t)
 {
-    return t == VR_DTYPE_Q8_R16 || t == VR_DTYPE_Q4_R16;
+    return t == VR_DTYPE_Q8_R16 || t == VR_DTYPE_Q4_R16 || t == VR_DTYPE_Q4M_R16;
 }
 
-/* Bytes of a block of the type, and of a whole matrix. */
-size_t vr_strip_block_bytes(vr_dtype t);
+static inline size_t vr_strip_block_bytes(vr_dtype t)
+{
+    return t == VR_DTYPE_Q8_R16 ? sizeof(vr_q8_block) : t == VR_DTYPE_Q4_R16 ? sizeof(vr_q4_block) : sizeof(vr_q4m_block);
+}
+
+/* What is added to a number so that it is kept without a sign. */
+static inline int vr_strip_excess(vr_dtype t)
+{
+    return t == VR_DTYPE_Q8_R16 ? 128 : t == VR_DTYPE_Q4_R16 ? 8 : 0;
+}
+
+/* Bytes of a whole matrix. */
 size_t vr_strips_bytes(vr_dtype t, int64_t rows, int64_t cols);
 
 /* One strip from n <= 16 rows of cols finite numbers, rows of x_row floats -> vr_strip_blocks(cols) blocks at out. Rounds to
- * nearest, halves to even; the scale is that of the largest number of a group, Q4's as in stock files: largest / -8. */
+ * nearest, halves to even; the scale is that of the largest number of a group, Q4's as in stock files: largest / -8; Q4M's a
+ * fifteenth of the way from the least number to the largest. */
 void vr_strip_quantise(void *out, vr_dtype t, const float *x, int64_t x_row, int n, int cols);
 
-/* The same strip from stock blocks Q8_0 (to Q8) or Q4_0 (to Q4), rows of whole blocks of 32, row_bytes apart. */
+/* The same strip from stock blocks Q8_0 (to Q8), Q4_0 (to Q4) or Q4_1 (to Q4M), rows of whole blocks of 32, row_bytes apart. */
 void vr_strip_from_stock(void *out, vr_dtype t, const void *rows, size_t row_bytes, int n, int cols);
 
 /* y[i] = value of row `row` of the strip at column first + i, i < n. */

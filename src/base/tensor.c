@@ -31,6 +31,7 @@ static const struct type {
     { 28, "F64", 1, 8 },
     { VR_DTYPE_Q8_R16, "Q8_R16", 0, 0 }, /* strips */
     { VR_DTYPE_Q4_R16, "Q4_R16", 0, 0 },
+    { VR_DTYPE_Q4M_R16, "Q4M_R16", 0, 0 },
 };
 
 static const struct type *find(uint32_t number)

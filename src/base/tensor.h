@@ -18,7 +18,8 @@ typedef enum vr_dtype {
     VR_DTYPE_Q8_0 = 8,
     VR_DTYPE_Q6_K = 14,
     VR_DTYPE_Q8_R16 = 1008, /* strips.h; numbers of our own, far from those in use */
-    VR_DTYPE_Q4_R16 = 1004
+    VR_DTYPE_Q4_R16 = 1004,
+    VR_DTYPE_Q4M_R16 = 1005
 } vr_dtype;
 
 /* A weight matrix [rows, cols], row-major, rows contiguous, or strips of 16 rows (base/strips.h); borrowed from the weight file.
