@@ -60,6 +60,12 @@ typedef void vr_dsp_gemm_tile_bf16_fn(float *c, int64_t c_row, const uint16_t *a
 typedef void vr_dsp_dot_fn(float *y, int64_t y_row, const float *x, int64_t x_row, int T, const void *w, int64_t w_row,
                            int n_rows, int K);
 
+/* y[e] = y[e] factor + sum_j p[j] v[j][e];  j < n, e < E; rows of v_row elements. class REDUCE */
+typedef void vr_dsp_weighted_sum_fn(float *y, float factor, const void *v, int64_t v_row, const float *p, int n, int E);
+
+/* row of n numbers as kept.h has it, every byte of it; row is aligned for its elements, of Q8 for 2 bytes. EXACT */
+typedef void vr_dsp_keep_fn(void *row, const float *x, int n);
+
 /* y[i] = w[i] as f32, i < n. EXACT (a signalling NaN becomes quiet or stays) */
 typedef void vr_dsp_widen_fn(float *y, const void *w, int n);
 
@@ -77,6 +83,14 @@ typedef void vr_dsp_gram_fn(double *g, const void *const *rows, int n, int64_t f
  * same bits at every place. Sums in f32, class REDUCE; their total over calls is for the caller, hence double. */
 typedef void vr_dsp_distance_fn(double *sums, const float *const *a, const float *const *b, int64_t first, int columns);
 
+/* Rows of keys and values of one type of kept.h: K and E are the numbers of a head, rows begin at multiples of 2 bytes. */
+typedef struct vr_dsp_kept {
+    vr_dsp_dot_fn *dot;
+    vr_dsp_weighted_sum_fn *weighted_sum;
+    vr_dsp_widen_fn *widen; /* all n numbers of a row */
+    vr_dsp_keep_fn *keep;   /* NULL for F32: a copy */
+} vr_dsp_kept;
+
 typedef struct vr_dsp {
     const char *level;
     int tile_rows, tile_cols; /* of gemm_tile; tile_cols is a multiple of the vector */
@@ -93,6 +107,7 @@ typedef struct vr_dsp {
     vr_dsp_strip_fn *strip_q8, *strip_q4, *strip_q4m; /* vr_dsp_strip */
     vr_dsp_dot_fn *dot[VR_DSP_DTYPES];
     vr_dsp_widen_fn *widen[VR_DSP_DTYPES];
+    vr_dsp_kept kept[VR_KEPTS];
     vr_dsp_cosine_fn *cosine[VR_DSP_DTYPES];
     int cosine_rows; /* <= VR_DSP_MAX_COSINE; more than one */
     vr_dsp_gram_fn *gram[VR_DSP_DTYPES];
@@ -122,9 +137,6 @@ typedef struct vr_dsp {
      * Start with *max = -inf, *sum = 0. Scores of -inf count nothing, even where all are; NaN makes the sum NaN. ULP(4) */
     float (*softmax)(float *s, int n, int n_zero, float scale, float *max, float *sum);
 
-    /* y[e] = y[e] factor + sum_j p[j] v[j][e];  j < n, e < E; rows of v_row floats. class REDUCE */
-    void (*weighted_sum)(float *y, float factor, const float *v, int64_t v_row, const float *p, int n, int E);
-
     /* y[i] = x[i] + b[i]; y may equal x.  y[i] *= factor. EXACT */
     void (*add)(float *y, const float *x, const float *b, int n);
     void (*scale)(float *y, float factor, int n);
@@ -145,7 +157,10 @@ static inline int vr_dsp_dtype(vr_dtype t)
     vr_dsp_pack_fn vr_pack_f32_##level, vr_pack_f16_##level, vr_pack_bf16_##level;                                             \
     vr_dsp_gemm_tile_fn vr_gemm_tile_##level;                                                                                  \
     vr_dsp_dot_fn vr_dot_f32_##level, vr_dot_f16_##level, vr_dot_bf16_##level;                                                 \
-    vr_dsp_widen_fn vr_widen_f32_##level, vr_widen_f16_##level, vr_widen_bf16_##level;                                         \
+    vr_dsp_widen_fn vr_widen_f32_##level, vr_widen_f16_##level, vr_widen_bf16_##level, vr_widen_q8_##level;                    \
+    vr_dsp_dot_fn vr_dot_q8_##level;                                                                                           \
+    vr_dsp_weighted_sum_fn vr_weighted_sum_f32_##level, vr_weighted_sum_f16_##level, vr_weighted_sum_q8_##level;               \
+    vr_dsp_keep_fn vr_keep_f16_##level, vr_keep_q8_##level;                                                                    \
     vr_dsp_cosine_fn vr_cosine_f32_##level, vr_cosine_f16_##level, vr_cosine_bf16_##level;                                     \
     vr_dsp_gram_fn vr_gram_f32_##level, vr_gram_f16_##level, vr_gram_bf16_##level;                                             \
     vr_dsp_distance_fn vr_distance_##level;                                                                                    \
@@ -157,7 +172,6 @@ static inline int vr_dsp_dtype(vr_dtype t)
     void vr_l2_norm_##level(float *y, const float *x, int D, float eps, float scale);                                          \
     void vr_rope_##level(float *x, const float *cosine, const float *sine, vr_rope_pairs pairs, int E);                        \
     float vr_softmax_##level(float *s, int n, int n_zero, float scale, float *max, float *sum);                                \
-    void vr_weighted_sum_##level(float *y, float factor, const float *v, int64_t v_row, const float *p, int n, int E);         \
     void vr_add_##level(float *y, const float *x, const float *b, int n);                                                      \
     void vr_scale_##level(float *y, float factor, int n)
 

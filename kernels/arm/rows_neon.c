@@ -1,5 +1,5 @@
 /*
- * rows_neon.c - widen, add, scale, weighted sums with NEON: rows_body.h on the vectors of vec_neon.h.
+ * rows_neon.c - widen, add, scale with NEON: rows_body.h on the vectors of vec_neon.h.
  */
 #if defined(__aarch64__)
 #include "kernels/arm/vec_neon.h"

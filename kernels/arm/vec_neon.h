@@ -92,6 +92,51 @@ static inline vf vf_load_bf16_odd(const uint16_t *p)
     return vreinterpretq_f32_u32(vandq_u32(vreinterpretq_u32_u16(vld1q_u16(p)), vdupq_n_u32(0xffff0000u)));
 }
 
+static inline vf vf_set1_f16(const uint16_t *p)
+{
+    return vcvt_f32_f16(vreinterpret_f16_u16(vld1_dup_u16(p)));
+}
+
+static inline void vf_store_f16(uint16_t *p, vf x)
+{
+    vst1_u16(p, vreinterpret_u16_f16(vcvt_f16_f32(x)));
+}
+
+static inline void vf_store_part_f16(uint16_t *p, vf x, int n)
+{
+    uint16_t buffer[VF];
+    vf_store_f16(buffer, x);
+    __builtin_memcpy(p, buffer, (size_t)n * sizeof *p);
+}
+
+static inline vf vf_load_i8(const int8_t *p)
+{
+    int8_t eight[8] = { 0 };
+    __builtin_memcpy(eight, p, VF);
+    return vcvtq_f32_s32(vmovl_s16(vget_low_s16(vmovl_s8(vld1_s8(eight)))));
+}
+
+static inline vf vf_load_part_i8(const int8_t *p, int n)
+{
+    int8_t buffer[VF] = { 0 };
+    __builtin_memcpy(buffer, p, (size_t)n);
+    return vf_load_i8(buffer);
+}
+
+static inline void vf_store_i8(int8_t *p, vf x)
+{
+    const int16x4_t words = vmovn_s32(vcvtnq_s32_f32(x));
+    const int8x8_t bytes = vmovn_s16(vcombine_s16(words, words));
+    __builtin_memcpy(p, &bytes, VF);
+}
+
+static inline void vf_store_part_i8(int8_t *p, vf x, int n)
+{
+    int8_t buffer[VF];
+    vf_store_i8(buffer, x);
+    __builtin_memcpy(p, buffer, (size_t)n);
+}
+
 /* Plain stores: these processors see a stream of whole lines themselves and do not read what it overwrites. */
 static inline void vf_stream(void *y, const void *x)
 {

@@ -1,5 +1,6 @@
 /*
- * check_attention.c - the operation attention against the textbook in double: all scores, softmax, weighted mean.
+ * check_attention.c - the operation attention against the textbook in double: all scores, softmax, weighted mean; keys and values
+ * as f32, f16 and bytes, whose values the textbook reads.
  *
  * Limit: a score is off by some 8 u A, A = scale sum abs(q k); a probability by twice that; so with S = sum p abs(v)
  * Limit: a score is off by some 8 u A, A = scale sum abs(q k); a probability by twice that; so with S = sum p abs(v)
@@ -17,6 +18,7 @@ typedef struct attention_case {
     int n_batch, n_queries, n_keys, n_heads, n_kv_heads, head_dim;
     bool causal, extra, heads_first; /* heads_first: [n][h][t][e] instead of [n][t][h][e] */
     bool narrow;                     /* in bf16 */
+    vr_kept kept;
 } attention_case;
 
 /* A view of n_batch x rows x heads x E with some room between rows; returns the floats it covers. */
@@ -29,25 +31,44 @@ static int64_t layout(vr_heads *v, const attention_case *c, int rows, int heads)
     return c->n_batch * v->batch;
 }
 
+/* The rows of v [n_batch, rows, heads] as the type keeps them; v then holds the values that are kept. */
+static vr_kept_heads narrowed(vr_check *ck, vr_kept type, const vr_heads *v, const attention_case *c, int rows, int heads)
+{
+    const int E = c->head_dim;
+    const int64_t head = vr_kept_row(type, E), room = type == VR_KEPT_Q8 ? 4 : 3;
+    vr_kept_heads y = { v->data, v->batch, v->row, v->head };
+    if (type == VR_KEPT_F32) return y;
+    y.head = c->heads_first ? rows * (head + room) : head;
+    y.row = c->heads_first ? head + room : heads * (head + room);
+    y.batch = (int64_t)rows * heads * (head + room) + 4;
+    const size_t element = vr_kept_bytes(type);
+    unsigned char *data = (unsigned char *)vr_check_floats(ck, c->n_batch * y.batch * (int64_t)element / 4 + 1);
+    y.data = data;
+    for (int i = 0; i < c->n_batch * rows * heads; i++) {
+        const int h = i % heads, t = i / heads % rows, n = i / heads / rows;
+        float *x = v->data + n * v->batch + t * v->row + h * v->head;
+        void *row = data + (size_t)(n * y.batch + t * y.row + h * y.head) * element;
+        ck->c->kept[type].keep(row, x, E);
+        ck->c->kept[type].widen(x, row, E);
+    }
+    return y;
+}
+
 static float *at(const vr_heads *v, int n, int t, int h)
 {
     return v->data + n * v->batch + t * v->row + h * v->head;
 }
 
-static const float *kept_at(const vr_kept_heads *v, int n, int t, int h)
-{
-    return (const float *)v->data + n * v->batch + t * v->row + h * v->head;
-}
-
-/* One output row. score: room for n_keys + 1. */
-static void reference_row(const vr_attention *a, bool narrow, int n, int t, int h, double *score, double *want, double *limit)
+/* One output row; keys, values: of a, as f32. score: room for n_keys + 1. */
+static void reference_row(const vr_attention *a, const vr_heads *keys, const vr_heads *values, bool narrow, int n, int t, int h,
+                          double *score, double *want, double *limit)
 {
     const int E = a->head_dim, kv = h / (a->n_heads / a->n_kv_heads), extra = a->extra_k != NULL;
     const int seen = a->causal ? t + 1 + a->n_keys - a->n_queries : a->n_keys, total = seen + extra;
     const float *q = at(&a->q, n, t, h);
     double max = (double)-INFINITY, sum = 0.0, largest = 0.0;
     for (int j = 0; j < total; j++) {
-        const float *k = j < seen ? kept_at(&a->k, n, j, kv) : a->extra_k + (int64_t)kv * E;
+        const float *k = j < seen ? at(keys, n, j, kv) : a->extra_k + (int64_t)kv * E;
         double dot = 0.0, size = 0.0;
         for (int e = 0; e < E; e++) {
             dot += (double)q[e] * (double)k[e];
@@ -61,7 +82,7 @@ static void reference_row(const vr_attention *a, bool narrow, int n, int t, int 
     for (int e = 0; e < E; e++) {
         double mean = 0.0, size = 0.0;
         for (int j = 0; j < total; j++) {
-            const float *v = j < seen ? kept_at(&a->v, n, j, kv) : a->extra_v + (int64_t)kv * E;
+            const float *v = j < seen ? at(values, n, j, kv) : a->extra_v + (int64_t)kv * E;
             mean += score[j] / sum * (double)v[e];
             size += score[j] / sum * fabs((double)v[e]);
         }
@@ -76,9 +97,9 @@ static void check_one(vr_check *ck, const attention_case *c)
     char what[200];
     snprintf(what, sizeof what,
              "attention %d x %d queries, %d keys, heads %d/%d of %d, causal %d, extra %d, heads first %d, "
-             "bf16 %d",
+             "bf16 %d, kept %d",
              c->n_batch, c->n_queries, c->n_keys, c->n_heads, c->n_kv_heads, c->head_dim, c->causal, c->extra, c->heads_first,
-             c->narrow);
+             c->narrow, c->kept);
     vr_attention a = { .n_batch = c->n_batch, .n_queries = c->n_queries, .n_keys = c->n_keys, .n_heads = c->n_heads };
     a.n_kv_heads = c->n_kv_heads, a.head_dim = c->head_dim, a.causal = c->causal;
     a.scale = (float)(1.0 / sqrt((double)c->head_dim));
@@ -91,7 +112,8 @@ static void check_one(vr_check *ck, const attention_case *c)
     vr_check_fill(ck, a.q.data, n_q, VR_FILL_NORMAL);
     vr_check_fill(ck, k.data, n_k, VR_FILL_NORMAL);
     vr_check_fill(ck, v.data, n_k, VR_FILL_NORMAL);
-    a.k = (vr_kept_heads){ k.data, k.batch, k.row, k.head }, a.v = (vr_kept_heads){ v.data, v.batch, v.row, v.head };
+    a.kept = c->kept;
+    a.k = narrowed(ck, c->kept, &k, c, c->n_keys, c->n_kv_heads), a.v = narrowed(ck, c->kept, &v, c, c->n_keys, c->n_kv_heads);
     const int64_t n_extra = (int64_t)c->n_kv_heads * c->head_dim;
     float *extra = vr_check_floats(ck, 2 * n_extra), *first = vr_check_floats(ck, n_q);
     vr_check_fill(ck, extra, 2 * n_extra, VR_FILL_NORMAL);
@@ -103,7 +125,7 @@ static void check_one(vr_check *ck, const attention_case *c)
     double *limit = vr_check_doubles(ck, c->head_dim);
     for (int i = 0; i < c->n_batch * c->n_queries * c->n_heads && !vr_check_failed(ck); i++) {
         const int h = i % c->n_heads, t = i / c->n_heads % c->n_queries, n = i / c->n_heads / c->n_queries;
-        reference_row(&a, c->narrow, n, t, h, score, want, limit);
+        reference_row(&a, &k, &v, c->narrow, n, t, h, score, want, limit);
         vr_check_near(ck, what, at(&a.out, n, t, h), want, limit, c->head_dim);
     }
     vr_check_guards(ck, what, a.out.data, n_q);
@@ -120,15 +142,25 @@ static void check_one(vr_check *ck, const attention_case *c)
     vr_arena_release(&ck->arena, mark);
 }
 
+/* Keys and values of every type that the backend keeps. */
+static void check_types(vr_check *ck, const attention_case *c)
+{
+    attention_case of_type = *c;
+    for (int type = 0; type < (ck->one->ops->keep_rows ? VR_KEPTS : VR_KEPT_F32 + 1); type++) {
+        of_type.kept = (vr_kept)type;
+        check_one(ck, &of_type);
+    }
+}
+
 /* In f32, and in bf16 where the level has it. */
 static void check_case(vr_check *ck, const attention_case *c)
 {
-    check_one(ck, c);
+    check_types(ck, c);
     if (ck->device || !ck->d->gemm_tile_bf16 || c->n_queries <= VR_DSP_DOT_T) return;
     attention_case narrow = *c;
     narrow.narrow = true;
     vr_cpu_of(ck->one)->narrow = vr_cpu_of(ck->two)->narrow = true; /* as a product in bf16 leaves it */
-    check_one(ck, &narrow);
+    check_types(ck, &narrow);
     vr_cpu_of(ck->one)->narrow = vr_cpu_of(ck->two)->narrow = false;
 }
 
@@ -144,7 +176,7 @@ static void check_tiles(vr_check *ck, const attention_case *cases, int n)
     for (int i = 0; i < n && !vr_check_failed(ck); i++) {
         attention_case narrow = cases[i];
         narrow.narrow = true;
-        if (narrow.n_queries > VR_DSP_DOT_T) check_one(ck, &narrow);
+        if (narrow.n_queries > VR_DSP_DOT_T) check_types(ck, &narrow);
     }
     for (int i = 0; i < 2; i++) be[i]->narrow = false, be[i]->dsp = before;
 }
@@ -152,19 +184,30 @@ static void check_tiles(vr_check *ck, const attention_case *cases, int n)
 void vr_check_attention(vr_check *ck)
 {
     static const attention_case fixed[] = {
-        { 1, 1, 1, 1, 1, 1, false, false, false, false },    { 1, 1, 70, 2, 2, 128, true, false, true, false },
-        { 2, 3, 33, 4, 2, 64, true, false, false, false },   { 1, 4, 400, 2, 1, 88, false, true, false, false },
-        { 2, 32, 33, 3, 3, 64, false, false, false, false }, { 1, 17, 17, 2, 2, 88, true, false, false, false },
-        { 1, 9, 330, 2, 1, 72, true, true, true, false },    { 1, 40, 700, 1, 1, 128, true, false, true, false },
-        { 2, 23, 23, 2, 2, 64, false, true, false, false },  { 1, 270, 5, 1, 1, 7, false, false, false, false },
-        { 1, 65, 64, 1, 1, 16, false, false, false, false }, { 1, 5, 321, 4, 1, 33, false, true, true, false },
+        { 1, 1, 1, 1, 1, 1, .extra = false },
+        { 1, 1, 70, 2, 2, 128, .causal = true, .heads_first = true },
+        { 2, 3, 33, 4, 2, 64, .causal = true },
+        { 1, 4, 400, 2, 1, 88, .extra = true },
+        { 2, 32, 33, 3, 3, 64, .causal = false },
+        { 1, 17, 17, 2, 2, 88, .causal = true },
+        { 1, 9, 330, 2, 1, 72, .causal = true, .extra = true, .heads_first = true },
+        { 1, 40, 700, 1, 1, 128, .causal = true, .heads_first = true },
+        { 2, 23, 23, 2, 2, 64, .extra = true },
+        { 1, 270, 5, 1, 1, 7, .causal = false },
+        { 1, 65, 64, 1, 1, 16, .causal = false },
+        { 1, 5, 321, 4, 1, 33, .extra = true, .heads_first = true },
+        /* several ranges of keys, shared by threads: one head, grouped heads, a query that sees nothing of the last range */
+        { 1, 1, 1100, 1, 1, 128, .causal = true },
+        { 1, 2, 1030, 7, 1, 72, .causal = true, .extra = true },
+        { 2, 4, 513, 2, 2, 64, .causal = true },
+        { 1, 1, 1537, 12, 2, 24, .extra = true },
     };
     for (size_t i = 0; i < sizeof fixed / sizeof fixed[0] && !vr_check_failed(ck); i++) check_case(ck, &fixed[i]);
     if (!ck->device && ck->d->gemm_tile_bf16 && ck->d->tile_cols == 64) check_tiles(ck, fixed, sizeof fixed / sizeof fixed[0]);
     if (!ck->thorough) return;
-    check_case(ck, &(attention_case){ 1, 257, 257, 4, 4, 88, false, false, false, false });
-    check_case(ck, &(attention_case){ 1, 530, 530, 1, 1, 128, true, false, false, false });
-    check_case(ck, &(attention_case){ 1, 9, 50, 1, 1, 512, false, true, false, false });
+    check_case(ck, &(attention_case){ 1, 257, 257, 4, 4, 88, .causal = false });
+    check_case(ck, &(attention_case){ 1, 530, 530, 1, 1, 128, .causal = true });
+    check_case(ck, &(attention_case){ 1, 9, 50, 1, 1, 512, .extra = true });
     for (int i = 0; i < 150 && !vr_check_failed(ck); i++) {
         const uint32_t r = vr_check_random(ck);
         attention_case c = {

@@ -17,7 +17,7 @@ static const vr_check_family families[] = {
     { "products", vr_check_products },   { "norms", vr_check_norms },         { "activations", vr_check_activations },
     { "rows", vr_check_rows },           { "linear", vr_check_linear },       { "attention", vr_check_attention },
     { "moves", vr_check_moves },         { "grid", vr_check_grid },           { "prune", vr_check_prune },
-    { "quantised", vr_check_quantised }, { "distances", vr_check_distances },
+    { "quantised", vr_check_quantised }, { "distances", vr_check_distances }, { "kept", vr_check_kept },
 };
 
 static void check_strips(vr_check *ck)
@@ -81,7 +81,7 @@ int vr_selftest_device(vr_backend *f32, vr_backend *automatic, bool thorough, ui
     static const vr_check_family of_devices[] = {
         { "rows", vr_check_device },   { "linear", vr_check_linear },       { "attention", vr_check_attention },
         { "moves", vr_check_moves },   { "grid", vr_check_grid },           { "prune", vr_check_prune },
-        { "quantised", check_strips }, { "distances", vr_check_distances },
+        { "quantised", check_strips }, { "distances", vr_check_distances }, { "kept", vr_check_kept },
     };
     vr_dsp c;
     VR_TRY(vr_dsp_select(&c, "c", e));

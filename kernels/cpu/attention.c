@@ -6,14 +6,17 @@
  *       for each tile of queries:  s = q k^T  ->  running softmax, p = exp(s - max)  ->  o = o factor + p v
  *     out = o / sum
  *   in bf16 (backend.h, vr_precision) the same with q, k, p and v rounded: panels of pairs, of neighbours in E for k, of keys for v
- *   1 to 4 queries (decoding), task (batch, group of heads): k and v are read in place, once, by dot and weighted_sum; keys in
- *   short blocks, heads inside, because a cache row [Hk*E] holds neighbouring heads in one page of memory
+ *   1 to 4 queries (decoding), task (batch, group of heads, piece of the keys): k and v are read in place, once, by dot and
+ *   weighted_sum; keys in short blocks, heads inside, because a cache row [Hk*E] holds neighbouring heads in one page of memory
+ *     many keys are cut into ranges, each with a softmax of its own: (max, sum, o) of each -> merged, in order
  *
+ * k and v are f32, f16 or bytes (kernels/kept.h): blocks are widened when they are packed, a few queries widen in registers.
+ * The ranges depend on the number of keys alone, threads share whole ranges: the same bits for any number of threads.
  * The extra key and value are where the running softmax starts: max = score, sum = 1, o = value. Without them -inf, 0, 0.
- * Ref:   arXiv:1805.02867 (running softmax), arXiv:2205.14135, 2307.08691 (blocks); kernels/ops.h.
+ * Ref:   arXiv:1805.02867 (running softmax), arXiv:2205.14135, 2307.08691 (blocks), flash-decoding (ranges); kernels/ops.h.
  * Trap:  a causal query sees a prefix of the keys, so p holds zeros from there to the end of the tile; a NaN or infinity in
  *        a row of v that only later queries of the tile see still reaches it as 0 * NaN, as it does in the published models.
- * Owner: panels, scores and sums live in the scratch of the thread.
+ * Owner: panels, scores and sums live in the scratch of the thread, those of ranges in rows of the backend.
  */
 #include <math.h>
 #include <string.h>
@@ -25,33 +28,41 @@
 #define QUERIES   VR_ATTENTION_QUERIES
 #define FEW_KEYS  64 /* 256 KB of k and of v for 8 heads of 128: second-level cache; bench/LOG.md */
 #define FEW_HEADS 8
+#define RANGE     512 /* keys of a range at most: merging is a hundredth of their reading; bench/LOG.md */
 
 #define SCORE_ROWS VR_DSP_MAX_PAIR_ROWS /* of the tallest tile */
 static_assert(KEYS % VR_DSP_MAX_TILE_COLS == 0, "a row of scores is a whole number of panels");
 static_assert(FEW_KEYS <= KEYS && FEW_HEADS * VR_DSP_DOT_T <= QUERIES, "decoding uses the same scratch");
 static_assert(VR_MAX_HEAD_DIM % VR_DSP_MAX_TILE_COLS == 0, "so is a row of the output");
 static_assert(KEYS % (2 * VR_DSP_MAX_PAIR_STEP) == 0 && VR_MAX_HEAD_DIM % (2 * VR_DSP_MAX_PAIR_STEP) == 0, "of steps of pairs");
+static_assert(RANGE % FEW_KEYS == 0 && VR_MAX_CONTEXT / RANGE <= KEYS * SCORE_ROWS, "shares of ranges lie where scores do");
 static_assert(QUERIES % VR_DSP_MAX_PAIR_ROWS == 0 && VR_DSP_MAX_TILE_ROWS <= SCORE_ROWS, "a block is a whole number of tiles");
 
 typedef struct job {
     const vr_attention *a;
-    const vr_cpu *cpu;
+    vr_cpu *cpu;
     int query_block, n_query_blocks, key_block;
     bool narrow;         /* in bf16 */
     int rows;            /* of a tile */
-    int group, n_groups; /* heads a task, with few queries */
+    int group, n_groups; /* heads a task, with few queries; so too: */
+    int range, n_ranges; /* keys of a range */
+    int n_pieces;        /* of the ranges, one a task */
+    float *parts;        /* [batch, H, n_ranges] of part_floats each: max, sum, o; NULL: one range, in the scratch */
 } job;
 
 /* One task: what it reads, and its parts of the scratch. */
 typedef struct task {
     const vr_attention *a;
     const vr_dsp *d;
-    const float *q, *k, *v; /* of batch, head and first query */
+    const vr_dsp_kept *kept;
+    const float *q; /* of batch, head and first query */
+    const void *k, *v;
     float *out;
     const float *extra_k, *extra_v;
     int first, n_queries; /* queries of this task */
     int o_row;            /* head_dim, up to whole panels */
     float *k_panels, *v_panels, *o, *s, *max, *sum;
+    float *wide;                   /* [tile_cols][head_dim] rows that are kept narrow */
     uint16_t *narrow_q, *narrow_p; /* in bf16: [n_queries][e_row], [pair_rows][KEYS] */
     int e_row;                     /* head_dim, up to whole steps of pairs, with zeros */
 } task;
@@ -60,7 +71,8 @@ size_t vr_attention_scratch(const vr_dsp *d)
 {
     (void)d;
     const size_t f32 = (size_t)KEYS * VR_MAX_HEAD_DIM * 2 + (size_t)QUERIES * (VR_MAX_HEAD_DIM + 2) + (size_t)KEYS * SCORE_ROWS;
-    return f32 + (QUERIES * (size_t)VR_MAX_HEAD_DIM + (size_t)KEYS * SCORE_ROWS) / 2;
+    const size_t narrow = (QUERIES * (size_t)VR_MAX_HEAD_DIM + (size_t)KEYS * SCORE_ROWS) / 2;
+    return f32 + narrow + (size_t)VR_DSP_MAX_TILE_COLS * VR_MAX_HEAD_DIM;
 }
 
 /* Keys that query t sees. */
@@ -78,6 +90,12 @@ static int up_to_steps(const vr_dsp *d, int n)
     return vr_ceil_div(n, step) * step;
 }
 
+/* Row t of keys or values, from its first one on. */
+static const void *row_at(const vr_attention *a, const void *x, int64_t row, int64_t t)
+{
+    return (const unsigned char *)x + (size_t)(t * row) * vr_kept_bytes(a->kept);
+}
+
 static void open_task(task *w, const job *j, int64_t n, int h, int block, int thread)
 {
     const vr_attention *a = j->a;
@@ -85,8 +103,9 @@ static void open_task(task *w, const job *j, int64_t n, int h, int block, int th
     *w = (task){ .a = a, .d = &j->cpu->dsp, .first = block * j->query_block };
     w->n_queries = vr_min_int(j->query_block, a->n_queries - w->first);
     w->q = a->q.data + n * a->q.batch + w->first * a->q.row + h * a->q.head;
-    w->k = (const float *)a->k.data + n * a->k.batch + kv * a->k.head;
-    w->v = (const float *)a->v.data + n * a->v.batch + kv * a->v.head;
+    w->kept = &w->d->kept[a->kept];
+    w->k = row_at(a, a->k.data, 1, n * a->k.batch + kv * a->k.head);
+    w->v = row_at(a, a->v.data, 1, n * a->v.batch + kv * a->v.head);
     w->out = a->out.data + n * a->out.batch + w->first * a->out.row + h * a->out.head;
     w->extra_k = a->extra_k ? a->extra_k + kv * a->head_dim : NULL;
     w->extra_v = a->extra_k ? a->extra_v + kv * a->head_dim : NULL;
@@ -99,6 +118,7 @@ static void open_task(task *w, const job *j, int64_t n, int h, int block, int th
     w->sum = w->max + QUERIES;
     w->narrow_q = (uint16_t *)(void *)(w->sum + QUERIES);
     w->narrow_p = w->narrow_q + (ptrdiff_t)QUERIES * VR_MAX_HEAD_DIM;
+    w->wide = (float *)(void *)(w->narrow_p + (ptrdiff_t)KEYS * SCORE_ROWS);
     w->e_row = up_to_steps(w->d, a->head_dim);
 }
 
@@ -127,21 +147,34 @@ static void finish(const task *w)
     }
 }
 
+/* Rows first .. first + n - 1 <= tile_cols of keys or values x as f32: where they are, or widened. */
+static const float *wide_rows(const task *w, const void *x, int64_t x_row, int first, int n, int64_t *row)
+{
+    const int E = w->a->head_dim;
+    *row = w->a->kept == VR_KEPT_F32 ? x_row : E;
+    if (w->a->kept == VR_KEPT_F32) return row_at(w->a, x, x_row, first);
+    for (int i = 0; i < n; i++) w->kept->widen(w->wide + (ptrdiff_t)i * E, row_at(w->a, x, x_row, first + i), E);
+    return w->wide;
+}
+
 /* n keys from first on. k as the weights of a product are packed; v is row-major as a panel is, only cut and padded. */
 static void pack_keys(const task *w, int first, int n)
 {
     const vr_attention *a = w->a;
     const int E = a->head_dim, cols = w->d->tile_cols;
     for (int c = 0; c < n; c += cols) {
-        w->d->pack[VR_DSP_F32](w->k_panels + (ptrdiff_t)c * E, w->k + (first + c) * a->k.row, a->k.row, vr_min_int(cols, n - c),
-                               E);
-    }
-    for (int e = 0; e < E; e += cols) {
-        const size_t width = (size_t)vr_min_int(cols, E - e);
-        float *panel = w->v_panels + (ptrdiff_t)e * n;
-        for (int i = 0; i < n; i++, panel += cols) {
-            memcpy(panel, w->v + (first + i) * a->v.row + e, width * sizeof *panel);
-            memset(panel + width, 0, ((size_t)cols - width) * sizeof *panel);
+        const int rows = vr_min_int(cols, n - c);
+        int64_t row;
+        const float *k = wide_rows(w, w->k, a->k.row, first + c, rows, &row);
+        w->d->pack[VR_DSP_F32](w->k_panels + (ptrdiff_t)c * E, k, row, rows, E);
+        const float *v = wide_rows(w, w->v, a->v.row, first + c, rows, &row);
+        for (int e = 0; e < E; e += cols) {
+            const size_t width = (size_t)vr_min_int(cols, E - e);
+            float *panel = w->v_panels + (ptrdiff_t)e * n + (ptrdiff_t)c * cols;
+            for (int i = 0; i < rows; i++, panel += cols) {
+                memcpy(panel, v + i * row + e, width * sizeof *panel);
+                memset(panel + width, 0, ((size_t)cols - width) * sizeof *panel);
+            }
         }
     }
 }
@@ -182,23 +215,29 @@ static void pack_keys_narrow(const task *w, int first, int n)
     const vr_attention *a = w->a;
     const vr_dsp *d = w->d;
     const int E = a->head_dim, cols = d->tile_cols, n_rows = up_to_steps(d, n);
-    uint16_t *k = (uint16_t *)(void *)w->k_panels, two[2][VR_DSP_MAX_TILE_COLS + 1];
-    for (int c = 0; c < n; c += cols, k += (ptrdiff_t)w->e_row * cols) {
-        d->pack_pairs[VR_DSP_F32](k, w->k + (first + c) * a->k.row, a->k.row, vr_min_int(cols, n - c), E);
+    uint16_t *panel = (uint16_t *)(void *)w->k_panels, two[2][VR_DSP_MAX_TILE_COLS + 1];
+    int64_t row;
+    for (int c = 0; c < n; c += cols, panel += (ptrdiff_t)w->e_row * cols) {
+        const float *k = wide_rows(w, w->k, a->k.row, first + c, vr_min_int(cols, n - c), &row);
+        d->pack_pairs[VR_DSP_F32](panel, k, row, vr_min_int(cols, n - c), E);
         const ptrdiff_t done = (ptrdiff_t)(E + E % 2) * cols;
-        memset(k + done, 0, (size_t)((ptrdiff_t)w->e_row * cols - done) * sizeof *k);
+        memset(panel + done, 0, (size_t)((ptrdiff_t)w->e_row * cols - done) * sizeof *panel);
     }
-    uint32_t *v = (uint32_t *)(void *)w->v_panels;
-    for (int e = 0; e < E; e += cols) {
-        const int width = vr_min_int(cols, E - e);
-        for (int i = 0; i < n_rows; i += 2, v += cols) {
-            for (int r = 0; r < 2; r++) {
-                if (i + r < n)
-                    narrow_row(d, two[r], w->v + (first + i + r) * a->v.row + e, width, cols);
-                else
-                    memset(two[r], 0, sizeof two[r]);
+    for (int c = 0; c < n_rows; c += cols) {
+        const int rows = vr_min_int(cols, n_rows - c);
+        const float *v = c < n ? wide_rows(w, w->v, a->v.row, first + c, vr_min_int(rows, n - c), &row) : NULL;
+        for (int e = 0; e < E; e += cols) {
+            const int width = vr_min_int(cols, E - e);
+            uint32_t *pairs = (uint32_t *)(void *)w->v_panels + (ptrdiff_t)e / 2 * n_rows + (ptrdiff_t)c / 2 * cols;
+            for (int i = 0; i < rows; i += 2, pairs += cols) {
+                for (int r = 0; r < 2; r++) {
+                    if (c + i + r < n)
+                        narrow_row(d, two[r], v + (i + r) * row + e, width, cols);
+                    else
+                        memset(two[r], 0, sizeof two[r]);
+                }
+                for (int x = 0; x < cols; x++) pairs[x] = two[0][x] | (uint32_t)two[1][x] << 16;
             }
-            for (int c = 0; c < cols; c++) v[c] = two[0][c] | (uint32_t)two[1][c] << 16;
         }
     }
 }
@@ -253,24 +292,58 @@ static void block_task(void *arg, int index, int thread)
 static void attend_few(const task *w, int first, int n)
 {
     const vr_attention *a = w->a;
-    w->d->dot[VR_DSP_F32](w->s, FEW_KEYS, w->q, a->q.row, w->n_queries, w->k + first * a->k.row, a->k.row, n, a->head_dim);
+    w->kept->dot(w->s, FEW_KEYS, w->q, a->q.row, w->n_queries, row_at(a, w->k, a->k.row, first), a->k.row, n, a->head_dim);
     for (int t = 0; t < w->n_queries; t++) {
         const int sees = vr_min_int(n, visible(a, t) - first);
         if (sees <= 0) continue;
         const float factor = w->d->softmax(w->s + t * FEW_KEYS, sees, sees, a->scale, &w->max[t], &w->sum[t]);
-        w->d->weighted_sum(w->o + t * w->o_row, factor, w->v + first * a->v.row, a->v.row, w->s + t * FEW_KEYS, sees,
-                           a->head_dim);
+        w->kept->weighted_sum(w->o + t * w->o_row, factor, row_at(a, w->v, a->v.row, first), a->v.row, w->s + t * FEW_KEYS,
+                              sees, a->head_dim);
     }
 }
 
-/* n rows of neighbouring heads, in the order of their addresses: runs of E floats, one head after the other, are too short for
+/* n rows of neighbouring heads, in the order of their addresses: runs of one head, one head after the other, are too short for
  * what the processor fetches by itself. bench/LOG.md */
-static void fetch(const float *x, const vr_kept_heads *layout, int n, int n_heads, int E)
+static void fetch(const vr_attention *a, const void *x, const vr_kept_heads *layout, int first, int n, int n_heads)
 {
-    const ptrdiff_t bytes = (ptrdiff_t)n_heads * E * (ptrdiff_t)sizeof *x;
-    for (int i = 0; layout->head == E && i < n; i++) {
-        const char *row = (const char *)(x + i * layout->row);
+    const ptrdiff_t bytes = (ptrdiff_t)n_heads * (ptrdiff_t)layout->head * (ptrdiff_t)vr_kept_bytes(a->kept);
+    for (int i = 0; layout->head == vr_kept_row(a->kept, a->head_dim) && i < n; i++) {
+        const char *row = row_at(a, x, layout->row, first + i);
         for (ptrdiff_t at = 0; at < bytes; at += 64) __builtin_prefetch(row + at, 0, 2);
+    }
+}
+
+/* Floats of the part of a range and head: [queries] max, [queries] sum, [queries][o_row]. */
+static size_t part_floats(const task *w)
+{
+    return (size_t)w->n_queries * (size_t)(2 + w->o_row);
+}
+
+/* The softmax of range r of head h of batch n begins; place: of the head in the scratch. */
+static void open_range(task *w, const job *j, int64_t n, int h, int r, int place, int thread)
+{
+    open_task(w, j, n, h, 0, thread);
+    const size_t at =
+        j->parts ? ((size_t)n * (size_t)j->a->n_heads + (size_t)h) * (size_t)j->n_ranges + (size_t)r : (size_t)place;
+    w->max = (j->parts ? j->parts : w->o) + at * part_floats(w);
+    w->sum = w->max + w->n_queries;
+    w->o = w->sum + w->n_queries;
+    if (r > 0) w->extra_k = w->extra_v = NULL;
+}
+
+/* out = the ranges of a head on a common maximum, w that of the first one. A single range: out = o / sum. */
+static void merge(const task *w, const job *j)
+{
+    const int64_t part = (int64_t)part_floats(w);
+    for (int t = 0; t < w->n_queries; t++) {
+        float *const share = w->s, *const out = w->out + t * j->a->out.row;
+        float max = -INFINITY, sum = 0.0f, total = 0.0f;
+        for (int r = 0; r < j->n_ranges; r++) share[r] = w->max[r * part + t];
+        w->d->softmax(share, j->n_ranges, j->n_ranges, 1.0f, &max, &sum);
+        for (int r = 0; r < j->n_ranges; r++) total += share[r] * w->sum[r * part + t];
+        w->d->scale(share, 1.0f / total, j->n_ranges);
+        memset(out, 0, (size_t)j->a->head_dim * sizeof *out);
+        w->d->kept[VR_KEPT_F32].weighted_sum(out, 0.0f, w->o + t * w->o_row, part, share, j->n_ranges, j->a->head_dim);
     }
 }
 
@@ -278,21 +351,37 @@ static void few_task(void *arg, int index, int thread)
 {
     const job *j = arg;
     const vr_attention *a = j->a;
-    const int h = index % j->n_groups * j->group, n_heads = vr_min_int(j->group, a->n_heads - h);
-    task w[FEW_HEADS];
-    for (int i = 0; i < n_heads; i++) {
-        open_task(&w[i], j, index / j->n_groups, h + i, 0, thread);
-        w[i].o += i * VR_DSP_DOT_T * w[i].o_row, w[i].max += i * VR_DSP_DOT_T, w[i].sum += i * VR_DSP_DOT_T;
-        start(&w[i]);
-    }
+    const int piece = index % j->n_pieces, n = index / j->n_pieces / j->n_groups;
+    const int h = index / j->n_pieces % j->n_groups * j->group, n_heads = vr_min_int(j->group, a->n_heads - h);
     const int shared = a->n_heads / a->n_kv_heads, n_kv = (h + n_heads - 1) / shared - h / shared + 1;
-    for (int first = 0; first < a->n_keys; first += FEW_KEYS) {
-        const int n = vr_min_int(FEW_KEYS, a->n_keys - first);
-        fetch(w[0].k + first * a->k.row, &a->k, n, n_kv, a->head_dim);
-        fetch(w[0].v + first * a->v.row, &a->v, n, n_kv, a->head_dim);
-        for (int i = 0; i < n_heads; i++) attend_few(&w[i], first, n);
+    task w[FEW_HEADS];
+    for (int r = (int)((int64_t)piece * j->n_ranges / j->n_pieces); r < (int)((piece + (int64_t)1) * j->n_ranges / j->n_pieces);
+         r++) {
+        for (int i = 0; i < n_heads; i++) {
+            open_range(&w[i], j, n, h + i, r, i, thread);
+            start(&w[i]);
+        }
+        const int end = vr_min_int(a->n_keys, (r + 1) * j->range);
+        for (int first = r * j->range; first < end; first += FEW_KEYS) {
+            const int n_keys = vr_min_int(FEW_KEYS, end - first);
+            fetch(a, w[0].k, &a->k, first, n_keys, n_kv);
+            fetch(a, w[0].v, &a->v, first, n_keys, n_kv);
+            for (int i = 0; i < n_heads; i++) attend_few(&w[i], first, n_keys);
+        }
     }
-    for (int i = 0; i < n_heads; i++) finish(&w[i]);
+    for (int i = 0; j->n_pieces == 1 && i < n_heads; i++) {
+        open_range(&w[i], j, n, h + i, 0, i, thread);
+        merge(&w[i], j);
+    }
+}
+
+/* Where several tasks had a share in a head. */
+static void merge_task(void *arg, int index, int thread)
+{
+    const job *j = arg;
+    task w;
+    open_range(&w, j, index / j->a->n_heads, index % j->a->n_heads, 0, 0, thread);
+    merge(&w, j);
 }
 
 /* A block of about equal size, a multiple of step, at most max. */
@@ -301,21 +390,41 @@ static int even_block(int n, int max, int step)
     return vr_ceil_div(vr_ceil_div(n, vr_ceil_div(n, max)), step) * step;
 }
 
+/* Heads that share keys in one task, so that their keys are read once; where that leaves too few tasks for the threads, pieces of
+ * the keys: two for each thread, as one of them may be held up. */
+static void attend_with_few(job *j)
+{
+    const vr_attention *a = j->a;
+    const int heads = a->n_batch * a->n_heads, shared = a->n_heads / a->n_kv_heads, wanted = 2 * vr_pool_threads(j->cpu->pool);
+    j->query_block = VR_DSP_DOT_T;
+    j->range = even_block(a->n_keys, RANGE, FEW_KEYS);
+    j->n_ranges = vr_ceil_div(a->n_keys, j->range);
+    j->group = vr_min_int(FEW_HEADS, heads / wanted > 1 ? heads / wanted : 1); /* changes no bit of a head */
+    if (j->n_ranges > 1 && j->group < shared) j->group = vr_min_int(FEW_HEADS, shared);
+    j->n_groups = vr_ceil_div(a->n_heads, j->group);
+    const int tasks = a->n_batch * j->n_groups;
+    j->n_pieces = vr_min_int(j->n_ranges, vr_ceil_div(wanted, tasks));
+    if (j->n_ranges > 1) {
+        task w;
+        open_task(&w, j, 0, 0, 0, 0);
+        j->parts = vr_cpu_rows(j->cpu, (size_t)heads * (size_t)j->n_ranges * part_floats(&w) * sizeof *j->parts);
+        if (!j->parts) return;
+    }
+    assert((int64_t)tasks * j->n_pieces < INT32_MAX);
+    vr_pool_run(j->cpu->pool, tasks * j->n_pieces, few_task, j);
+    if (j->n_pieces > 1) vr_pool_run(j->cpu->pool, heads, merge_task, j);
+}
+
 void vr_cpu_attention(vr_backend *be, const vr_attention *a)
 {
     assert(a->n_batch >= 0 && a->n_queries >= 0 && a->n_heads >= 0 && a->head_dim >= 0 && a->head_dim <= VR_MAX_HEAD_DIM);
     if (a->n_batch == 0 || a->n_queries == 0 || a->n_heads == 0 || a->head_dim == 0) return;
     assert(a->n_keys >= 1 && a->n_kv_heads >= 1 && a->n_heads % a->n_kv_heads == 0 && !a->extra_k == !a->extra_v);
-    assert(a->kept == VR_KEPT_F32);
     vr_cpu *cpu = vr_cpu_of(be);
     job j = { .a = a, .cpu = cpu };
+    assert(a->kept < VR_KEPTS && (int64_t)a->n_batch * a->n_heads < INT32_MAX);
     if (a->n_queries <= VR_DSP_DOT_T) {
-        const int64_t per_thread = ((int64_t)a->n_batch * a->n_heads) / (2 * vr_pool_threads(cpu->pool));
-        j.query_block = VR_DSP_DOT_T;
-        j.group = per_thread < 1 ? 1 : per_thread < FEW_HEADS ? (int)per_thread : FEW_HEADS; /* changes no bit of a head */
-        j.n_groups = vr_ceil_div(a->n_heads, j.group);
-        assert((int64_t)a->n_batch * j.n_groups < INT32_MAX);
-        vr_pool_run(cpu->pool, a->n_batch * j.n_groups, few_task, &j);
+        attend_with_few(&j);
         return;
     }
     j.narrow = cpu->narrow;

@@ -22,6 +22,7 @@ static const vr_ops cpu_ops = {
     .l2_norm = vr_cpu_l2_norm,
     .gated = vr_cpu_gated,
     .attention = vr_cpu_attention,
+    .keep_rows = vr_cpu_keep_rows,
     .rope = vr_cpu_rope,
     .add_rows = vr_cpu_add_rows,
     .copy_rows = vr_cpu_copy_rows,

@@ -43,6 +43,7 @@ static inline vr_cpu *vr_cpu_of(vr_backend *be)
 void vr_cpu_linear(vr_backend *be, float *y, const float *x, const vr_matrix *w, const float *bias, vr_activation act,
                    const float *residual, int T);
 void vr_cpu_attention(vr_backend *be, const vr_attention *a);
+void vr_cpu_keep_rows(vr_backend *be, vr_kept type, void *y, int64_t row, int64_t head, const float *x, int T, int H, int E);
 void vr_cpu_layer_norm(vr_backend *be, float *y, const float *x, const float *w, const float *b, int T, int D, float eps);
 void vr_cpu_rms_norm(vr_backend *be, float *y, const float *x, const float *w, int T, int D, float eps);
 void vr_cpu_l2_norm(vr_backend *be, float *y, const float *x, int T, int D, float eps, float scale);

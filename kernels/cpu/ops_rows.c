@@ -1,5 +1,5 @@
 /*
- * ops_rows.c - operations that move rows: add, copy, embed, patches. All EXACT.
+ * ops_rows.c - operations that move rows: add, copy, keep, embed, patches. All EXACT.
  *
  *   patches: image [C, height, width] -> rows [py*cols + px, (c*side + i)*side + j]: runs of side floats in both
  */
@@ -60,6 +60,39 @@ void vr_cpu_copy_rows(vr_backend *be, float *y, int64_t y_row, const float *x, i
     if (D == 0) return;
     copy_job j = { y, x, y_row, x_row, T, D, rows_per_tile(D) };
     vr_pool_run(vr_cpu_of(be)->pool, vr_ceil_div(T, j.per_tile), copy_tile, &j);
+}
+
+typedef struct keep_job {
+    vr_dsp_keep_fn *keep; /* NULL: F32 */
+    size_t element;
+    unsigned char *y;
+    int64_t row, head;
+    const float *x;
+    int T, H, E, per_tile;
+} keep_job;
+
+static void keep_tile(void *arg, int tile, int thread)
+{
+    (void)thread;
+    const keep_job *j = arg;
+    const int first = tile * j->per_tile, last = vr_min_int(j->T, first + j->per_tile);
+    for (int64_t i = (int64_t)first * j->H; i < (int64_t)last * j->H; i++) {
+        void *const y = j->y + (size_t)(i / j->H * j->row + i % j->H * j->head) * j->element;
+        const float *const x = j->x + i * j->E;
+        if (j->keep)
+            j->keep(y, x, j->E);
+        else
+            memcpy(y, x, (size_t)j->E * sizeof *x);
+    }
+}
+
+void vr_cpu_keep_rows(vr_backend *be, vr_kept type, void *y, int64_t row, int64_t head, const float *x, int T, int H, int E)
+{
+    assert(T >= 0 && H >= 0 && E >= 0 && type < VR_KEPTS);
+    if (H == 0 || E == 0) return;
+    keep_job j = { .keep = vr_cpu_of(be)->dsp.kept[type].keep, .element = vr_kept_bytes(type), .y = y, .row = row, .head = head };
+    j.x = x, j.T = T, j.H = H, j.E = E, j.per_tile = rows_per_tile(H * E);
+    vr_pool_run(vr_cpu_of(be)->pool, vr_ceil_div(T, j.per_tile), keep_tile, &j);
 }
 
 typedef struct embed_job {

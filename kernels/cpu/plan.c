@@ -42,6 +42,12 @@ static void plan_attention(vr_backend *be, const vr_attention *a)
     (void)be, (void)a;
 }
 
+static void plan_keep_rows(vr_backend *be, vr_kept type, void *y, int64_t row, int64_t head, const float *x, int T, int H,
+                           int E)
+{
+    (void)be, (void)type, (void)y, (void)row, (void)head, (void)x, (void)T, (void)H, (void)E;
+}
+
 static void plan_rope(vr_backend *be, float *x, int64_t row, const float *cosine, const float *sine, vr_rope_pairs pairs, int T,
                       int H, int E)
 {
@@ -137,6 +143,7 @@ static const vr_ops plan_ops = {
     .l2_norm = plan_l2_norm,
     .gated = plan_gated,
     .attention = plan_attention,
+    .keep_rows = plan_keep_rows,
     .rope = plan_rope,
     .add_rows = plan_add_rows,
     .copy_rows = plan_copy_rows,

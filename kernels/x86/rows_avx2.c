@@ -1,5 +1,5 @@
 /*
- * rows_avx2.c - widen, add, scale, weighted sums with AVX2: rows_body.h on the vectors of vec_avx2.h.
+ * rows_avx2.c - widen, add, scale with AVX2: rows_body.h on the vectors of vec_avx2.h.
  */
 #if defined(__x86_64__)
 #include "kernels/x86/vec_avx2.h"

@@ -1,5 +1,5 @@
 /*
- * rows_avx512.c - widen, add, scale, weighted sums with AVX-512: rows_body.h on the vectors of vec_avx512.h.
+ * rows_avx512.c - widen, add, scale with AVX-512: rows_body.h on the vectors of vec_avx512.h.
  */
 #if defined(__x86_64__)
 #include "kernels/x86/vec_avx512.h"

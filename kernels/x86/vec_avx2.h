@@ -88,6 +88,49 @@ static inline vf vf_load_bf16_odd(const uint16_t *p)
     return _mm256_castsi256_ps(_mm256_and_si256(both, _mm256_set1_epi32(-65536)));
 }
 
+static inline vf vf_set1_f16(const uint16_t *p)
+{
+    return _mm256_cvtph_ps(_mm_set1_epi16((short)*p));
+}
+
+static inline void vf_store_f16(uint16_t *p, vf x)
+{
+    _mm_storeu_si128((__m128i *)(void *)p, _mm256_cvtps_ph(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
+}
+
+static inline void vf_store_part_f16(uint16_t *p, vf x, int n)
+{
+    uint16_t buffer[8];
+    vf_store_f16(buffer, x);
+    memcpy(p, buffer, (size_t)n * sizeof *p);
+}
+
+static inline vf vf_load_i8(const int8_t *p)
+{
+    return _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64((const __m128i *)(const void *)p)));
+}
+
+static inline vf vf_load_part_i8(const int8_t *p, int n)
+{
+    int8_t buffer[8] = { 0 };
+    memcpy(buffer, p, (size_t)n);
+    return vf_load_i8(buffer);
+}
+
+static inline void vf_store_i8(int8_t *p, vf x)
+{
+    const __m256i whole = _mm256_cvtps_epi32(x);
+    const __m128i words = _mm_packs_epi32(_mm256_castsi256_si128(whole), _mm256_extracti128_si256(whole, 1));
+    _mm_storel_epi64((__m128i *)(void *)p, _mm_packs_epi16(words, words));
+}
+
+static inline void vf_store_part_i8(int8_t *p, vf x, int n)
+{
+    int8_t buffer[8];
+    vf_store_i8(buffer, x);
+    memcpy(p, buffer, (size_t)n);
+}
+
 static inline void vf_stream(void *y, const void *x)
 {
     _mm256_stream_si256((__m256i *)y, _mm256_loadu_si256((const __m256i *)x));

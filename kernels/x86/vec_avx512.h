@@ -84,6 +84,44 @@ static inline vf vf_load_bf16_odd(const uint16_t *p)
     return _mm512_castsi512_ps(_mm512_and_si512(_mm512_loadu_si512(p), _mm512_set1_epi32(-65536)));
 }
 
+/* one number of 16 bits in all lanes */
+static inline vf vf_set1_f16(const uint16_t *p)
+{
+    return _mm512_cvtph_ps(_mm256_set1_epi16((short)*p));
+}
+
+/* rounded to nearest, halves to even */
+static inline void vf_store_f16(uint16_t *p, vf x)
+{
+    _mm256_storeu_si256((__m256i *)(void *)p, _mm512_cvtps_ph(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
+}
+
+static inline void vf_store_part_f16(uint16_t *p, vf x, int n)
+{
+    _mm256_mask_storeu_epi16(p, part_mask(n), _mm512_cvtps_ph(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
+}
+
+/* signed bytes; stored: rounded to nearest, halves to even */
+static inline vf vf_load_i8(const int8_t *p)
+{
+    return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i *)(const void *)p)));
+}
+
+static inline vf vf_load_part_i8(const int8_t *p, int n)
+{
+    return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_maskz_loadu_epi8(part_mask(n), p)));
+}
+
+static inline void vf_store_i8(int8_t *p, vf x)
+{
+    _mm_storeu_si128((__m128i *)(void *)p, _mm512_cvtsepi32_epi8(_mm512_cvtps_epi32(x)));
+}
+
+static inline void vf_store_part_i8(int8_t *p, vf x, int n)
+{
+    _mm_mask_storeu_epi8(p, part_mask(n), _mm512_cvtsepi32_epi8(_mm512_cvtps_epi32(x)));
+}
+
 /* VF floats from x to y past the caches, y a multiple of a vector; visible after vf_stream_end and the next lock */
 static inline void vf_stream(void *y, const void *x)
 {
