@@ -22,7 +22,23 @@ struct vr_backend {
     void (*hold)(vr_backend *be, const void *x, size_t n_bytes);               /* host memory that never changes: weights */
     /* bytes of backend memory, and of memory that is held but not there yet */
     void (*room)(vr_backend *be, size_t *n_free, size_t *n_total, size_t *n_to_come);
+    void (*step_begin)(vr_backend *be); /* see vr_step_begin */
+    bool (*step_end)(vr_backend *be);
+    const char *(*note)(vr_backend *be); /* a line that the user should see, once; NULL: there is none */
 };
+
+/* A step: operations that come again and again with other addresses and sizes, those of a token. A backend may take them down and
+ * run them as one. Between the two nothing is read, written or waited for. end: false where none of them was done: the same once
+ * more. */
+static inline void vr_step_begin(vr_backend *be)
+{
+    if (be->step_begin) be->step_begin(be);
+}
+
+static inline bool vr_step_end(vr_backend *be)
+{
+    return !be->step_end || be->step_end(be);
+}
 
 typedef enum vr_gemm { VR_GEMM_OWN, VR_GEMM_OPENBLAS } vr_gemm;
 

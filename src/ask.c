@@ -378,6 +378,8 @@ static int turn_answer(vr_session *s, const vr_ask_options *options, vr_answer *
     if (rc == VR_OK) rc = answer_generate(s, &g, options, &seen, out, e);
     vr_ids_free(&seen);
     out->answer_seconds = vr_clock() - read;
+    const char *note = s->run.be->note ? s->run.be->note(s->run.be) : NULL;
+    if (note) vr_log_print(&s->hooks.log, VR_LOG_WARN, "%s", note);
     if (rc == VR_OK) vr_hooks_timing(&s->hooks, "answer", out->answer_seconds, s->answer_ids.count, "tokens");
     return rc;
 }

@@ -34,6 +34,7 @@ static struct {
 bool vr_cuda_ok(vr_cuda *c, cudaError_t error, const char *what)
 {
     if (error == cudaSuccess) return true;
+    if (c->step.capturing) return vr_cuda_step_allows(c, cudaGetErrorString(error));
     const int code = error == cudaErrorMemoryAllocation ? VR_ERR_LIMIT : VR_ERR_OTHER;
     if (vr_cuda_ready(c)) vr_fail(&c->error, code, "%s: %s: %s", c->name, what, cudaGetErrorString(error));
     cudaGetLastError(); /* what is left are errors that no call can take back */
@@ -43,6 +44,7 @@ bool vr_cuda_ok(vr_cuda *c, cudaError_t error, const char *what)
 bool vr_cuda_blas_ok(vr_cuda *c, cublasStatus_t status)
 {
     if (status == CUBLAS_STATUS_SUCCESS) return true;
+    if (c->step.capturing) return vr_cuda_step_allows(c, cublasGetStatusString(status));
     if (vr_cuda_ready(c)) vr_fail(&c->error, VR_ERR_OTHER, "%s: cuBLAS: %s", c->name, cublasGetStatusString(status));
     return false;
 }
@@ -108,6 +110,7 @@ void *vr_cuda_space(vr_cuda *c, vr_cuda_use use, size_t n_bytes)
     if (!vr_cuda_ready(c)) return nullptr;
     if (n_bytes == 0) n_bytes = 1;
     if (n_bytes <= c->spaces[use].n_bytes) return c->spaces[use].memory;
+    if (!vr_cuda_step_allows(c, "working memory grows")) return nullptr;
     cudaFree(c->spaces[use].memory); /* waits for who uses it */
     c->spaces[use].memory = nullptr, c->spaces[use].n_bytes = 0;
     void *memory = nullptr;
@@ -175,6 +178,7 @@ static void *resolve(vr_cuda *c, const void *x, size_t n_bytes, bool out)
         s.out |= out;
         return s.device + (host - s.host);
     }
+    if (!vr_cuda_step_allows(c, "something comes from the host")) return nullptr;
     if (c->n_staged == VR_CUDA_STAGED) {
         vr_fail(&c->error, VR_ERR_LIMIT, "%s: too many addresses of the host in one call", c->name);
         return nullptr;
@@ -229,7 +233,7 @@ static void cuda_read(vr_backend *be, void *host, const void *x, size_t n_bytes)
 {
     vr_cuda *c = vr_cuda_of(be);
     if (n_bytes == 0) return;
-    if (!vr_cuda_begin(c)) {
+    if (!vr_cuda_step_allows(c, "the host reads") || !vr_cuda_begin(c)) {
         memset(host, 0, n_bytes); /* of a failed run nothing is known; what is asked of it must not be chance */
         return;
     }
@@ -243,7 +247,7 @@ static void cuda_read(vr_backend *be, void *host, const void *x, size_t n_bytes)
 static void cuda_write(vr_backend *be, void *x, const void *host, size_t n_bytes)
 {
     vr_cuda *c = vr_cuda_of(be);
-    if (n_bytes == 0 || !vr_cuda_begin(c)) return;
+    if (n_bytes == 0 || !vr_cuda_step_allows(c, "the host writes") || !vr_cuda_begin(c)) return;
     void *to = vr_cuda_out_bytes(c, x, n_bytes);
     if (to) take_from_host(c, to, host, n_bytes);
     vr_cuda_end(c);
@@ -269,8 +273,10 @@ static void cuda_free(vr_backend *be)
     if (c->stream) cudaStreamSynchronize(c->stream);
     for (auto &space : c->spaces) cudaFree(space.memory);
     for (auto &chunk : c->chunks) cudaFree(chunk.memory);
+    vr_cuda_step_free(c);
     vr_cuda_weights_free(c->weights);
     if (c->blas) cublasDestroy(c->blas);
+    cudaFree(c->blas_memory);
     if (c->stream) cudaStreamDestroy(c->stream);
     delete c;
 }
@@ -278,7 +284,7 @@ static void cuda_free(vr_backend *be)
 static vr_ops table(void)
 {
     vr_ops o = vr_ops();
-    o.linear = vr_cuda_linear, o.attention = vr_cuda_attention;
+    o.linear = vr_cuda_linear, o.attention = vr_cuda_attention, o.keep_rows = vr_cuda_keep_rows;
     o.layer_norm = vr_cuda_layer_norm, o.rms_norm = vr_cuda_rms_norm, o.l2_norm = vr_cuda_l2_norm;
     o.gated = vr_cuda_gated, o.rope = vr_cuda_rope, o.add_rows = vr_cuda_add_rows, o.scale_add = vr_cuda_scale_add;
     o.mean_rows = vr_cuda_mean_rows, o.gather_rows = vr_cuda_gather_rows, o.copy_rows = vr_cuda_copy_rows;
@@ -306,6 +312,11 @@ static int device_open(vr_cuda *c, int device, vr_err *e)
     snprintf(c->name, sizeof c->name, "cuda:%d (%.40s)", device, facts.name);
     if (cublasCreate(&c->blas) != CUBLAS_STATUS_SUCCESS || cublasSetStream(c->blas, c->stream) != CUBLAS_STATUS_SUCCESS)
         return vr_fail(e, VR_ERR_OTHER, "%s: cuBLAS cannot be opened", c->name);
+    const size_t n_bytes = (size_t)(facts.major >= 9 ? 32 : 4) << 20; /* as cuBLAS itself takes */
+    if (cudaMalloc(&c->blas_memory, n_bytes) != cudaSuccess ||
+        cublasSetWorkspace(c->blas, c->blas_memory, n_bytes) != CUBLAS_STATUS_SUCCESS)
+        return vr_fail(e, VR_ERR_LIMIT, "%s: %zu MB for products are not to be had", c->name, n_bytes >> 20);
+    vr_cuda_step_open(c);
     return VR_OK;
 }
 
@@ -316,6 +327,7 @@ extern "C" VR_CUDA_EXPORT int vr_cuda_library_open(vr_backend **out, const vr_cu
     if (!c) return vr_fail(e, VR_ERR_OTHER, "kernels: no memory");
     c->base.ops = &ops, c->base.sync = cuda_sync, c->base.read = cuda_read, c->base.write = cuda_write;
     c->base.free = cuda_free, c->base.arena_open = arena_open, c->base.hold = cuda_hold, c->base.room = cuda_room;
+    c->base.step_begin = vr_cuda_step_begin, c->base.step_end = vr_cuda_step_end, c->base.note = vr_cuda_step_note;
     c->base.name = c->name;
     c->precision = options->precision;
     const int rc = device_open(c, options->device, e);

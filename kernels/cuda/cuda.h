@@ -9,6 +9,7 @@
  * first seen; or any other of the host: copied for the call and, where it is an output, copied back. The last is for small lists
  * of row numbers and for tests; it waits.
  * The first error is kept; operations after it do nothing; sync hands it out.
+ * Steps are taken down and run as a graph (step.cu): what a graph cannot hold asks vr_cuda_step_allows first.
  * Owner: stream, handles and working memory belong to the backend; uploaded weights to all backends that share them.
  */
 #ifndef VR_CUDA_H
@@ -26,8 +27,21 @@ enum vr_cuda_use { VR_CUDA_PRODUCT, VR_CUDA_WEIGHTS, VR_CUDA_ROWS, VR_CUDA_SUMS,
 
 #define VR_CUDA_STAGED 24 /* addresses of the host in one call, at most */
 #define VR_CUDA_CHUNKS 32
+#define VR_CUDA_FEW_QUERIES 4 /* backend.h vr_precision */
 
 struct vr_cuda_weights;
+
+/* step.cu */
+struct vr_cuda_step {
+    bool off;       /* steps are launched one by one */
+    bool plain;     /* the next one is */
+    bool capturing; /* launches are taken down */
+    bool lost;      /* what was taken down is given up: operations do nothing until the step ends */
+    int n_lost;     /* steps given up since one was whole */
+    cudaGraphExec_t ready; /* the graph of the last step; NULL: none yet */
+    char note[160];        /* why they are off */
+    bool told;
+};
 
 struct vr_cuda {
     vr_backend base; /* first: a vr_backend of ours is a vr_cuda */
@@ -36,6 +50,7 @@ struct vr_cuda {
     int device, n_processors;
     bool bf16; /* cuBLAS multiplies it on this device: compute capability 8.0 and later */
     vr_precision precision;
+    bool narrow; /* the last product of more than VR_CUDA_FEW_QUERIES rows was not one of f32: so is attention of as many */
     vr_cuda_weights *weights;
     struct {
         void *memory;
@@ -50,6 +65,8 @@ struct vr_cuda {
         bool out;
     } staged[VR_CUDA_STAGED];
     int n_staged;
+    vr_cuda_step step;
+    void *blas_memory; /* of cuBLAS: its own could not be taken while launches are taken down */
     vr_err error;
     char name[64];
 };
@@ -65,7 +82,7 @@ bool vr_cuda_blas_ok(vr_cuda *c, cublasStatus_t status);
 
 static inline bool vr_cuda_ready(const vr_cuda *c)
 {
-    return c->error.code == VR_OK;
+    return c->error.code == VR_OK && !c->step.lost;
 }
 
 bool vr_cuda_begin(vr_cuda *c); /* false: an error is kept already */
@@ -89,6 +106,15 @@ bool vr_cuda_on_device(const void *x); /* of an arena of this backend */
 
 /* At least n_bytes, 256-byte aligned, until the next call for the same use; NULL and the error kept without memory. */
 void *vr_cuda_space(vr_cuda *c, vr_cuda_use use, size_t n_bytes);
+
+/* step.cu. allows: whether memory may be taken, given back, filled from the host or waited for; while launches are taken down it may
+ * not, and the step is given up. */
+bool vr_cuda_step_allows(vr_cuda *c, const char *what);
+void vr_cuda_step_begin(vr_backend *be);
+bool vr_cuda_step_end(vr_backend *be);
+const char *vr_cuda_step_note(vr_backend *be);
+void vr_cuda_step_open(vr_cuda *c);
+void vr_cuda_step_free(vr_cuda *c);
 
 /* weights.cu. lookup: the device's address of memory that is held, uploaded now if it is not yet there; NULL: not held. */
 vr_cuda_weights *vr_cuda_weights_open(void);
@@ -130,6 +156,7 @@ static inline unsigned vr_cuda_row_threads(int64_t D)
 void vr_cuda_linear(vr_backend *be, float *y, const float *x, const vr_matrix *w, const float *bias, vr_activation act,
                     const float *residual, int T);
 void vr_cuda_attention(vr_backend *be, const vr_attention *a);
+void vr_cuda_keep_rows(vr_backend *be, vr_kept type, void *y, int64_t row, int64_t head, const float *x, int T, int H, int E);
 void vr_cuda_layer_norm(vr_backend *be, float *y, const float *x, const float *w, const float *b, int T, int D, float eps);
 void vr_cuda_rms_norm(vr_backend *be, float *y, const float *x, const float *w, int T, int D, float eps);
 void vr_cuda_l2_norm(vr_backend *be, float *y, const float *x, int T, int D, float eps, float scale);

@@ -130,6 +130,7 @@ const void *vr_cuda_weights_lookup(vr_cuda *c, const void *x, size_t n_bytes)
     if (!is_held) return nullptr;
     const void *there = find(w, host, n_bytes);
     if (there) return there;
+    if (!vr_cuda_step_allows(c, "weights are brought to the device")) return nullptr;
     unsigned char *device = nullptr;
     if (!vr_cuda_ok(c, cudaMalloc(&device, n_bytes ? n_bytes : 1), "memory for weights")) return nullptr;
     if (!upload(c, w, device, host, n_bytes)) {

@@ -170,19 +170,24 @@ typedef struct turns {
     const float *cosine, *sine;
 } turns;
 
+/* In backend memory, once for all layers: what a step brings from the host comes before it begins. */
 static turns turns_make(const vr_llama *llama, vr_run *run, const vr_kvcache *cache, const int32_t *positions, int T)
 {
     const vr_rope *rope = &llama->config.rope;
     const size_t half = (size_t)(rope->head_dim / 2), n = (size_t)T * half, first = (size_t)cache->n_rows;
-    if (!vr_rope_has_sections(rope) || (!positions && !run->be->plan))
-        return (turns){ llama->cosine + first * half, llama->sine + first * half };
+    const float *const cosine = llama->cosine + first * half, *const sine = llama->sine + first * half;
+    const bool computed = vr_rope_has_sections(rope) && positions;
+    if (!computed && !run->be->arena_open && !run->be->plan) return (turns){ cosine, sine };
     float *there = vr_arena_floats(run->scratch, 2 * n);
     const size_t mark = vr_arena_mark(run->host);
     float *here = vr_arena_floats(run->host, 2 * n);
-    if (positions) {
+    if (computed) {
         vr_rope_rows(rope, positions, T, here, here + n);
-        run->be->write(run->be, there, here, 2 * n * sizeof *here);
+    } else if (!run->be->plan) {
+        memcpy(here, cosine, n * sizeof *here);
+        memcpy(here + n, sine, n * sizeof *here);
     }
+    if (!run->be->plan) run->be->write(run->be, there, here, 2 * n * sizeof *here);
     vr_arena_release(run->host, mark);
     return (turns){ there, there + n };
 }
@@ -243,30 +248,42 @@ static void feed_forward(const vr_llama *llama, const llama_layer *layer, vr_run
     vr_arena_release(run->scratch, mark);
 }
 
+static void layers_pass(const vr_llama *llama, vr_run *run, const vr_kvcache *cache, const turns *turn, float *x, int T)
+{
+    const int64_t shape[2] = { T, llama->config.width };
+    for (int l = 0; l < llama->config.n_layers; l++) {
+        attend(llama, &llama->layers[l], run, cache, turn, l, x, T);
+        feed_forward(llama, &llama->layers[l], run, x, T);
+        vr_run_dump(run, x, 2, shape, "decoder.layer.%02d", l);
+    }
+}
+
+/* decoder.norm of all rows. */
+static void norm_dump(const vr_llama *llama, vr_run *run, const float *x, int T)
+{
+    const vr_llama_config *c = &llama->config;
+    float *normed = vr_arena_floats(run->scratch, (size_t)T * (size_t)c->width);
+    run->be->ops->rms_norm(run->be, normed, x, llama->output_norm, T, c->width, c->epsilon);
+    vr_run_dump(run, normed, 2, (const int64_t[2]){ T, c->width }, "decoder.norm");
+}
+
 void vr_llama_forward(const vr_llama *llama, vr_run *run, vr_kvcache *cache, const int32_t *positions, float *x, int T,
                       float *logits)
 {
     const vr_llama_config *c = &llama->config;
-    const int64_t shape[2] = { T, c->width };
     const size_t mark = vr_arena_mark(run->scratch);
     const turns turn = turns_make(llama, run, cache, positions, T);
+    float *last = x + (size_t)(T - 1) * (size_t)c->width;
+    const bool step = T == 1 && !run->dump; /* that of a token comes again and again */
 
-    for (int l = 0; l < c->n_layers; l++) {
-        attend(llama, &llama->layers[l], run, cache, &turn, l, x, T);
-        feed_forward(llama, &llama->layers[l], run, x, T);
-        vr_run_dump(run, x, 2, shape, "decoder.layer.%02d", l);
-    }
+    do {
+        if (step) vr_step_begin(run->be);
+        layers_pass(llama, run, cache, &turn, x, T);
+        if (run->dump && !llama->norm_last) norm_dump(llama, run, x, T);
+        if (logits) vr_llama_head(llama, run, last, 1, logits);
+    } while (step && !vr_step_end(run->be));
+    if (logits && llama->norm_last) vr_run_dump(run, last, 2, (const int64_t[2]){ 1, c->width }, "decoder.norm");
     cache->n_rows += T;
-    if (run->dump && !llama->norm_last) {
-        float *normed = vr_arena_floats(run->scratch, (size_t)T * (size_t)c->width);
-        run->be->ops->rms_norm(run->be, normed, x, llama->output_norm, T, c->width, c->epsilon);
-        vr_run_dump(run, normed, 2, shape, "decoder.norm");
-    }
-    if (logits) {
-        float *last = x + (size_t)(T - 1) * (size_t)c->width;
-        vr_llama_head(llama, run, last, 1, logits);
-        if (llama->norm_last) vr_run_dump(run, last, 2, (const int64_t[2]){ 1, c->width }, "decoder.norm");
-    }
     vr_arena_release(run->scratch, mark);
 }
 

@@ -238,7 +238,10 @@ void run_block()
 
 } // namespace
 
-void simt_memory_guard(bool open); /* simt_runtime.cc */
+/* simt_runtime.cc */
+void simt_memory_guard(bool open);
+bool simt_gone();
+bool simt_capture(const std::function<void()> &work, const char *kind);
 
 void simt_report(const char *format, ...)
 {
@@ -310,3 +313,4 @@ void simt_run(const char *name, dim3 grid, dim3 block, size_t shared_bytes, cons
             for (blockIdx.x = 0; blockIdx.x < grid.x && !failed; blockIdx.x++) run_block();
     simt_memory_guard(false);
 }
+    if (simt_gone() || simt_capture([=] { simt_run(name, grid, block, shared_bytes, thread_body); }, "kernel")) return;

@@ -7,6 +7,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <functional>
 #include <map>
 #include <sys/mman.h>
 #include <vector>
@@ -24,6 +25,46 @@ std::map<void *, size_t> allocated;
 size_t n_allocated;
 const size_t PAGE = 4096;
 cudaError_t refused = cudaSuccess;
+
+/* VIDRUN_SIMT_FAIL */
+struct failure {
+    unsigned long call, code;
+};
+cudaError_t gone = cudaSuccess;
+
+/* Counts a call. */
+cudaError_t call()
+{
+    static const failure planned = [] {
+        const char *text = getenv("VIDRUN_SIMT_FAIL");
+        failure f = { 0, 0 };
+        if (text && sscanf(text, "%lu %lu", &f.call, &f.code) != 2) abort();
+        return f;
+    }();
+    static unsigned long n_calls;
+    const std::lock_guard<std::recursive_mutex> hold(simt_lock);
+    if (planned.call && ++n_calls == planned.call) gone = static_cast<cudaError_t>(planned.code);
+    return gone;
+}
+
+struct node {
+    const char *kind;
+    std::function<void()> work;
+};
+struct capture {
+    bool on, spoilt;
+    std::vector<node> nodes;
+};
+thread_local capture taken;
+
+/* A call that a capture cannot hold: it spoils the one that is on. */
+cudaError_t outside_of_captures()
+{
+    if (const cudaError_t error = call()) return error;
+    if (!taken.on) return cudaSuccess;
+    taken.spoilt = true;
+    return cudaErrorStreamCaptureUnsupported;
+}
 
 bool guarded()
 {
@@ -72,6 +113,33 @@ std::vector<float> widen(const void *x, cudaDataType_t type, int rows, int cols,
 
 } // namespace
 
+struct simt_graph {
+    std::vector<node> nodes;
+};
+struct simt_graph_ready {
+    std::vector<node> nodes;
+};
+struct simt_blas {
+    void *memory;
+};
+
+/* How many graphs were launched, and made: whether steps are graphs cannot be seen otherwise. */
+extern "C" __attribute__((visibility("default"))) unsigned simt_graph_launches, simt_graph_makes;
+unsigned simt_graph_launches, simt_graph_makes;
+
+/* Counts the launch; true: it does nothing. */
+bool simt_gone()
+{
+    return call() != cudaSuccess;
+}
+
+/* True: taken down. */
+bool simt_capture(const std::function<void()> &work, const char *kind)
+{
+    if (taken.on) taken.nodes.push_back({ kind, work });
+    return taken.on;
+}
+
 void simt_memory_guard(bool open)
 {
     static int depth;
@@ -83,35 +151,65 @@ void simt_memory_guard(bool open)
 
 const char *cudaGetErrorString(cudaError_t error)
 {
-    if (error == cudaErrorLaunchFailure) return simt_report_text();
-    return error == cudaErrorMemoryAllocation ? "out of memory" : error == cudaSuccess ? "no error" : "error";
+    static const struct {
+        cudaError_t error;
+        const char *text;
+    } texts[] = { { cudaSuccess, "no error" },
+                  { cudaErrorMemoryAllocation, "out of memory" },
+                  { cudaErrorInsufficientDriver, "CUDA driver version is insufficient for CUDA runtime version" },
+                  { cudaErrorNoDevice, "no CUDA-capable device is detected" },
+                  { cudaErrorECCUncorrectable, "uncorrectable ECC error encountered" },
+                  { cudaErrorLaunchFailure, "unspecified launch failure" },
+                  { cudaErrorStreamCaptureUnsupported, "operation not permitted when stream is capturing" },
+                  { cudaErrorStreamCaptureInvalidated, "operation failed due to a previous error during capture" } };
+    if (error == cudaErrorLaunchFailure && *simt_report_text()) return simt_report_text();
+    for (const auto &t : texts)
+        if (t.error == error) return t.text;
+    return "error";
 }
 
 cudaError_t cudaPeekAtLastError()
 {
+    if (gone) return gone;
+    if (taken.spoilt) return cudaErrorStreamCaptureInvalidated;
     return *simt_report_text() ? cudaErrorLaunchFailure : refused;
 }
 
 cudaError_t cudaGetLastError()
 {
-    const cudaError_t error = refused;
+    const cudaError_t error = cudaPeekAtLastError();
     refused = cudaSuccess;
-    return *simt_report_text() ? cudaErrorLaunchFailure : error;
+    return error;
+}
+
+cudaError_t cudaDriverGetVersion(int *version)
+{
+    *version = gone == cudaErrorInsufficientDriver ? 11040 : 13000;
+    return cudaSuccess;
+}
+
+cudaError_t cudaRuntimeGetVersion(int *version)
+{
+    *version = 13000;
+    return cudaSuccess;
 }
 
 cudaError_t cudaGetDeviceCount(int *n)
 {
+    if (const cudaError_t error = call()) return error;
     *n = 1;
     return cudaSuccess;
 }
 
 cudaError_t cudaSetDevice(int device)
 {
+    if (const cudaError_t error = call()) return error;
     return device == 0 ? cudaSuccess : cudaErrorInvalidDevice;
 }
 
 cudaError_t cudaGetDeviceProperties(cudaDeviceProp *p, int device)
 {
+    if (const cudaError_t error = call()) return error;
     if (device != 0) return cudaErrorInvalidDevice;
     *p = cudaDeviceProp();
     snprintf(p->name, sizeof p->name, "SIMT on this processor");
@@ -121,6 +219,7 @@ cudaError_t cudaGetDeviceProperties(cudaDeviceProp *p, int device)
 
 cudaError_t cudaMemGetInfo(size_t *n_free, size_t *n_total)
 {
+    if (const cudaError_t error = call()) return error;
     *n_total = memory_bytes();
     *n_free = n_allocated < *n_total ? *n_total - n_allocated : 0;
     return cudaSuccess;
@@ -128,6 +227,7 @@ cudaError_t cudaMemGetInfo(size_t *n_free, size_t *n_total)
 
 cudaError_t simt_malloc(void **p, size_t n)
 {
+    if (const cudaError_t error = outside_of_captures()) return error;
     const std::lock_guard<std::recursive_mutex> hold(simt_lock);
     if (n > memory_bytes() || n_allocated > memory_bytes() - n) return refused = cudaErrorMemoryAllocation;
     if (guarded()) {
@@ -145,6 +245,8 @@ cudaError_t simt_malloc(void **p, size_t n)
 cudaError_t cudaFree(void *p)
 {
     if (!p) return cudaSuccess;
+    if (taken.on) return outside_of_captures();
+    const cudaError_t error = call();
     const std::lock_guard<std::recursive_mutex> hold(simt_lock);
     const auto at = allocated.find(p);
     if (at == allocated.end()) abort(); /* was never handed out */
@@ -155,11 +257,12 @@ cudaError_t cudaFree(void *p)
         free(p);
     allocated.erase(at);
     if (allocated.empty()) simt_report_clear();
-    return cudaSuccess;
+    return error; /* of a device that is gone: the memory is given back all the same */
 }
 
 cudaError_t cudaMallocHost(void **p, size_t n)
 {
+    if (const cudaError_t error = outside_of_captures()) return error;
     *p = malloc(n);
     return *p ? cudaSuccess : cudaErrorMemoryAllocation;
 }
@@ -170,15 +273,19 @@ cudaError_t cudaFreeHost(void *p)
     return cudaSuccess;
 }
 
-cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t n, cudaMemcpyKind, cudaStream_t)
+cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t n, cudaMemcpyKind kind, cudaStream_t stream)
 {
+    if (const cudaError_t error = kind == cudaMemcpyDeviceToDevice ? call() : outside_of_captures()) return error;
+    if (simt_capture([=] { cudaMemcpyAsync(to, from, n, kind, stream); }, "copy")) return cudaPeekAtLastError();
     const opened memory;
     if (n) memmove(to, from, n);
     return cudaSuccess;
 }
 
-cudaError_t cudaMemsetAsync(void *to, int value, size_t n, cudaStream_t)
+cudaError_t cudaMemsetAsync(void *to, int value, size_t n, cudaStream_t stream)
 {
+    if (const cudaError_t error = call()) return error;
+    if (simt_capture([=] { cudaMemsetAsync(to, value, n, stream); }, "fill")) return cudaPeekAtLastError();
     const opened memory;
     if (n) memset(to, value, n);
     return cudaSuccess;
@@ -186,19 +293,114 @@ cudaError_t cudaMemsetAsync(void *to, int value, size_t n, cudaStream_t)
 
 cudaError_t cudaStreamSynchronize(cudaStream_t)
 {
+    if (const cudaError_t error = outside_of_captures()) return error;
     return cudaPeekAtLastError();
 }
 
-cublasStatus_t cublasGemmEx(cublasHandle_t, cublasOperation_t transa, cublasOperation_t transb, int m, int n, int k,
+cudaError_t cudaEventSynchronize(cudaEvent_t)
+{
+    return outside_of_captures();
+}
+
+cudaError_t cudaStreamBeginCapture(cudaStream_t, cudaStreamCaptureMode mode)
+{
+    if (const cudaError_t error = outside_of_captures()) return error;
+    if (mode == cudaStreamCaptureModeGlobal) return cudaErrorStreamCaptureUnsupported; /* others upload meanwhile */
+    taken = { true, false, {} };
+    return cudaSuccess;
+}
+
+cudaError_t cudaStreamEndCapture(cudaStream_t, cudaGraph_t *graph)
+{
+    const cudaError_t error = call();
+    const bool good = error == cudaSuccess && taken.on && !taken.spoilt;
+    *graph = good ? new simt_graph{ taken.nodes } : nullptr;
+    taken = { false, false, {} };
+    return good ? cudaSuccess : error ? error : cudaErrorStreamCaptureInvalidated;
+}
+
+cudaError_t cudaGraphInstantiate(cudaGraphExec_t *ready, cudaGraph_t graph, unsigned long long)
+{
+    if (const cudaError_t error = outside_of_captures()) return error;
+    *ready = new simt_graph_ready{ graph->nodes };
+    simt_graph_makes++;
+    return cudaSuccess;
+}
+
+cudaError_t cudaGraphExecUpdate(cudaGraphExec_t ready, cudaGraph_t graph, cudaGraphExecUpdateResultInfo *result)
+{
+    if (const cudaError_t error = call()) return error;
+    bool same = ready->nodes.size() == graph->nodes.size();
+    for (size_t i = 0; same && i < ready->nodes.size(); i++) same = strcmp(ready->nodes[i].kind, graph->nodes[i].kind) == 0;
+    result->result = same ? 0 : 1;
+    if (!same) return cudaErrorGraphExecUpdateFailure;
+    ready->nodes = graph->nodes;
+    return cudaSuccess;
+}
+
+cudaError_t cudaGraphLaunch(cudaGraphExec_t ready, cudaStream_t)
+{
+    if (const cudaError_t error = outside_of_captures()) return error;
+    simt_graph_launches++;
+    for (const node &n : ready->nodes) n.work();
+    return cudaPeekAtLastError();
+}
+
+cudaError_t cudaGraphDestroy(cudaGraph_t graph)
+{
+    delete graph;
+    return call();
+}
+
+cudaError_t cudaGraphExecDestroy(cudaGraphExec_t ready)
+{
+    delete ready;
+    return call();
+}
+
+cublasStatus_t cublasCreate(cublasHandle_t *h)
+{
+    *h = nullptr;
+    if (call()) return CUBLAS_STATUS_ALLOC_FAILED;
+    *h = new simt_blas{ nullptr };
+    return CUBLAS_STATUS_SUCCESS;
+}
+
+cublasStatus_t cublasDestroy(cublasHandle_t h)
+{
+    delete h;
+    return CUBLAS_STATUS_SUCCESS;
+}
+
+cublasStatus_t cublasSetWorkspace(cublasHandle_t h, void *memory, size_t)
+{
+    h->memory = memory;
+    return CUBLAS_STATUS_SUCCESS;
+}
+
+cublasStatus_t cublasGemmEx(cublasHandle_t h, cublasOperation_t transa, cublasOperation_t transb, int m, int n, int k,
                             const void *alpha, const void *a, cudaDataType_t a_type, int lda, const void *b,
                             cudaDataType_t b_type, int ldb, const void *beta, void *c, cudaDataType_t c_type, int ldc,
-                            cublasComputeType_t, cublasGemmAlgo_t)
+                            cublasComputeType_t compute, cublasGemmAlgo_t algorithm)
 {
+    if (call()) return CUBLAS_STATUS_EXECUTION_FAILED;
     if (transa != CUBLAS_OP_T || transb != CUBLAS_OP_N || c_type != CUDA_R_32F || lda < k || ldb < k || ldc < m || k < 1)
         return CUBLAS_STATUS_NOT_SUPPORTED;
+    if (taken.on && !h->memory) {
+        taken.spoilt = true;
+        return CUBLAS_STATUS_ALLOC_FAILED;
+    }
+    const float by = *static_cast<const float *>(alpha), plus = *static_cast<const float *>(beta);
+    if (simt_capture(
+            [=] {
+                cublasGemmEx(h, transa, transb, m, n, k, &by, a, a_type, lda, b, b_type, ldb, &plus, c, c_type, ldc, compute,
+                             algorithm);
+            },
+            "product"))
+        return CUBLAS_STATUS_SUCCESS;
     const opened memory;
     const std::vector<float> left = widen(a, a_type, k, m, lda), right = widen(b, b_type, k, n, ldb);
-    cblas_sgemm(CblasColMajor, CblasTrans, CblasNoTrans, m, n, k, *static_cast<const float *>(alpha), left.data(), k,
-                right.data(), k, *static_cast<const float *>(beta), static_cast<float *>(c), ldc);
+    cblas_sgemm(CblasColMajor, CblasTrans, CblasNoTrans, m, n, k, by, left.data(), k,
+                right.data(), k, plus, static_cast<float *>(c), ldc);
     return CUBLAS_STATUS_SUCCESS;
 }

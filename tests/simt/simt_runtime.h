@@ -1,7 +1,13 @@
 /*
  * simt_runtime.h - the calls of the CUDA runtime and of cuBLAS that kernels/cuda makes, over host memory and OpenBLAS.
  *
- * Everything is done when a call returns. Owner: as in CUDA.
+ * Everything is done when a call returns; while a stream is captured, launches, copies inside of the device and products are taken
+ * down instead, with their arguments, and done by cudaGraphLaunch. As in CUDA, what takes, gives back or awaits memory spoils a
+ * capture, and so does a product without memory of its own (cublasSetWorkspace). A graph at hand takes the nodes of another one of
+ * the same kinds in the same order.
+ * VIDRUN_SIMT_MEMORY=N: MB of the device. VIDRUN_SIMT_FAIL="N CODE": call N and all after it fail with this error, as those of a
+ * device that is gone. Owner: as in CUDA.
+ * Trap:  a capture is the thread's, not the stream's: a thread captures one stream at a time and launches on no other.
  */
 #ifndef VR_SIMT_RUNTIME_H
 #define VR_SIMT_RUNTIME_H
@@ -28,13 +34,24 @@ enum cudaError_t {
     cudaSuccess = 0,
     cudaErrorMemoryAllocation = 2,
     cudaErrorInvalidConfiguration = 9,
+    cudaErrorInsufficientDriver = 35,
     cudaErrorNoDevice = 100,
     cudaErrorInvalidDevice = 101,
-    cudaErrorLaunchFailure = 719
+    cudaErrorECCUncorrectable = 214,
+    cudaErrorLaunchFailure = 719,
+    cudaErrorStreamCaptureUnsupported = 900,
+    cudaErrorStreamCaptureInvalidated = 901,
+    cudaErrorGraphExecUpdateFailure = 910
 };
 enum cudaMemcpyKind { cudaMemcpyHostToDevice = 1, cudaMemcpyDeviceToHost = 2, cudaMemcpyDeviceToDevice = 3 };
 typedef struct simt_stream *cudaStream_t;
 typedef struct simt_event *cudaEvent_t;
+typedef struct simt_graph *cudaGraph_t;
+typedef struct simt_graph_ready *cudaGraphExec_t;
+enum cudaStreamCaptureMode { cudaStreamCaptureModeGlobal, cudaStreamCaptureModeThreadLocal, cudaStreamCaptureModeRelaxed };
+struct cudaGraphExecUpdateResultInfo {
+    int result;
+};
 #define cudaEventDisableTiming 2
 #define cudaStreamNonBlocking  1
 
@@ -84,26 +101,32 @@ static inline cudaError_t cudaEventRecord(cudaEvent_t, cudaStream_t)
 {
     return cudaSuccess;
 }
-static inline cudaError_t cudaEventSynchronize(cudaEvent_t)
-{
-    return cudaSuccess;
-}
+cudaError_t cudaEventSynchronize(cudaEvent_t e);
+cudaError_t cudaDriverGetVersion(int *version);
+cudaError_t cudaRuntimeGetVersion(int *version);
 
-enum cublasStatus_t { CUBLAS_STATUS_SUCCESS = 0, CUBLAS_STATUS_NOT_SUPPORTED = 15 };
+cudaError_t cudaStreamBeginCapture(cudaStream_t s, cudaStreamCaptureMode mode);
+cudaError_t cudaStreamEndCapture(cudaStream_t s, cudaGraph_t *graph);
+cudaError_t cudaGraphInstantiate(cudaGraphExec_t *ready, cudaGraph_t graph, unsigned long long flags);
+cudaError_t cudaGraphExecUpdate(cudaGraphExec_t ready, cudaGraph_t graph, cudaGraphExecUpdateResultInfo *result);
+cudaError_t cudaGraphLaunch(cudaGraphExec_t ready, cudaStream_t s);
+cudaError_t cudaGraphDestroy(cudaGraph_t graph);
+cudaError_t cudaGraphExecDestroy(cudaGraphExec_t ready);
+
+enum cublasStatus_t {
+    CUBLAS_STATUS_SUCCESS = 0,
+    CUBLAS_STATUS_ALLOC_FAILED = 3,
+    CUBLAS_STATUS_EXECUTION_FAILED = 13,
+    CUBLAS_STATUS_NOT_SUPPORTED = 15
+};
 enum cublasOperation_t { CUBLAS_OP_N = 0, CUBLAS_OP_T = 1 };
 enum cublasComputeType_t { CUBLAS_COMPUTE_32F = 68, CUBLAS_COMPUTE_32F_PEDANTIC = 69 };
 enum cublasGemmAlgo_t { CUBLAS_GEMM_DEFAULT = -1 };
 enum cudaDataType_t { CUDA_R_32F = 0, CUDA_R_16F = 2, CUDA_R_16BF = 14 };
 typedef struct simt_blas *cublasHandle_t;
-static inline cublasStatus_t cublasCreate(cublasHandle_t *h)
-{
-    *h = nullptr;
-    return CUBLAS_STATUS_SUCCESS;
-}
-static inline cublasStatus_t cublasDestroy(cublasHandle_t)
-{
-    return CUBLAS_STATUS_SUCCESS;
-}
+cublasStatus_t cublasCreate(cublasHandle_t *h);
+cublasStatus_t cublasDestroy(cublasHandle_t h);
+cublasStatus_t cublasSetWorkspace(cublasHandle_t h, void *memory, size_t n_bytes);
 static inline cublasStatus_t cublasSetStream(cublasHandle_t, cudaStream_t)
 {
     return CUBLAS_STATUS_SUCCESS;
