@@ -81,7 +81,7 @@ $(BUILD)/vidrun-quantize: $(BUILD)/tools/quantize.o $(LIB)
 	$(CC) $(CFLAGS) $(LDFLAGS) $^ $(PKG_LIBS) -o $@
 $(BUILD)/vidrun-bench: $(BENCH_OBJ) $(LIB)
 	$(CC) $(CFLAGS) $(LDFLAGS) $^ $(PKG_LIBS) -o $@
-$(BUILD)/vidrun-make-weights: $(BUILD)/bench/make/make_weights.o $(BUILD)/bench/make/released.o $(LIB)
+$(BUILD)/vidrun-make-weights: $(BUILD)/bench/make/make_weights.o $(BUILD)/bench/make/parts.o $(BUILD)/bench/make/released.o $(LIB)
 	$(CC) $(CFLAGS) $(LDFLAGS) $^ $(PKG_LIBS) -o $@
 $(BUILD)/vidrun.1: $(BUILD)/vidrun
 	$< --print-man > $@.part && mv $@.part $@

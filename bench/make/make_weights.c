@@ -24,7 +24,7 @@
 #define CHUNK ((size_t)4 << 20) /* a multiple of every block */
 
 typedef struct maker {
-    const char *like, *out, *system;
+    const char *like, *out, *release;
     vr_dtype decoder, towers;
     uint64_t seed;
     vr_weights *small;
@@ -32,14 +32,15 @@ typedef struct maker {
     FILE *file;
 } maker;
 
-static const char usage[] = "Usage: vidrun-make-weights --like SMALL [--type TYPE] [--towers TYPE] [--seed N] SYSTEM OUT\n"
+static const char usage[] = "Usage: vidrun-make-weights --like SMALL [--type TYPE] [--towers TYPE] [--seed N] RELEASE OUT\n"
                             "Write random weights of released sizes.\n"
                             "\n"
-                            "  SYSTEM         video-llama-7b, video-llama-13b\n"
-                            "  --like SMALL   a weight file of the same system: keys and vocabulary\n"
+                            "  --like SMALL   a weight file of the same system and decoder: keys and vocabulary\n"
                             "  --type TYPE    decoder: q4_0 (default), q8_0, f16 or bf16\n"
                             "  --towers TYPE  all other matrices: bf16 (default) or f16\n"
-                            "  --seed N       1\n";
+                            "  --seed N       1\n"
+                            "\n"
+                            "Releases: ";
 
 static bool is_spelled(vr_string s, const char *expected)
 {
@@ -66,7 +67,7 @@ static int options_read(maker *m, int argc, char **argv, vr_err *e)
         const char *value = i + 1 < argc ? argv[i + 1] : NULL;
         if (argv[i][0] != '-') {
             if (m->out) return vr_fail(e, VR_ERR_USAGE, "%s: too many words", argv[i]);
-            *(m->system ? &m->out : &m->system) = argv[i];
+            *(m->release ? &m->out : &m->release) = argv[i];
             continue;
         }
         if (!value) return vr_fail(e, VR_ERR_USAGE, "%s: unknown, or its value is missing", argv[i]);
@@ -83,14 +84,19 @@ static int options_read(maker *m, int argc, char **argv, vr_err *e)
         i++;
     }
     if (vr_is_strips(m->towers)) return vr_fail(e, VR_ERR_USAGE, "--towers: f16 or bf16");
-    return m->like && m->out ? VR_OK : vr_fail(e, VR_ERR_USAGE, "--like, SYSTEM and OUT are needed");
+    return m->like && m->out ? VR_OK : vr_fail(e, VR_ERR_USAGE, "--like, RELEASE and OUT are needed");
 }
 
 /* ---- head ---- */
 
+static int vocabulary_size(const maker *m)
+{
+    return released_size(&m->model, "llama", "vocab_size");
+}
+
 static int put_tokens(const maker *m, vr_gguf_head *head, vr_err *e)
 {
-    const int V = m->model.vocab;
+    const int V = vocabulary_size(m);
     int n, rc = vr_weights_array(m->small, &n, e, "tokenizer.ggml.tokens");
     char **all = calloc((size_t)V, sizeof *all);
     if (rc == VR_OK && n > V) rc = vr_fail(e, VR_ERR_USAGE, "%s: %d tokens are more than %d", m->like, n, V);
@@ -110,7 +116,7 @@ static int put_tokens(const maker *m, vr_gguf_head *head, vr_err *e)
 /* scores (f32, 0) or token types (i32, 5: unused) up to the vocabulary: four bytes a number, whatever they mean */
 static int put_padded(const maker *m, vr_gguf_head *head, const vr_weights_key *k, vr_err *e)
 {
-    const uint64_t V = (uint64_t)m->model.vocab, n = (uint64_t)k->count;
+    const uint64_t V = (uint64_t)vocabulary_size(m), n = (uint64_t)k->count;
     const size_t bytes = sizeof(uint32_t) + sizeof V + V * 4;
     const uint32_t last = k->array_type == VR_GGUF_I32 ? 5 : 0;
     unsigned char *value = malloc(bytes);
@@ -128,19 +134,18 @@ static int put_keys(const maker *m, vr_gguf_head *head, vr_err *e)
 {
     for (int i = 0; i < vr_weights_n_keys(m->small); i++) {
         vr_weights_key k;
-        int value;
         vr_weights_key_at(m->small, i, &k);
+        const released_key *size = released_key_find(&m->model, k.name);
         if (is_spelled(k.name, "vidrun.tensor_sha256")) continue;
         if (is_spelled(k.name, "tokenizer.ggml.tokens"))
             VR_TRY(put_tokens(m, head, e));
         else if (is_spelled(k.name, "tokenizer.ggml.scores") || is_spelled(k.name, "tokenizer.ggml.token_type"))
             VR_TRY(put_padded(m, head, &k, e));
         else if (is_spelled(k.name, "general.name"))
-            VR_TRY(vr_gguf_put_text(head, "general.name", m->system, e));
-        else if (released_key(m->model.keys, k.name, &value)) {
-            const uint32_t number = (uint32_t)value;
-            VR_TRY(vr_gguf_put_raw(head, k.name, VR_GGUF_U32, &number, sizeof number, e));
-        } else
+            VR_TRY(vr_gguf_put_text(head, "general.name", m->release, e));
+        else if (size)
+            VR_TRY(vr_gguf_put_raw(head, k.name, VR_GGUF_U32, &size->value, sizeof size->value, e));
+        else
             VR_TRY(vr_gguf_put_key(head, m->small, &k, e));
     }
     return VR_OK;
@@ -210,7 +215,7 @@ static int write_tensor(const maker *m, const released_tensor *t, unsigned char 
             float *x = (float *)(void *)chunk;
             for (size_t i = 0; i < n / sizeof *x; i++) {
                 seed ^= seed << 13, seed ^= seed >> 7, seed ^= seed << 17;
-                x[i] = t->cols || t->norm ? (float)t->norm + 0.02F * ((float)(seed >> 40) * 0x1p-23F - 1) : 0;
+                x[i] = t->cols || t->one ? (float)t->one + 0.02F * ((float)(seed >> 40) * 0x1p-23F - 1) : 0;
             }
         } else {
             random_bytes(chunk, n, &seed);
@@ -246,11 +251,8 @@ static int write_head(const maker *m, vr_err *e)
 
 static int make(maker *m, vr_err *e)
 {
-    VR_TRY(released_find(&m->model, m->system, e));
     VR_TRY(vr_weights_open(&m->small, m->like, e));
-    vr_string system;
-    VR_TRY(vr_weights_string(m->small, &system, e, "vidrun.system"));
-    if (!is_spelled(system, m->model.system)) return vr_fail(e, VR_ERR_USAGE, "%s is no file of %s", m->like, m->model.system);
+    VR_TRY(released_find(&m->model, m->release, m->small, e));
     unsigned char *chunk = aligned_alloc(64, CHUNK);
     m->file = fopen(m->out, "wb");
     int rc = m->file && chunk ? write_head(m, e) : vr_fail(e, VR_ERR_OTHER, "%s: %s", m->out, strerror(errno));
@@ -266,7 +268,7 @@ int main(int argc, char **argv)
     maker m;
     vr_err e = { 0 };
     if (argc < 2 || strcmp(argv[1], "--help") == 0) {
-        fputs(usage, stdout);
+        printf("%s%s\n", usage, released_names());
         return argc < 2 ? 2 : 0;
     }
     int rc = options_read(&m, argc, argv, &e);
