@@ -1,8 +1,9 @@
 /*
  * attention.cu - softmax(scale q k^T) v by tiles of keys; the scores of a tile are all that ever exists.
  *
+ *   in f32, or a few queries; more in bf16 (backend.h, vr_precision): attention_tiles.cu
  *   block (batch, head, split of the keys, 4 warps of queries):
- *     for each tile of up to 32 keys:  k, v -> shared;  lane = key: scores -> running softmax;  lane = column: o = o factor + p v
+ *     for each tile of up to 32 keys:  k, v, widened -> shared;  lane = key: scores -> running softmax;  lane = column: o = o factor + p v
  *   one split: out = o / sum;  several (few queries, many keys: decoding): (max, sum, o) of each -> merge
  *
  * Any head width up to 512: 128 and less with 4 queries a warp, so that a key in shared memory serves four, wider with one.
@@ -10,29 +11,13 @@
  * Rows of keys in shared memory are padded to an odd number of floats: 32 lanes read 32 keys from 32 banks.
  * Ref:   arXiv:1805.02867 (running softmax), arXiv:2205.14135 (tiles), flash-decoding (splits).
  */
-#include "kernels/cuda/cuda.h"
+#include "kernels/cuda/attend.h"
 
 #define WARPS        4
 #define SHARED_BYTES (48 << 10) /* what every GPU gives without being asked */
-#define SPLIT_KEYS   256        /* keys of a split, at least: its reading hides the merge */
-#define MAX_SPLITS   64
-
-struct attend_job {
-    vr_attention a;
-    int key_tile, n_query_blocks, n_splits, split_keys;
-    float *parts; /* [batch, H, queries, n_splits, E + 2] max, sum, o; NULL: one split */
-};
-
-/* Keys that query t sees. */
-static __device__ int visible(const vr_attention *a, int t)
-{
-    if (!a->causal) return a->n_keys;
-    const int64_t n = (int64_t)t + 1 + a->n_keys - a->n_queries;
-    return n < 0 ? 0 : n < a->n_keys ? (int)n : a->n_keys;
-}
 
 /* QUERIES a warp, COLUMNS of o a lane: E <= 32 COLUMNS */
-template <int QUERIES, int COLUMNS> static __global__ void attend(attend_job j)
+template <int QUERIES, int COLUMNS, vr_kept KEPT> static __global__ void attend(vr_attend_job j)
 {
     VR_SHARED_DYNAMIC(float, room);
     const vr_attention *a = &j.a;
@@ -45,8 +30,6 @@ template <int QUERIES, int COLUMNS> static __global__ void attend(attend_job j)
     const int head = (int)(blockIdx.x / (unsigned)j.n_query_blocks / (unsigned)j.n_splits), h = head % a->n_heads,
               n = head / a->n_heads;
     const int kv = h / (a->n_heads / a->n_kv_heads), first = (block * WARPS + warp) * QUERIES;
-    const float *keys = static_cast<const float *>(a->k.data) + n * a->k.batch + kv * a->k.head;
-    const float *values = static_cast<const float *>(a->v.data) + n * a->v.batch + kv * a->v.head;
     float max[QUERIES], sum[QUERIES], o[QUERIES][COLUMNS];
 
     for (int i = 0; i < QUERIES; i++) {
@@ -66,15 +49,17 @@ template <int QUERIES, int COLUMNS> static __global__ void attend(attend_job j)
     }
     const int last =
         (block + 1) * WARPS * QUERIES - 1 < a->n_queries - 1 ? (block + 1) * WARPS * QUERIES - 1 : a->n_queries - 1;
-    const int seen = visible(a, last), start = split * j.split_keys;
+    const int seen = vr_attend_visible(a, last), start = split * j.split_keys;
     const int end = seen < start + j.split_keys ? seen : start + j.split_keys; /* later tiles are masked for all: skipped */
     for (int at = start; at < end; at += j.key_tile) {
         const int n_keys = end - at < j.key_tile ? end - at : j.key_tile;
         __syncthreads();
-        for (int i = (int)threadIdx.x; i < n_keys * E; i += WARPS * VR_WARP) {
-            const int key = i / E, e = i % E;
-            k_tile[key * (E + 1) + e] = keys[(int64_t)(at + key) * a->k.row + e];
-            v_tile[key * E + e] = values[(int64_t)(at + key) * a->v.row + e];
+        for (int key = warp; key < n_keys; key += WARPS) {
+            const void *k_row = vr_kept_at<KEPT>(&a->k, n, at + key, kv), *v_row = vr_kept_at<KEPT>(&a->v, n, at + key, kv);
+            for (int e = lane; e < E; e += VR_WARP) {
+                k_tile[key * (E + 1) + e] = vr_kept_number<KEPT>(k_row, e, j.scales);
+                v_tile[key * E + e] = vr_kept_number<KEPT>(v_row, e, j.scales);
+            }
         }
         __syncthreads();
         float s[QUERIES];
@@ -86,7 +71,7 @@ template <int QUERIES, int COLUMNS> static __global__ void attend(attend_job j)
             }
         }
         for (int i = 0; i < QUERIES; i++) {
-            const bool sees = lane < n_keys && at + lane < visible(a, first + i);
+            const bool sees = lane < n_keys && at + lane < vr_attend_visible(a, first + i);
             const float score = sees ? s[i] * a->scale : -INFINITY;
             const float higher = fmaxf(max[i], vr_warp_max(score)), zero = higher == -INFINITY ? 0.0f : higher;
             const float factor = expf(max[i] - zero), share = sees ? expf(score - zero) : 0.0f;
@@ -119,7 +104,7 @@ template <int QUERIES, int COLUMNS> static __global__ void attend(attend_job j)
 }
 
 /* One warp a query: the splits' parts on a common maximum. */
-static __global__ void merge(attend_job j)
+static __global__ void merge(vr_attend_job j)
 {
     const vr_attention *a = &j.a;
     const int E = a->head_dim, lane = (int)threadIdx.x;
@@ -139,61 +124,88 @@ static __global__ void merge(attend_job j)
     }
 }
 
-template <int QUERIES, int COLUMNS> static void launch(vr_cuda *c, attend_job *j)
+bool vr_attend_split(vr_cuda *c, vr_attend_job *j, int64_t blocks, int n_keys, int step)
+{
+    const vr_attention *a = &j->a;
+    j->n_splits = 1, j->split_keys = n_keys, j->parts = nullptr;
+    /* too few blocks for the processors, and keys enough to share */
+    if (blocks >= 2 * c->n_processors || n_keys <= VR_ATTEND_SPLIT_KEYS) return true;
+    const int64_t wanted = (4 * c->n_processors + blocks - 1) / blocks,
+                  most = (n_keys + VR_ATTEND_SPLIT_KEYS - 1) / VR_ATTEND_SPLIT_KEYS;
+    const int n = (int)(wanted < most ? wanted : most), n_splits = n < VR_ATTEND_MAX_SPLITS ? n : VR_ATTEND_MAX_SPLITS;
+    if (n_splits <= 1) return true;
+    j->split_keys = ((n_keys + n_splits - 1) / n_splits + step - 1) / step * step;
+    j->n_splits = (n_keys + j->split_keys - 1) / j->split_keys;
+    j->parts = static_cast<float *>(vr_cuda_space(c, VR_CUDA_SUMS,
+                                                  (size_t)a->n_batch * (size_t)a->n_heads * (size_t)a->n_queries *
+                                                      (size_t)j->n_splits * (size_t)(a->head_dim + 2) * sizeof(float)));
+    return j->parts != nullptr;
+}
+
+void vr_attend_merge(vr_cuda *c, const vr_attend_job *j)
+{
+    const int64_t rows = (int64_t)j->a.n_batch * j->a.n_heads * j->a.n_queries;
+    if (j->n_splits > 1) VR_LAUNCH(c, merge, (unsigned)rows, VR_WARP, 0, *j);
+}
+
+template <int QUERIES, int COLUMNS, vr_kept KEPT> static void launch(vr_cuda *c, vr_attend_job *j)
 {
     const vr_attention *a = &j->a;
     const int E = a->head_dim;
-    const int64_t heads = (int64_t)a->n_batch * a->n_heads;
     const int fixed = WARPS * QUERIES * (E + VR_WARP) * (int)sizeof(float), a_key = (2 * E + 1) * (int)sizeof(float);
     const int fit = (SHARED_BYTES - fixed) / a_key;
     j->key_tile = fit < VR_WARP ? fit : VR_WARP;
     j->n_query_blocks = (a->n_queries + WARPS * QUERIES - 1) / (WARPS * QUERIES);
-    j->n_splits = 1;
-    /* too few blocks for the processors, and keys enough to share */
-    const int64_t blocks = heads * j->n_query_blocks;
-    if (blocks < 2 * c->n_processors && a->n_keys > SPLIT_KEYS) {
-        const int64_t wanted = (4 * c->n_processors + blocks - 1) / blocks, most = (a->n_keys + SPLIT_KEYS - 1) / SPLIT_KEYS;
-        j->n_splits = (int)(wanted < most ? wanted : most);
-        if (j->n_splits > MAX_SPLITS) j->n_splits = MAX_SPLITS;
-    }
-    j->split_keys = (a->n_keys + j->n_splits - 1) / j->n_splits;
-    j->parts = nullptr;
-    if (j->n_splits > 1) {
-        j->parts = static_cast<float *>(vr_cuda_space(
-            c, VR_CUDA_SUMS, (size_t)heads * (size_t)a->n_queries * (size_t)j->n_splits * (size_t)(E + 2) * sizeof(float)));
-        if (!j->parts) return;
-    }
-    VR_LAUNCH(c, (attend<QUERIES, COLUMNS>), (unsigned)(blocks * j->n_splits), WARPS * VR_WARP,
+    const int64_t blocks = (int64_t)a->n_batch * a->n_heads * j->n_query_blocks;
+    if (!vr_attend_split(c, j, blocks, a->n_keys, 1)) return;
+    VR_LAUNCH(c, (attend<QUERIES, COLUMNS, KEPT>), (unsigned)(blocks * j->n_splits), WARPS * VR_WARP,
               (size_t)(fixed + j->key_tile * a_key), *j);
-    if (j->n_splits > 1) VR_LAUNCH(c, merge, (unsigned)(heads * a->n_queries), VR_WARP, 0, *j);
+    vr_attend_merge(c, j);
 }
 
-/* Floats from the first to behind the last that rows of heads cover. */
-template <typename V> static int64_t extent(const V *v, int N, int rows, int heads, int E)
+template <vr_kept KEPT> static void attend_in_f32(vr_cuda *c, vr_attend_job *j)
 {
-    return (N - 1) * v->batch + (rows - 1) * v->row + (heads - 1) * v->head + E;
+    static void (*const widths[])(vr_cuda *, vr_attend_job *) = { launch<4, 1, KEPT>, launch<4, 2, KEPT>, launch<4, 3, KEPT>,
+                                                                  launch<4, 4, KEPT>, launch<1, 16, KEPT> };
+    const int E = j->a.head_dim;
+    widths[E > 128 ? 4 : (E - 1) / VR_WARP](c, j);
 }
 
-static void (*const widths[])(vr_cuda *c, attend_job *j) = { launch<4, 1>, launch<4, 2>, launch<4, 3>, launch<4, 4>,
-                                                             launch<1, 16> };
+/* Elements from the first to behind the last that rows of heads cover. */
+template <typename V> static int64_t extent(const V *v, int N, int rows, int heads, int row)
+{
+    return (N - 1) * v->batch + (rows - 1) * v->row + (heads - 1) * v->head + row;
+}
+
+static const void *kept_in(vr_cuda *c, const vr_attention *a, const vr_kept_heads *v)
+{
+    const int64_t n = extent(v, a->n_batch, a->n_keys, a->n_kv_heads, vr_kept_row(a->kept, a->head_dim));
+    return vr_cuda_in_bytes(c, v->data, (size_t)n * vr_kept_bytes(a->kept));
+}
 
 void vr_cuda_attention(vr_backend *be, const vr_attention *given)
 {
     vr_cuda *c = vr_cuda_of(be);
-    attend_job j = attend_job();
+    vr_attend_job j = vr_attend_job();
     vr_attention *a = &j.a;
     *a = *given;
     const int E = a->head_dim;
     if (a->n_batch == 0 || a->n_queries == 0 || a->n_heads == 0 || E == 0 || !vr_cuda_begin(c)) return;
     a->q.data =
         const_cast<float *>(vr_cuda_in(c, (const float *)a->q.data, extent(&a->q, a->n_batch, a->n_queries, a->n_heads, E)));
-    a->k.data =
-        vr_cuda_in(c, static_cast<const float *>(a->k.data), extent(&a->k, a->n_batch, a->n_keys, a->n_kv_heads, E));
-    a->v.data =
-        vr_cuda_in(c, static_cast<const float *>(a->v.data), extent(&a->v, a->n_batch, a->n_keys, a->n_kv_heads, E));
+    a->k.data = kept_in(c, a, &a->k), a->v.data = kept_in(c, a, &a->v);
     a->out.data = vr_cuda_out(c, a->out.data, extent(&a->out, a->n_batch, a->n_queries, a->n_heads, E));
     a->extra_k = vr_cuda_in(c, a->extra_k, (int64_t)a->n_kv_heads * E);
     a->extra_v = vr_cuda_in(c, a->extra_v, (int64_t)a->n_kv_heads * E);
-    if (vr_cuda_ready(c)) widths[E > 128 ? 4 : (E - 1) / VR_WARP](c, &j);
+    j.scales = vr_kept_scales(E);
+    if (!vr_cuda_ready(c)) return;
+    if (c->narrow && a->n_queries > VR_CUDA_FEW_QUERIES && E <= VR_ATTEND_TILES_WIDTH)
+        vr_attend_tiles(c, &j);
+    else if (a->kept == VR_KEPT_F32)
+        attend_in_f32<VR_KEPT_F32>(c, &j);
+    else if (a->kept == VR_KEPT_F16)
+        attend_in_f32<VR_KEPT_F16>(c, &j);
+    else
+        attend_in_f32<VR_KEPT_Q8>(c, &j);
     vr_cuda_end(c);
 }

@@ -71,6 +71,17 @@ static __device__ inline vr_bf16 vr_to_bf16(float x)
     return vr_bf16{ (uint16_t)((bits + 0x7fff + (bits >> 16 & 1)) >> 16) };
 }
 
+/* To nearest, halves to even, beyond 65504 infinite; bits as base/half.h has them. */
+static __device__ inline uint16_t vr_to_f16(float x)
+{
+    const uint32_t bits = __float_as_uint(x), sign = bits >> 16 & 0x8000u, size = bits & 0x7fffffffu;
+    if (size > 0x7f800000u) return (uint16_t)(sign | 0x7e00u);
+    if (size >= 0x477ff000u) return (uint16_t)(sign | 0x7c00u);
+    if (size < 0x38800000u) /* subnormal: the addition rounds at 2^-24 */
+        return (uint16_t)(sign | (__float_as_uint(__uint_as_float(size) + 0.5f) - 0x3f000000u));
+    return (uint16_t)(sign | ((size - 0x38000000u + 0xfffu + (size >> 13 & 1)) >> 13));
+}
+
 template <typename T> static __device__ inline T vr_warp_sum(T x)
 {
     for (int step = VR_WARP / 2; step > 0; step /= 2) x += __shfl_xor_sync(VR_ALL, x, step);

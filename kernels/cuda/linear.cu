@@ -157,11 +157,15 @@ static void product_by_blas(vr_cuda *c, float *product, const Y *x, const void *
     }
 }
 
+/* Whether products of many rows with such weights are those of bf16. */
+static bool is_narrow(const vr_cuda *c, vr_dtype dtype)
+{
+    return c->bf16 && c->precision != VR_PRECISION_F32 && !(c->precision == VR_PRECISION_AUTO && dtype == VR_DTYPE_F32);
+}
+
 static void many_rows(vr_cuda *c, float *y, const float *x, const void *w, vr_dtype dtype, int T, int K, int N,
                       vr_cuda_epilogue end)
 {
-    const bool narrow =
-        c->bf16 && c->precision != VR_PRECISION_F32 && !(c->precision == VR_PRECISION_AUTO && dtype == VR_DTYPE_F32);
     const bool aliased = end.residual == y, add = aliased && end.act == VR_ACT_NONE; /* the product goes on top of y */
     const int64_t n = (int64_t)T * N;
     float *product = y;
@@ -169,7 +173,7 @@ static void many_rows(vr_cuda *c, float *y, const float *x, const void *w, vr_dt
     if (!product) return;
     if (K == 0) {
         if (!add) vr_cuda_ok(c, cudaMemsetAsync(product, 0, (size_t)n * sizeof(float), c->stream), "product");
-    } else if (narrow) {
+    } else if (is_narrow(c, dtype)) {
         vr_bf16 *rows = static_cast<vr_bf16 *>(vr_cuda_space(c, VR_CUDA_ROWS, (size_t)T * (size_t)K * sizeof *rows));
         if (!rows) return;
         convert_launch<float>(c, rows, x, (int64_t)T * K);
@@ -194,6 +198,7 @@ void vr_cuda_linear(vr_backend *be, float *y, const float *x, const vr_matrix *m
     const vr_cuda_epilogue end = { vr_cuda_in(c, bias, N), residual, act };
     const bool bytes = vr_is_strips(m->dtype) && (c->precision == VR_PRECISION_INT8 || c->precision == VR_PRECISION_AUTO);
     if (!vr_cuda_ready(c)) return;
+    if (T > VR_CUDA_FEW_QUERIES) c->narrow = is_narrow(c, m->dtype);
     if (T <= VR_CUDA_FEW && bytes)
         vr_cuda_strips_few(c, y, x, w, m->dtype, T, K, N, end);
     else if (T > VR_CUDA_FEW || vr_is_strips(m->dtype))

@@ -52,6 +52,12 @@ struct context {
     size_t size = 0;
 };
 
+struct copy {
+    void *to;
+    const void *from;
+    int group;
+};
+
 struct thread {
     state at = FRESH;
     simt_place place = { "", 0 };
@@ -59,6 +65,8 @@ struct thread {
     int stack = -1;
     const void *mine = nullptr; /* handed in to the warp */
     size_t n_mine = 0;
+    std::vector<copy> copies; /* on their way */
+    int group = 0;            /* of the next copy */
 };
 
 struct shared_block {
@@ -153,6 +161,7 @@ void step(int index)
     threadIdx.z = (unsigned)index / blockDim.x / blockDim.y;
     change(scheduler, t.c, false);
     if (t.at == DONE) free_stacks.push_back(t.stack), t.stack = -1;
+    if (t.at == DONE && !t.copies.empty()) simt_report("%zu copies to shared memory that nobody waited for", t.copies.size());
 }
 
 void wait(state at, simt_place place)
@@ -214,7 +223,7 @@ void guards_check()
 void run_block()
 {
     const size_t n = threads.size();
-    for (thread &t : threads) t.at = FRESH;
+    for (thread &t : threads) t.at = FRESH, t.copies.clear(), t.group = 0;
     shared.clear();
     for (size_t left = n; left > 0;) {
         bool moved = false;
@@ -277,6 +286,30 @@ const unsigned char *simt_exchange(const void *mine, size_t n, simt_place place)
     return &warps[index / 32 * 32 * SLOT];
 }
 
+void simt_copy(void *to, const void *from)
+{
+    if (reinterpret_cast<uintptr_t>(to) % 16 != 0 || reinterpret_cast<uintptr_t>(from) % 16 != 0)
+        simt_report("a copy to shared memory that is not at multiples of 16 bytes");
+    running->copies.push_back({ to, from, running->group });
+}
+
+void simt_copy_group()
+{
+    running->group++;
+}
+
+void simt_copy_wait(int n_groups)
+{
+    std::vector<copy> later;
+    for (const copy &c : running->copies) {
+        if (c.group < running->group - n_groups)
+            memcpy(c.to, c.from, 16);
+        else
+            later.push_back(c);
+    }
+    running->copies.swap(later);
+}
+
 void *simt_shared(const void *key, size_t *n_bytes)
 {
     for (const shared_block &b : shared)
@@ -294,6 +327,7 @@ void *simt_shared(const void *key, size_t *n_bytes)
 
 void simt_run(const char *name, dim3 grid, dim3 block, size_t shared_bytes, const std::function<void()> &thread_body)
 {
+    if (simt_gone() || simt_capture([=] { simt_run(name, grid, block, shared_bytes, thread_body); }, "kernel")) return;
     const std::lock_guard<std::recursive_mutex> hold(simt_lock);
     if (!report.empty()) return; /* as on a GPU: nothing runs after a failure */
     const size_t n = (size_t)block.x * block.y * block.z;
@@ -313,4 +347,3 @@ void simt_run(const char *name, dim3 grid, dim3 block, size_t shared_bytes, cons
             for (blockIdx.x = 0; blockIdx.x < grid.x && !failed; blockIdx.x++) run_block();
     simt_memory_guard(false);
 }
-    if (simt_gone() || simt_capture([=] { simt_run(name, grid, block, shared_bytes, thread_body); }, "kernel")) return;

@@ -44,6 +44,10 @@ void simt_barrier(simt_place place);
 /* All lanes hand in n <= 64 bytes; returns the 32 of them, 64 bytes apart, until the warp's next call. */
 const unsigned char *simt_exchange(const void *mine, size_t n, simt_place place);
 void simt_report(const char *format, ...) __attribute__((format(printf, 1, 2)));
+/* 16 bytes on their way to shared memory; a group of them; what is left of them but for the last n_groups arrives now. */
+void simt_copy(void *to, const void *from);
+void simt_copy_group();
+void simt_copy_wait(int n_groups);
 /* Shared memory of the block that runs: key names the declaration; NULL: the dynamic one, whose bytes come back in *n_bytes. */
 void *simt_shared(const void *key, size_t *n_bytes);
 void simt_run(const char *name, dim3 grid, dim3 block, size_t shared_bytes, const std::function<void()> &thread);
