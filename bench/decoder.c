@@ -138,9 +138,9 @@ static int measure_llama(bench_run *run, model_case *c, vr_weights *w, bool deco
     double numbers = 0, bytes = 0;
     VR_TRY(vr_llama_open(&c->llama, w, e));
     const vr_llama_config *config = vr_llama_config_get(c->llama);
-    const int kv = config->n_kv_heads * config->head_dim;
+    const vr_kvcache_config cache = vr_llama_cache(c->llama, CONTEXT, VR_KEPT_F16); /* that of --precision auto */
     matrices(w, "blk.", &numbers, &bytes, &strips);
-    VR_TRY(vr_kvcache_open(&c->cache, c->be, config->n_layers, CONTEXT, kv, e));
+    VR_TRY(vr_kvcache_open(&c->cache, c->be, &cache, e));
     c->x = malloc((size_t)PREFILL * (size_t)config->width * sizeof *c->x);
     c->y = malloc((size_t)config->vocab * sizeof *c->y);
     if (!c->x || !c->y) return vr_fail(e, VR_ERR_LIMIT, "bench: no memory");
@@ -154,7 +154,7 @@ static int measure_llama(bench_run *run, model_case *c, vr_weights *w, bool deco
     c->n = 1;
     for (int i = 0; i < 2; i++) {
         c->first = i == 0 ? 64 : 1024;
-        c->bytes = bytes + 2.0 * config->n_layers * c->first * kv * (double)sizeof(float);
+        c->bytes = bytes + 2.0 * config->n_layers * c->first * (double)c->cache.row * (double)vr_kept_bytes(cache.kept);
         VR_TRY(measure(run, c, "decode", i == 0 ? "behind 64 rows" : "behind 1024 rows", type, e));
     }
     return VR_OK;

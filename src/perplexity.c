@@ -81,9 +81,8 @@ static int scratch_plan(const reader *given, size_t *n_bytes, vr_err *e)
     VR_TRY(vr_backend_open_plan(&nothing, e));
     vr_arena_plan(&counted);
     r.run = (vr_run){ .be = nothing, .scratch = &counted, .host = &counted };
-    r.cache = (vr_kvcache){ .k = vr_arena_floats(&counted, 0),
-                            .v = vr_arena_floats(&counted, 0),
-                            .n_layers = vr_llama_config_get(r.model->llama)->n_layers };
+    const vr_kvcache_config cache = vr_llama_cache(r.model->llama, r.n_rows, r.model->kept);
+    vr_kvcache_plan(&r.cache, &counted, &cache);
     const int rc = piece_read(&r, NULL, e);
     *n_bytes = counted.peak;
     vr_backend_free(nothing);
@@ -126,7 +125,8 @@ int vr_model_perplexity(vr_model *m, const char *text, size_t n_bytes, int n_row
         rc = vr_fail(e, VR_ERR_LIMIT, "the text has %d tokens; twice %d are needed for a perplexity", ids.count, r.n_rows);
     if (rc == VR_OK) rc = scratch_plan(&r, &scratch_bytes, e);
     if (rc == VR_OK) rc = vr_run_open(&r.run, m->backend, &scratch, &host, scratch_bytes, e);
-    if (rc == VR_OK) rc = vr_kvcache_open(&r.cache, m->backend, c->n_layers, r.n_rows, c->n_kv_heads * c->head_dim, e);
+    const vr_kvcache_config cache = vr_llama_cache(m->llama, r.n_rows, m->kept);
+    if (rc == VR_OK) rc = vr_kvcache_open(&r.cache, m->backend, &cache, e);
     if (rc == VR_OK) rc = pieces_read(&r, &ids, e);
     if (rc == VR_OK && r.n_counted > 1) {
         const double mean = r.sum / r.n_counted, variance = r.squares / r.n_counted - mean * mean;

@@ -20,6 +20,7 @@
 #include "systems/stock_text.h"
 
 static const char *const precisions[] = { "f32", "bf16", "int8", "auto" }; /* vr_precision */
+static const char *const kept_names[VR_KEPTS] = { "f32", "f16", "q8_0" };  /* vr_kept */
 
 /* What the file proposes for streams. */
 static int stream_recipe_read(vr_model *m, vr_err *e)
@@ -61,6 +62,7 @@ static int recipe_read(vr_model *m, vr_err *e)
     r->template_name = vr_text_string(&m->template_default);
     r->cpu_level = vr_cpu_level(m->backend);
     r->precision = precisions[m->cpu.precision];
+    r->kv = kept_names[m->kept];
     m->system->recipe(m->state, r);
     return stream_recipe_read(m, e);
 }
@@ -85,6 +87,17 @@ static int model_bind(vr_model *m, vr_err *e)
     return recipe_read(m, e);
 }
 
+/* What keys and values are kept in; a backend that does not know the type keeps f32. */
+static vr_kept kept_choose(const vr_model *m, vr_kv kv)
+{
+    static const vr_kept named[] = { VR_KEPT_F32, VR_KEPT_F16, VR_KEPT_Q8 };
+    const vr_kept automatic = m->cpu.precision == VR_PRECISION_F32 ? VR_KEPT_F32 : VR_KEPT_F16;
+    const vr_kept wanted = kv == VR_KV_AUTO ? automatic : named[kv], kept = vr_kvcache_kept(m->backend, wanted);
+    if (kept != wanted && kv != VR_KV_AUTO)
+        vr_log_print(&m->hooks.log, VR_LOG_WARN, "%s keeps keys and values in f32 only", vr_cpu_level(m->backend));
+    return kept;
+}
+
 int vr_model_open(vr_model **out, const char *path, const vr_model_options *options, vr_err *e)
 {
     *out = NULL;
@@ -94,6 +107,7 @@ int vr_model_open(vr_model **out, const char *path, const vr_model_options *opti
     m->cpu = options->cpu;
     int rc = vr_device_open(&m->backend, &m->device, options->device, &options->cpu, &m->hooks.log, e);
     if (rc == VR_OK && m->device < 0) m->cpu.level = vr_cpu_level(m->backend);
+    if (rc == VR_OK) m->kept = kept_choose(m, options->kv);
     if (rc == VR_OK) rc = vr_weights_open(&m->weights, path, e);
     if (rc == VR_OK) rc = model_bind(m, e);
     if (rc != VR_OK) {
@@ -126,11 +140,19 @@ void vr_model_recipe(const vr_model *model, vr_recipe *out)
     *out = model->recipe;
 }
 
+size_t vr_session_cache_bytes(const vr_session *s)
+{
+    const vr_kvcache_config cache = vr_llama_cache(s->model->llama, s->context, s->model->kept);
+    return vr_kvcache_bytes(&cache);
+}
+
 void vr_session_answer_plan(const vr_session *s, vr_run *run)
 {
     const vr_llama_config *c = vr_llama_config_get(s->model->llama);
     const size_t mark = vr_arena_mark(run->scratch);
-    vr_kvcache cache = { .k = vr_arena_floats(run->scratch, 0), .v = vr_arena_floats(run->scratch, 0), .n_layers = c->n_layers };
+    const vr_kvcache_config config = vr_llama_cache(s->model->llama, s->context, s->model->kept);
+    vr_kvcache cache;
+    vr_kvcache_plan(&cache, run->scratch, &config);
     const int T = s->context < VR_LLAMA_ROWS ? s->context : VR_LLAMA_ROWS;
     float *x = vr_arena_floats(run->scratch, (size_t)T * (size_t)c->width);
     float *logits = vr_arena_floats(run->scratch, (size_t)c->vocab);
@@ -218,7 +240,6 @@ static int clip_plan(vr_session *s, const char *video, const vr_watch_options *o
 static int session_prepare(vr_session *s, const char *video, const vr_watch_options *options, const char *question, vr_err *e)
 {
     const vr_model *m = s->model;
-    const vr_llama_config *c = vr_llama_config_get(m->llama);
     VR_TRY(options_copy(s, options, e));
     VR_TRY(vr_session_rule_check(m, options->memory, e));
     VR_TRY(vr_prompt_open(&s->prompt, m->weights, options->template_name, m->tokenizer, e));
@@ -226,7 +247,7 @@ static int session_prepare(vr_session *s, const char *video, const vr_watch_opti
     VR_TRY(vr_session_budget(s, question, options->n_predict ? options->n_predict : m->recipe.n_predict, e));
     if (options->dump_dir) VR_TRY(vr_dump_open(&s->dump, options->dump_dir, e));
     VR_TRY(memory_plan(s, e));
-    s->cache_bytes = vr_kvcache_bytes(c->n_layers, s->context, c->n_kv_heads * c->head_dim);
+    s->cache_bytes = vr_session_cache_bytes(s);
     return vr_session_memory_check(s, e);
 }
 
@@ -260,7 +281,8 @@ int vr_session_memory_open(vr_session *s, vr_backend *be, vr_err *e)
 {
     const vr_llama_config *c = vr_llama_config_get(s->model->llama);
     VR_TRY(vr_run_open(&s->run, be, &s->scratch, &s->host, s->scratch_bytes, e));
-    VR_TRY(vr_kvcache_open(&s->cache, be, c->n_layers, s->context, c->n_kv_heads * c->head_dim, e));
+    const vr_kvcache_config cache = vr_llama_cache(s->model->llama, s->context, s->model->kept);
+    VR_TRY(vr_kvcache_open(&s->cache, be, &cache, e));
     s->cached = malloc((size_t)s->context * sizeof *s->cached);
     s->positions = malloc((size_t)s->context * 3 * sizeof *s->positions);
     s->logits = malloc((size_t)c->vocab * sizeof *s->logits);

@@ -22,6 +22,7 @@ struct vr_model {
     const vr_system *system;
     void *state;           /* of the system */
     const vr_llama *llama; /* belongs to the system */
+    vr_kept kept;          /* keys and values */
     vr_tokenizer *tokenizer;
     vr_recipe recipe;
     int rows_max; /* of a prompt, the clip's included; the last ones are cut off. 0: no bound */
@@ -70,6 +71,8 @@ void vr_session_turn_pop(vr_session *s);
 
 /* VR_ERR_USAGE where the system does not know the rule. */
 int vr_session_rule_check(const vr_model *model, vr_memory_rule rule, vr_err *e);
+/* Of the keys and values of a whole context. */
+size_t vr_session_cache_bytes(const vr_session *s);
 /* Counts what the longest part of a prompt and an answer take of run->scratch; run plans. */
 void vr_session_answer_plan(const vr_session *s, vr_run *run);
 /* Is there s->scratch_bytes and s->cache_bytes of memory in this machine? */

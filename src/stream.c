@@ -100,7 +100,6 @@ static int memory_plan(vr_stream *s, size_t *push_bytes, vr_err *e)
 /* The session that answers: without a clip of its own. */
 static int asker_open(vr_stream *s, const vr_stream_options *o, vr_err *e)
 {
-    const vr_llama_config *c = vr_llama_config_get(s->model->llama);
     vr_session *a = s->asker = calloc(1, sizeof *a);
     if (!a) return vr_fail(e, VR_ERR_LIMIT, "not enough memory for the stream");
     a->model = s->model;
@@ -111,7 +110,7 @@ static int asker_open(vr_stream *s, const vr_stream_options *o, vr_err *e)
         return vr_fail(e, VR_ERR_LIMIT, "not enough memory for the system text");
     VR_TRY(vr_prompt_open(&a->prompt, s->model->weights, o->template_name, s->model->tokenizer, e));
     a->view.n_video_rows = s->system->rows_most(s->model->state);
-    a->cache_bytes = vr_kvcache_bytes(c->n_layers, a->context, c->n_kv_heads * c->head_dim);
+    a->cache_bytes = vr_session_cache_bytes(a);
     if (o->dump_dir) VR_TRY(vr_dump_open(&a->dump, o->dump_dir, e));
     s->dump = a->dump;
     return VR_OK;

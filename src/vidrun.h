@@ -42,8 +42,13 @@ typedef struct vr_hooks {
     void *cookie;
 } vr_hooks;
 
+/* What the decoder keeps keys and values in: f32, f16, bytes with a scale for each 32 (kernels/kept.h).
+ *   auto   f32 with VR_PRECISION_F32, f16 with the others */
+typedef enum vr_kv { VR_KV_F32, VR_KV_F16, VR_KV_Q8_0, VR_KV_AUTO } vr_kv;
+
 typedef struct vr_model_options {
     vr_cpu_options cpu;
+    vr_kv kv; /* a device that knows f32 alone keeps f32 and says so */
     const char *device; /* "cpu", "cuda", "cuda:N", "auto": a GPU where there is one; NULL: the CPU */
     vr_hooks hooks; /* used while opening, and by sessions */
 } vr_model_options;
@@ -60,6 +65,7 @@ typedef struct vr_recipe {
     const char *template_name; /* the default one */
     const char *cpu_level;
     const char *precision; /* "f32", "bf16", "int8", "auto" */
+    const char *kv;        /* what keys and values are kept in: "f32", "f16", "q8_0" */
     bool reads_text;   /* a text model: sessions are opened without a video */
     bool hears;        /* has a sound branch */
     bool streams;      /* can follow a stream */

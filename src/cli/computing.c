@@ -11,5 +11,6 @@ vr_model_options vr_computing(const vr_options *options)
     return (vr_model_options){ .cpu = { .n_threads = told ? options->n_threads : vr_places_threads(),
                                         .gemm = (vr_gemm)options->gemm,
                                         .precision = (vr_precision)options->precision },
+                               .kv = (vr_kv)options->kv,
                                .device = vr_places_device(options->device) };
 }

@@ -52,6 +52,7 @@ void vr_events_start(vr_output *out, const vr_recipe *recipe, const char *video,
     vr_json_text(&l.json, "weights", recipe->name);
     vr_json_text(&l.json, "cpu", recipe->cpu_level);
     vr_json_text(&l.json, "precision", recipe->precision);
+    vr_json_text(&l.json, "kv", recipe->kv);
     vr_json_text(&l.json, "video", video);
     vr_json_bool(&l.json, "live", feed->live);
     vr_json_number(&l.json, "fps", fps);

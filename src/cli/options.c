@@ -83,6 +83,8 @@ const vr_option vr_option_table[VR_N_OPTIONS] = {
         "matrix product: own or openblas" },
     [VR_OPTION_PRECISION] = { "precision", 0, VR_OPTION_CHOICE, "NAME", 0, 0, "f32 bf16 int8 auto", AT(precision), computing,
         "products in f32, bf16 or int8 (of quantised weights); auto: what the weights are" },
+    [VR_OPTION_KV] = { "kv", 0, VR_OPTION_CHOICE, "TYPE", 0, 0, "f32 f16 q8_0 auto", AT(kv), computing,
+        "keys and values of the decoder in f32, f16 or bytes with scales; auto: f16, f32 with --precision f32" },
     [VR_OPTION_JSON] = { "json", 0, VR_OPTION_FLAG, NULL, 0, 0, NULL, AT(json), showing,
         "one JSON object a turn on standard output" },
     [VR_OPTION_QUIET] = { "quiet", 'q', VR_OPTION_FLAG, NULL, 0, 0, NULL, AT(quiet), showing,
@@ -464,6 +466,7 @@ int vr_options_parse(vr_options *out, int argc, const char *const *argv, vr_err 
     }
     if (!vr_options_given(out, VR_OPTION_PRECISION))
         out->precision = vr_option_choice(vr_option_table[VR_OPTION_PRECISION].choices, "auto");
+    if (!vr_options_given(out, VR_OPTION_KV)) out->kv = vr_option_choice(vr_option_table[VR_OPTION_KV].choices, "auto");
     if (out->text) VR_TRY(shift_operands(out, e));
     return check(out, e);
 }

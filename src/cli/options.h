@@ -28,7 +28,7 @@ typedef enum vr_option_id {
     /* how the answer is drawn */
     VR_OPTION_PREDICT, VR_OPTION_TEMP, VR_OPTION_TOP_K, VR_OPTION_TOP_P, VR_OPTION_REPETITION_PENALTY, VR_OPTION_SEED,
     /* how it is computed */
-    VR_OPTION_THREADS, VR_OPTION_DEVICE, VR_OPTION_GEMM, VR_OPTION_PRECISION,
+    VR_OPTION_THREADS, VR_OPTION_DEVICE, VR_OPTION_GEMM, VR_OPTION_PRECISION, VR_OPTION_KV,
     /* what is shown */
     VR_OPTION_JSON, VR_OPTION_QUIET, VR_OPTION_VERBOSE, VR_OPTION_PICTURE, VR_OPTION_SHOW_TEXT, VR_OPTION_DUMP_STAGES,
     /* other things to do */
@@ -65,8 +65,8 @@ typedef struct vr_options {
     const char *system_text, *template_name, *prompt_file, *dump_dir, *picture, *device;
     const char *speech, *ask_file, *ask_after, *srt, *vtt, *perplexity, *language;
     int n_frames, n_predict, top_k, n_threads;
-    int gemm, precision, completion, captions, memory, mode; /* choices; those of vidrun.h count as its enums do; precision: auto where
-                                                          it was not given */
+    int gemm, precision, kv, completion, captions, memory, mode; /* choices; those of vidrun.h count as its enums do; precision and
+                                                              kv: auto where they were not given */
     float temperature, top_p, repetition_penalty, fps;
     uint64_t seed;
     bool text, transcribe, show_text, no_audio, image, stream, realtime, json, quiet, verbose, estimate, self_test, version, help, man;

@@ -111,6 +111,7 @@ static void write_model(vr_json *j, const vr_recipe *recipe)
     vr_json_text(j, "weights", recipe->name);
     vr_json_text(j, "cpu", recipe->cpu_level);
     vr_json_text(j, "precision", recipe->precision);
+    vr_json_text(j, "kv", recipe->kv);
 }
 
 void vr_record_plan_json(FILE *file, const vr_recipe *recipe, const vr_plan *plan)

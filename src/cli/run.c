@@ -120,8 +120,9 @@ static int open_model(run *r, vr_err *e)
     VR_TRY(vr_model_open(&r->model, path, &options, e));
     vr_model_recipe(r->model, &r->recipe);
     if (o->verbose)
-        vr_report_line(&r->report, "%s: %s, products at level %s, precision %s, threads %d", r->recipe.system, r->recipe.name,
-                       r->recipe.cpu_level, r->recipe.precision, options.cpu.n_threads);
+        vr_report_line(&r->report, "%s: %s, products at level %s, precision %s, keys and values %s, threads %d",
+                       r->recipe.system, r->recipe.name, r->recipe.cpu_level, r->recipe.precision, r->recipe.kv,
+                       options.cpu.n_threads);
     if (o->n_frames > r->recipe.n_frames_max)
         return vr_fail(e, VR_ERR_USAGE, "option --frames: %d is more than the %d that %s takes", o->n_frames,
                        r->recipe.n_frames_max, o->weights);

@@ -62,7 +62,7 @@ static int forward(const vr_generate *g, const int32_t *rows, int T, float *logi
 int vr_generate_read(const vr_generate *g, const int32_t *rows, int n, float *logits, vr_err *e)
 {
     const int first = g->cache->n_rows;
-    assert(first < n && n <= g->cache->n_max);
+    assert(first < n && n <= g->cache->config.n_max);
     for (int t = first; t < n;) {
         const int T = n - t < VR_LLAMA_ROWS ? n - t : VR_LLAMA_ROWS;
         if (g->cancelled && g->cancelled(g->cookie)) return vr_fail(e, VR_ERR_CANCEL, "stopped while reading the prompt");

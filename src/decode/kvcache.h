@@ -1,7 +1,8 @@
 /*
  * kvcache.h - keys and values of the rows that the decoder has read.
  *
- *   k, v [L, n_max, Hk*E] f32: one plane a layer, one row a position, keys already turned by RoPE.
+ *   k, v [L, n_max, Hk rows of a head] in a type of kernels/kept.h: one plane a layer, one row a position, keys already turned by
+ *   RoPE. An answer reads all of them for each token: f16 takes half, bytes (Q8) take 17/64 of what f32 takes.
  *
  * The memory is one mapping for the whole context; pages cost something only when rows reach them. Large planes ask for large
  * pages: then the first row of a plane costs 2 MB.
@@ -11,19 +12,36 @@
 
 #include "kernels/backend.h"
 
+typedef struct vr_kvcache_config {
+    int n_layers, n_max;   /* n_max: positions */
+    int n_heads, head_dim; /* Hk, E */
+    vr_kept kept;
+} vr_kvcache_config;
+
 typedef struct vr_kvcache {
+    vr_kvcache_config config;
     vr_arena memory;
-    float *k, *v;
-    int n_layers, n_max, width; /* width = Hk*E */
-    int n_rows;                 /* rows that are valid; rows after them may be overwritten */
+    unsigned char *k, *v;
+    int64_t head, row; /* elements of a head's row, of a position's (kernels/kept.h) */
+    int n_rows;        /* rows that are valid; rows after them may be overwritten */
 } vr_kvcache;
 
-size_t vr_kvcache_bytes(int n_layers, int n_max, int width);
-int vr_kvcache_open(vr_kvcache *cache, vr_backend *be, int n_layers, int n_max, int width, vr_err *e); /* memory of be */
+/* The wanted type, or F32 where the backend keeps no other. */
+vr_kept vr_kvcache_kept(const vr_backend *be, vr_kept wanted);
+size_t vr_kvcache_bytes(const vr_kvcache_config *config);
+int vr_kvcache_open(vr_kvcache *cache, vr_backend *be, const vr_kvcache_config *config, vr_err *e); /* memory of be */
+/* A cache for a run that plans: its rows have addresses and no memory. */
+void vr_kvcache_plan(vr_kvcache *cache, vr_arena *plan, const vr_kvcache_config *config);
 void vr_kvcache_close(vr_kvcache *cache); /* legal on a zeroed cache */
 
-/* Planes of one layer, [n_max, width]. */
-float *vr_kvcache_keys(const vr_kvcache *cache, int layer);
-float *vr_kvcache_values(const vr_kvcache *cache, int layer);
+/* Rows first.. of one layer. */
+void *vr_kvcache_keys(const vr_kvcache *cache, int layer, int first);
+void *vr_kvcache_values(const vr_kvcache *cache, int layer, int first);
+
+/* Where T new keys (or values), f32, are computed before they are kept in rows, of vr_kvcache_keys at n_rows: there, or in scratch
+ * memory. */
+float *vr_kvcache_new(const vr_kvcache *cache, vr_run *run, void *rows, int T);
+/* Keeps them: x [T, Hk*E]; nothing where x is rows itself. */
+void vr_kvcache_keep(const vr_kvcache *cache, const vr_run *run, void *rows, const float *x, int T);
 
 #endif

@@ -160,6 +160,12 @@ const vr_llama_config *vr_llama_config_get(const vr_llama *llama)
     return &llama->config;
 }
 
+vr_kvcache_config vr_llama_cache(const vr_llama *llama, int n_rows, vr_kept kept)
+{
+    const vr_llama_config *c = &llama->config;
+    return (vr_kvcache_config){ c->n_layers, n_rows, c->n_kv_heads, c->head_dim, kept };
+}
+
 void vr_llama_embed(const vr_llama *llama, vr_run *run, const int32_t *ids, int T, float *out)
 {
     run->be->ops->embed_rows(run->be, out, &llama->embedding, ids, T);
@@ -204,9 +210,8 @@ static void attend(const vr_llama *llama, const llama_layer *layer, vr_run *run,
     float *normed = vr_arena_floats(run->scratch, (size_t)T * (size_t)c->width);
     float *q = vr_arena_floats(run->scratch, (size_t)T * (size_t)q_width);
     float *attended = vr_arena_floats(run->scratch, (size_t)T * (size_t)q_width);
-    /* keys and values are computed in place: their rows of the cache are contiguous */
-    float *keys = vr_kvcache_keys(cache, l), *values = vr_kvcache_values(cache, l);
-    float *k = keys + (size_t)first * (size_t)kv_width, *v = values + (size_t)first * (size_t)kv_width;
+    void *keys = vr_kvcache_keys(cache, l, first), *values = vr_kvcache_values(cache, l, first);
+    float *k = vr_kvcache_new(cache, run, keys, T), *v = vr_kvcache_new(cache, run, values, T);
 
     op->rms_norm(be, normed, x, layer->attn_norm, T, c->width, c->epsilon);
     op->linear(be, q, normed, &layer->q_w, layer->q_b, VR_ACT_NONE, NULL, T);
@@ -214,6 +219,8 @@ static void attend(const vr_llama *llama, const llama_layer *layer, vr_run *run,
     op->linear(be, v, normed, &layer->v_w, layer->v_b, VR_ACT_NONE, NULL, T);
     op->rope(be, q, q_width, turn->cosine, turn->sine, c->rope.pairs, T, c->n_heads, E);
     op->rope(be, k, kv_width, turn->cosine, turn->sine, c->rope.pairs, T, c->n_kv_heads, E);
+    vr_kvcache_keep(cache, run, keys, k, T);
+    vr_kvcache_keep(cache, run, values, v, T);
     op->attention(be, &(vr_attention){ .n_batch = 1,
                                        .n_queries = T,
                                        .n_keys = first + T,
@@ -223,8 +230,9 @@ static void attend(const vr_llama *llama, const llama_layer *layer, vr_run *run,
                                        .scale = 1.0f / sqrtf((float)E),
                                        .causal = true,
                                        .q = { q, 0, q_width, E },
-                                       .k = { keys, 0, kv_width, E },
-                                       .v = { values, 0, kv_width, E },
+                                       .kept = cache->config.kept,
+                                       .k = { vr_kvcache_keys(cache, l, 0), 0, cache->row, cache->head },
+                                       .v = { vr_kvcache_values(cache, l, 0), 0, cache->row, cache->head },
                                        .out = { attended, 0, q_width, E } });
     op->linear(be, x, attended, &layer->o_w, NULL, VR_ACT_NONE, x, T);
     vr_arena_release(run->scratch, mark);

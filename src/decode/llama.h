@@ -30,6 +30,9 @@ const vr_llama_config *vr_llama_config_get(const vr_llama *llama);
 /* The stage decoder.norm is that of the last row of a prompt only: recorded runs of some systems have it so. */
 void vr_llama_norm_last(vr_llama *llama);
 
+/* Of a cache for n_rows rows of this decoder. */
+vr_kvcache_config vr_llama_cache(const vr_llama *llama, int n_rows, vr_kept kept);
+
 /* Embedding rows of ids [T] -> out [T, Dl]; ids are inside the vocabulary. */
 void vr_llama_embed(const vr_llama *llama, vr_run *run, const int32_t *ids, int T, float *out);
 

@@ -209,7 +209,7 @@ static void attend_tokens(const vr_whisper *m, vr_run *run, const vr_whisper_sta
     const int D = m->config.width, H = m->decoder.n_heads, E = D / H, first = state->cache.n_rows;
     const size_t mark = vr_arena_mark(run->scratch), n = (size_t)T * (size_t)D, at = (size_t)first * (size_t)D;
     float *normed = vr_arena_floats(run->scratch, n), *q = vr_arena_floats(run->scratch, n);
-    float *keys = vr_kvcache_keys(&state->cache, l), *values = vr_kvcache_values(&state->cache, l);
+    float *keys = vr_kvcache_keys(&state->cache, l, 0), *values = vr_kvcache_values(&state->cache, l, 0);
     const float *bias = layer->block.qkv_b;
 
     op->layer_norm(be, normed, x, layer->block.norm1_w, layer->block.norm1_b, T, D, m->decoder.epsilon);

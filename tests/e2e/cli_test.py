@@ -227,7 +227,7 @@ class Json(Program):
         turn = json.loads(result.out)
         self.assertEqual(turn["question"], question)
         self.assertEqual(set(turn), {"turn", "question", "answer", "stop", "ids", "sampling", "plan", "timings", "version",
-                                     "system", "weights", "cpu", "precision", "facts"})
+                                     "system", "weights", "cpu", "precision", "kv", "facts"})
         self.assertIn(turn["stop"], ("end", "length"))
         self.assertEqual(turn["sampling"]["seed"], 5)
         self.assertEqual(turn["system"], "video-llama")

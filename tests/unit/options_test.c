@@ -208,6 +208,16 @@ START_TEST(without_a_video)
 }
 END_TEST
 
+START_TEST(keys_and_values_are_auto_unless_given)
+{
+    ck_assert_int_eq(accept("w|v").kv, 3); /* VR_KV_AUTO */
+    ck_assert_int_eq(accept("w|v|--kv=f32").kv, 0);
+    ck_assert_int_eq(accept("w|v|--kv|f16").kv, 1);
+    ck_assert_int_eq(accept("w|v|--kv=q8_0").kv, 2);
+    refuse("w|v|--kv=q8", "option --kv: 'q8' is not one of: f32 f16 q8_0 auto");
+}
+END_TEST
+
 START_TEST(precision_is_auto_unless_given)
 {
     ck_assert_int_eq(accept("w|v").precision, 3); /* VR_PRECISION_AUTO */
@@ -332,6 +342,7 @@ int main(void)
     tcase_add_test(parsing, operands_that_are_missing_or_too_many);
     tcase_add_test(parsing, without_a_video);
     tcase_add_test(parsing, precision_is_auto_unless_given);
+    tcase_add_test(parsing, keys_and_values_are_auto_unless_given);
     tcase_add_test(parsing, a_prompt_that_is_too_long);
     tcase_add_test(texts, the_table_is_sound);
     tcase_add_test(texts, every_text_names_every_option);

@@ -187,7 +187,7 @@ START_TEST(a_turn_as_json)
     const vr_plan plan = {
         .n_frames_total = 10, .n_frames = 2, .frame_indices = indices, .frame_seconds = seconds, .context = 9
     };
-    const vr_recipe recipe = { .system = "s", .name = "n", .cpu_level = "c", .precision = "auto" };
+    const vr_recipe recipe = { .system = "s", .name = "n", .cpu_level = "c", .precision = "auto", .kv = "f16" };
     const vr_answer said = { .text = "Yes.", .n_ids = 2, .n_prompt_rows = 7, .n_reused_rows = 1, .stop = VR_STOP_LENGTH };
     const vr_sampling sampling = { .temperature = 0.9f, .top_k = 50, .top_p = 1, .repetition_penalty = 1, .seed = UINT64_MAX };
     const vr_timing timings[] = { { "scan", 0.5, 0, NULL }, { "answer", 0.25, 2, "tokens" } };
@@ -211,7 +211,7 @@ START_TEST(a_turn_as_json)
            "\"steps\":[{\"step\":\"select\",\"before\":2,\"after\":1,\"unit\":\"frames\"}],\"tokens_before\":6,\"tokens\":5,"
            "\"frames_kept\":[0],\"frames_high\":[0],\"frame_tokens\":[5,0]},\"timings\":[{\"stage\":\"scan\",\"seconds\":0.5,\"count\":0,\"unit\":null},"
            "{\"stage\":\"answer\",\"seconds\":0.25,\"count\":2,\"unit\":\"tokens\"}],\"version\":\"" VIDRUN_VERSION
-           "\",\"system\":\"s\",\"weights\":\"n\",\"cpu\":\"c\",\"precision\":\"auto\"}\n");
+           "\",\"system\":\"s\",\"weights\":\"n\",\"cpu\":\"c\",\"precision\":\"auto\",\"kv\":\"f16\"}\n");
 }
 END_TEST
 
