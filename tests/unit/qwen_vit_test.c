@@ -52,11 +52,8 @@ static void model_make(model *m)
     *m = (model){ 0 };
     model_add(m, D, IN, "vit.patch.weight");
     for (int l = 0; l < L; l++)
-        for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++) {
-            char prefix[32];
-            snprintf(prefix, sizeof prefix, "vit.blk.%d.%s", l, parts[i].name);
-            model_add_both(m, parts[i].rows, parts[i].cols, prefix);
-        }
+        for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++)
+            model_add_both(m, parts[i].rows, parts[i].cols, "vit.blk.%d.%s", l, parts[i].name);
     model_add_both(m, 0, D, "merger.norm");
     model_add_both(m, GROUP * D, GROUP * D, "merger.fc1");
     model_add_both(m, OUT, GROUP * D, "merger.fc2");
