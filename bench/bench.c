@@ -1,9 +1,9 @@
 /*
  * bench.c - `vidrun-bench [OPTION...] [FAMILY...]`: kernels at the sizes of the models, as ratios to floors of the same run.
  *
- *   options -> pool, probes, peers -> families (products.c, prune.c, select.c, rows.c, memory.c, ladder.c) -> lines on stdout
+ *   options -> pool, probes, peers -> families (products.c, encoder.c, decoder.c, pipeline.c, prune.c, ...) -> lines on stdout
  *
- * Facts of the machine and notes go to stderr: figures from different runs compare only as ratios.
+ * Notes go to stderr. Figures from different runs compare only as ratios. bench/quiet.sh makes bench/results.csv.
  * Ref:   bench/LOG.md holds what was measured, and what failed.
  */
 #include <errno.h>
@@ -43,17 +43,27 @@ static int run_norms(bench_run *run, vr_err *e)
 
 static int run_vit(bench_run *run, vr_err *e)
 {
-    return bench_model(run, "vit", e);
+    return bench_encoder(run, "vit", e);
+}
+
+static int run_qformer(bench_run *run, vr_err *e)
+{
+    return bench_encoder(run, "qformer", e);
+}
+
+static int run_audio(bench_run *run, vr_err *e)
+{
+    return bench_encoder(run, "audio", e);
 }
 
 static int run_prefill(bench_run *run, vr_err *e)
 {
-    return bench_model(run, "prefill", e);
+    return bench_decoder(run, "prefill", e);
 }
 
 static int run_decode(bench_run *run, vr_err *e)
 {
-    return bench_model(run, "decode", e);
+    return bench_decoder(run, "decode", e);
 }
 
 static const family families[] = {
@@ -61,9 +71,12 @@ static const family families[] = {
     { "gemv", 10, 10, run_gemv, false },
     { "attention", 7, 7, run_attention, false },
     { "norms", 3, 3, run_norms, false },
-    { "vit", 2, 2, run_vit, true },
+    { "qformer", 3, 3, run_qformer, true },
+    { "audio", 2, 2, run_audio, true },
+    { "vit", 3, 3, run_vit, true },
     { "prefill", 1, 1, run_prefill, true },
     { "decode", 2, 2, run_decode, true },
+    { "pipeline", 1, 1, bench_pipeline, true },
     { "prune", 6, 12, bench_prune, false },
     { "select", 2, 2, bench_select, true },
     { "top-k", 2, 2, bench_top_k, false },
@@ -78,7 +91,7 @@ enum { N_FAMILIES = sizeof families / sizeof families[0] };
 static const char usage[] =
     "usage: vidrun-bench [OPTION...] [FAMILY...]\n"
     "families: gemm gemv attention norms prune (index, copy, select) select top-k gather kmeans memory_update scene_tiling\n"
-    "          ladder; all without a name.  By name only, with --weights: vit prefill decode\n"
+    "          ladder; all without a name.  By name only, with --weights: vit qformer audio prefill decode pipeline\n"
     "  --json           one object a line\n"
     "  --csv            comma-separated values with a header\n"
     "  --threads N      threads (2)\n"
@@ -87,8 +100,10 @@ static const char usage[] =
     "  --level L        c, avx2 or avx512 alone; otherwise the best and avx2\n"
     "  --sweep          every level, more sizes, also one thread\n"
     "  --peers FILE     script of the peers (bench/peers/peers.py)\n"
-    "  --no-peers       without PyTorch and numpy\n"
-    "  --weights FILE   of vit, prefill and decode (vidrun-make-weights)\n"
+    "  --no-peers       without PyTorch, numpy, oneDNN, OpenBLAS and llama.cpp\n"
+    "  --weights FILE   of vit, qformer, audio, pipeline (vidrun-make-weights), of prefill and decode (or a stock GGUF file)\n"
+    "  --llama PROGRAM  llama-bench of llama.cpp, a peer of prefill and decode on a stock file\n"
+    "  --clip FILE      video of pipeline\n"
     "  --stream FILE    instead: a stream of ten hours with this weight file\n"
     "  --device cuda[:N]  instead: the operations of a GPU\n"
     "  --processor      count processor time of one thread, for a busy machine; such figures are no wall time\n";
@@ -133,6 +148,8 @@ static int option(bench_run *run, wishes *w, int argc, char **argv, int i, vr_er
     if (strcmp(name, "--level") == 0 && i + 1 < argc) return run->level = argv[i + 1], 2;
     if (strcmp(name, "--peers") == 0 && i + 1 < argc) return run->script = argv[i + 1], 2;
     if (strcmp(name, "--weights") == 0 && i + 1 < argc) return run->weights = argv[i + 1], 2;
+    if (strcmp(name, "--llama") == 0 && i + 1 < argc) return run->llama = argv[i + 1], 2;
+    if (strcmp(name, "--clip") == 0 && i + 1 < argc) return run->clip = argv[i + 1], 2;
     if (strcmp(name, "--device") == 0 && i + 1 < argc) return w->device = argv[i + 1], 2;
     if (strcmp(name, "--stream") == 0 && i + 1 < argc) return w->stream = argv[i + 1], 2;
     for (int f = 0; f < N_FAMILIES; f++) {
@@ -168,9 +185,8 @@ static int run_families(bench_run *run, const wishes *w, vr_err *e)
     VR_TRY(vr_pool_open(&run->pool, run->n_threads, e));
     int rc = bench_probe_open(run, e);
     if (rc == VR_OK) {
-        bench_note("level %s of %s; %d threads; FMA %.0f GFLOP/s, read %.1f GB/s", level, vr_cpu_features(), run->n_threads,
-                   1e-9 * run->best_fma, 1e-9 * bench_probe_read(run));
         if (run->peers) run->peer = peer_open(run->script, run->n_threads);
+        bench_machine(run, level);
     }
     for (int f = 0; f < N_FAMILIES; f++) {
         if (w->any ? w->family[f] : !families[f].by_name)

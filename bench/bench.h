@@ -33,7 +33,9 @@ typedef struct bench_run {
     bool peers;
     const char *level;       /* NULL: the best of this machine and avx2 */
     const char *script;      /* of the peers */
-    const char *weights;     /* of the families vit, prefill, decode; NULL: none given */
+    const char *weights;     /* of the families of whole parts; NULL: none given */
+    const char *llama;       /* llama-bench, or a Python module; NULL: not compared with llama.cpp */
+    const char *clip;        /* of the family pipeline; NULL: one is made */
     double start, group_end; /* a group may begin rounds until then */
     int groups_left;
     vr_pool *pool;
@@ -52,7 +54,9 @@ typedef struct bench_way {
     int n_threads;
     double bytes;              /* that must move */
     double operations;         /* 0: none to speak of */
-    unsigned floors;           /* bit i: the time of way i is part of the floor */
+    double units;              /* tokens, frames, ... done by a call; 0: not told */
+    const char *unit;          /* their noun; static */
+    unsigned floors;           /* bit i: the time of way i is part of the floor; 0: it has none */
     int most_rounds;           /* 0: all */
     double (*call)(void *arg); /* does the work once, returns seconds; negative: cannot */
     void *arg;
@@ -64,6 +68,10 @@ typedef struct bench_group {
     const char *bench; /* family */
     char type[8], shape[48];
     int window;
+    int least_rounds; /* 0: BENCH_MIN_CLEAN, of rounds and of clean ones; less where one takes many seconds */
+    /* NULL, or one call does the work of all ways: it fills time[r] of each; false: no further rounds */
+    bool (*whole)(void *arg, struct bench_group *g, int r);
+    void *whole_arg;
     int n_ways;
     bench_way ways[BENCH_MAX_WAYS];
 } bench_group;
@@ -82,6 +90,7 @@ void bench_note(const char *format, ...) VR_PRINTF(1, 2);
 /* probe.c: what this machine can do right now. */
 double bench_seconds(void);
 void bench_clock_processor(void); /* count processor time from now on */
+void bench_rest(int milliseconds); /* until threads of others have stopped to spin */
 int bench_probe_open(bench_run *run, vr_err *e);
 void bench_probe_close(void);
 double bench_probe_fma(const bench_run *run);                    /* operations a second, a multiply-add counts two */
@@ -93,21 +102,27 @@ void bench_free(void *x, size_t n_bytes);
 
 /* lines.c */
 void bench_lines(bench_run *run, const bench_group *g, const bool *clean, int n_rounds);
+void bench_machine(const bench_run *run, const char *level); /* machine.c: comments of the CSV, notes of the other forms */
 
-/* peer.c: a Python child that times the same work. */
+/* peer.c: children that time the same work. */
 typedef struct peer peer;
 peer *peer_open(const char *script, int n_threads); /* NULL, with a note: no script, no Python, no numpy */
 void peer_close(peer *p);
 const char *peer_torch(const peer *p); /* its version; NULL: not installed */
-const char *peer_numpy(const peer *p);
-/* Hand over a case and its input; false, with a note, if the child cannot. what: "prune", "select", "top-k", "gather". */
-bool peer_case(peer *p, const char *what, const char *type, const void *x, size_t n_bytes, const int *numbers, int n_numbers);
-double peer_time(peer *p, const char *library); /* "torch" or "numpy": seconds of one call; negative: cannot */
-int64_t peer_result(const peer *p);             /* rows kept by the last call */
+/* Hand over a case and its input (x NULL: the child makes its own), and add ways of PyTorch and numpy with so many rounds at most, 0:
+ * no such way. what: peers.py. A note if the child cannot; nothing without a child. */
+void peer_add(peer *p, bench_group *g, const char *what, const void *x, size_t n_bytes, const int *numbers, int n_numbers,
+              int torch_rounds, int numpy_rounds);
+void peer_expect(peer *p, int64_t result); /* of every call of this case: one with another result is not counted */
+/* llama-bench at path `program` with a stock file: seconds of n_prompt rows, or of n_answer tokens behind depth rows. Negative: it
+ * gave no figures. */
+double peer_llama(const char *program, const char *weights, int n_threads, int n_prompt, int n_answer, int depth);
 
 /* Families. False: an error, which is in e. */
 int bench_products(bench_run *run, const char *family, vr_err *e);
-int bench_model(bench_run *run, const char *family, vr_err *e);
+int bench_encoder(bench_run *run, const char *family, vr_err *e);
+int bench_decoder(bench_run *run, const char *family, vr_err *e);
+int bench_pipeline(bench_run *run, vr_err *e);
 int bench_prune(bench_run *run, vr_err *e);
 int bench_select(bench_run *run, vr_err *e);
 int bench_top_k(bench_run *run, vr_err *e);

@@ -3,8 +3,9 @@
  *
  *   times of a way and of its floor in round r -> ratio of round r -> median, p10, p90 over the clean rounds
  *
- * ratio: time over floor.  peer: time of the peer over ours, both of the same round (median).  state: "clean" if only clean
- * rounds count, "disturbed" if there were fewer than 5 of them, so that all count.
+ * ratio: time over floor, so 1/ratio is the share of what the machine could do.  peer: time of the peer over ours, both of the same
+ * round (median; a peer that ran in no clean round: of all).  units_s: tokens, frames, ... a second.  state: "clean" if only clean rounds count, "disturbed" if there were
+ * fewer than 5 of them (or than the group asks for), so that all count.
  */
 #include <math.h>
 #include <stdio.h>
@@ -12,6 +13,8 @@
 #include <string.h>
 
 #include "bench/bench.h"
+
+#define MAX_PEERS 3
 
 typedef struct summary {
     int n;
@@ -38,7 +41,7 @@ static double floor_time(const bench_group *g, const bench_way *w, int r)
     for (int i = 0; i < g->n_ways; i++) {
         if (w->floors >> i & 1) sum += g->ways[i].time[r];
     }
-    return sum;
+    return w->floors ? sum : (double)NAN;
 }
 
 static summary summarise(const bench_group *g, const bench_way *w, const bool *use, int n_rounds)
@@ -47,7 +50,7 @@ static summary summarise(const bench_group *g, const bench_way *w, const bool *u
     summary s = { 0 };
     for (int r = 0; r < n_rounds; r++) {
         const double floor = floor_time(g, w, r);
-        if (!use[r] || isnan(w->time[r]) || isnan(floor)) continue;
+        if (!use[r] || isnan(w->time[r]) || (w->floors && isnan(floor))) continue;
         times[s.n] = w->time[r], floors[s.n] = floor, ratios[s.n++] = w->time[r] / floor;
     }
     s.time = quantile(times, s.n, 0.5), s.floor = quantile(floors, s.n, 0.5), s.ratio = quantile(ratios, s.n, 0.5);
@@ -55,14 +58,15 @@ static summary summarise(const bench_group *g, const bench_way *w, const bool *u
     return s;
 }
 
+/* use NULL: all rounds */
 static double over(const bench_way *w, const bench_way *other, const bool *use, int n_rounds)
 {
     double ratios[BENCH_MAX_ROUNDS];
     int n = 0;
     for (int r = 0; r < n_rounds; r++) {
-        if (use[r] && !isnan(w->time[r]) && !isnan(other->time[r])) ratios[n++] = other->time[r] / w->time[r];
+        if ((!use || use[r]) && !isnan(w->time[r]) && !isnan(other->time[r])) ratios[n++] = other->time[r] / w->time[r];
     }
-    return quantile(ratios, n, 0.5);
+    return n == 0 && use ? over(w, other, NULL, n_rounds) : quantile(ratios, n, 0.5);
 }
 
 /* A number, or null: JSON has no NaN. */
@@ -79,17 +83,29 @@ typedef struct line {
     const bench_way *w;
     summary s;
     const char *state;
-    const char *peer_name, *second_name;
-    double peer, second;
+    const char *peer_name[MAX_PEERS]; /* "": none */
+    double peer[MAX_PEERS];
 } line;
 
 static double rate(const line *l)
 {
-    return (l->w->operations > 0.0 ? l->w->operations : l->w->bytes) / l->s.time * 1e-9;
+    const double work = l->w->operations > 0.0 ? l->w->operations : l->w->bytes;
+    return work > 0.0 ? work / l->s.time * 1e-9 : (double)NAN;
+}
+
+static double units(const line *l)
+{
+    return l->w->units > 0.0 ? l->w->units / l->s.time : (double)NAN;
+}
+
+static const char *unit(const line *l)
+{
+    return l->w->unit ? l->w->unit : "";
 }
 
 static void print_json(const line *l)
 {
+    static const char *const names[MAX_PEERS] = { "peer", "second_peer", "third_peer" };
     printf("{\"bench\": \"%s\", \"form\": \"%s\", \"type\": \"%s\", \"shape\": \"%s\", \"window\": %d, \"level\": \"%s\", "
            "\"threads\": %d",
            l->g->bench, l->w->form, l->g->type, l->g->shape, l->g->window, l->w->level, l->w->n_threads);
@@ -97,26 +113,28 @@ static void print_json(const line *l)
     print_number("p10", l->s.p10);
     print_number("p90", l->s.p90);
     printf(", \"rounds\": %d", l->s.n);
-    print_number("peer", l->peer);
-    printf(", \"peer_name\": \"%s\"", l->peer_name);
-    print_number("second_peer", l->second);
-    printf(", \"second_peer_name\": \"%s\", \"bytes\": %.0f", l->second_name, l->w->bytes);
+    for (int i = 0; i < MAX_PEERS; i++) {
+        print_number(names[i], l->peer[i]);
+        printf(", \"%s_name\": \"%s\"", names[i], l->peer_name[i]);
+    }
+    printf(", \"bytes\": %.0f", l->w->bytes);
     print_number(l->w->operations > 0.0 ? "gflops" : "gb_s", rate(l));
     print_number("ms", 1e3 * l->s.time);
     print_number("floor_ms", 1e3 * l->s.floor);
-    printf(", \"state\": \"%s\"}\n", l->state);
+    print_number("units_s", units(l));
+    printf(", \"unit\": \"%s\", \"state\": \"%s\"}\n", unit(l), l->state);
 }
 
 static void print_csv(bench_run *run, const line *l)
 {
     if (!run->header_printed) {
-        puts("bench,form,type,shape,window,level,threads,ratio,p10,p90,rounds,peer,peer_name,second_peer,second_peer_name,"
-             "bytes,rate,ms,"
-             "floor_ms,state");
+        puts("bench,form,type,shape,window,level,threads,ratio,p10,p90,rounds,peer,peer_name,second_peer,second_peer_name,bytes,"
+             "rate,ms,floor_ms,state,third_peer,third_peer_name,units_s,unit");
     }
-    printf("%s,%s,%s,%s,%d,%s,%d,%.4g,%.4g,%.4g,%d,%.4g,%s,%.4g,%s,%.0f,%.4g,%.4g,%.4g,%s\n", l->g->bench, l->w->form,
-           l->g->type, l->g->shape, l->g->window, l->w->level, l->w->n_threads, l->s.ratio, l->s.p10, l->s.p90, l->s.n, l->peer,
-           l->peer_name, l->second, l->second_name, l->w->bytes, rate(l), 1e3 * l->s.time, 1e3 * l->s.floor, l->state);
+    printf("%s,%s,%s,%s,%d,%s,%d,%.4g,%.4g,%.4g,%d,%.4g,%s,%.4g,%s,%.0f,%.4g,%.4g,%.4g,%s,%.4g,%s,%.4g,%s\n", l->g->bench,
+           l->w->form, l->g->type, l->g->shape, l->g->window, l->w->level, l->w->n_threads, l->s.ratio, l->s.p10, l->s.p90,
+           l->s.n, l->peer[0], l->peer_name[0], l->peer[1], l->peer_name[1], l->w->bytes, rate(l), 1e3 * l->s.time,
+           1e3 * l->s.floor, l->state, l->peer[2], l->peer_name[2], units(l), unit(l));
 }
 
 static void print_row(bench_run *run, const line *l)
@@ -128,8 +146,10 @@ static void print_row(bench_run *run, const line *l)
     printf("%-9s %-24s %-5s %-18s %-7s %d %9.3f %9.1f %6.2f %6.2f..%-5.2f %3d%s", l->g->bench, l->w->form, l->g->type,
            l->g->shape, l->w->level, l->w->n_threads, 1e3 * l->s.time, rate(l), l->s.ratio, l->s.p10, l->s.p90, l->s.n,
            strcmp(l->state, "clean") == 0 ? " " : "~");
-    if (!isnan(l->peer)) printf(" %s %.1f", l->peer_name, l->peer);
-    if (!isnan(l->second)) printf("  %s %.1f", l->second_name, l->second);
+    for (int i = 0; i < MAX_PEERS; i++) {
+        if (!isnan(l->peer[i])) printf(" %s %.2f ", l->peer_name[i], l->peer[i]);
+    }
+    if (l->w->units > 0.0) printf(" %.4g %s/s", units(l), unit(l));
     putchar('\n');
 }
 
@@ -145,31 +165,37 @@ static void print_line(bench_run *run, const line *l)
     fflush(stdout);
 }
 
+/* Rates of the peers in the units of w, which all do as much work. */
+static void note_peers(const bench_group *g, const bench_way *w, const line *l)
+{
+    for (int i = 0; i < MAX_PEERS; i++) {
+        if (w->units > 0.0 && !isnan(l->peer[i]))
+            bench_note("%s %s %s: vidrun %.4g %s/s, %s %.4g, ratio %.2f", g->bench, g->type, g->shape, units(l), unit(l),
+                       l->peer_name[i], units(l) / l->peer[i], l->peer[i]);
+    }
+}
+
 void bench_lines(bench_run *run, const bench_group *g, const bool *clean, int n_rounds)
 {
     bool use[BENCH_MAX_ROUNDS];
+    const int least = g->least_rounds ? g->least_rounds : BENCH_MIN_CLEAN;
     int n_clean = 0;
     for (int r = 0; r < n_rounds; r++) n_clean += clean[r];
-    for (int r = 0; r < n_rounds; r++) use[r] = clean[r] || n_clean < BENCH_MIN_CLEAN;
+    for (int r = 0; r < n_rounds; r++) use[r] = clean[r] || n_clean < least;
     for (int i = 0; i < g->n_ways; i++) {
         const bench_way *w = &g->ways[i];
         if (w->kind != BENCH_OWN) continue;
-        line l = {
-            g,           w,          summarise(g, w, use, n_rounds), n_clean < BENCH_MIN_CLEAN ? "disturbed" : "clean", "", "",
-            (double)NAN, (double)NAN
-        };
-        for (int k = 0; k < g->n_ways; k++) {
+        line l = { .g = g, .w = w, .s = summarise(g, w, use, n_rounds), .state = n_clean < least ? "disturbed" : "clean" };
+        for (int k = 0; k < MAX_PEERS; k++) l.peer_name[k] = "", l.peer[k] = (double)NAN;
+        for (int k = 0, n = 0; k < g->n_ways && n < MAX_PEERS; k++) {
             const bench_way *p = &g->ways[k];
-            if (p->kind != BENCH_PEER || p->n == 0) continue;
-            const double times = over(w, p, use, n_rounds);
-            if (!*l.peer_name)
-                l.peer_name = p->name, l.peer = times;
-            else
-                l.second_name = p->name, l.second = times;
+            if (p->kind == BENCH_PEER && p->n > 0) l.peer_name[n] = p->name, l.peer[n++] = over(w, p, use, n_rounds);
         }
-        if (l.s.n == 0)
+        if (l.s.n == 0) {
             bench_note("%s %s %s %s: not measured", g->bench, w->form, g->type, g->shape);
-        else
-            print_line(run, &l);
+            continue;
+        }
+        print_line(run, &l);
+        note_peers(g, w, &l);
     }
 }

@@ -95,16 +95,6 @@ static double call_scenes(void *arg)
     return bench_seconds() - start;
 }
 
-static double call_torch(void *arg)
-{
-    return peer_time(((const memory_data *)arg)->run->peer, "torch");
-}
-
-static double call_numpy(void *arg)
-{
-    return peer_time(((const memory_data *)arg)->run->peer, "numpy");
-}
-
 /* --- oracle --------------------------------------------------------------------------------------------------------------- */
 
 static double square_between(const float *a, const float *b, int D)
@@ -213,20 +203,6 @@ static int way_open(memory_way *w, memory_data *d, const char *level, vr_err *e)
     return VR_OK;
 }
 
-static void add_peers(memory_data *d, bench_group *g)
-{
-    const int numbers[] = { d->T, d->D, SLOTS, SEED };
-    if (!d->run->peer || !peer_case(d->run->peer, d->what, "f32", d->x, d->x_bytes, numbers, 4)) return;
-    if (peer_torch(d->run->peer)) {
-        bench_way *w = bench_add(g, BENCH_PEER, "", call_torch, d);
-        snprintf(w->name, sizeof w->name, "torch-%s", peer_torch(d->run->peer));
-        w->most_rounds = 7;
-    }
-    bench_way *w = bench_add(g, BENCH_PEER, "", call_numpy, d);
-    snprintf(w->name, sizeof w->name, "numpy-%s", peer_numpy(d->run->peer));
-    w->most_rounds = 3;
-}
-
 static int measure_case(bench_run *run, const memory_family *family, int T, int D, vr_err *e)
 {
     memory_data d = { .run = run, .what = family->name, .T = T, .D = D, .x_bytes = (size_t)T * (size_t)D * sizeof(float) };
@@ -256,7 +232,7 @@ static int measure_case(bench_run *run, const memory_family *family, int T, int 
         b->bytes = (double)d.floor_bytes, b->floors = 1, b->n_threads = run->n_threads;
         snprintf(b->level, sizeof b->level, "%s", levels[i]);
     }
-    add_peers(&d, &g);
+    peer_add(run->peer, &g, d.what, d.x, d.x_bytes, (const int[]){ T, D, SLOTS, SEED }, 4, 7, 3);
     bench_measure(run, &g);
 done:
     for (int i = 0; i < MAX_WAYS; i++) {

@@ -1,9 +1,11 @@
 /*
- * peer.c - a Python child that does the same work with PyTorch and numpy, and times it.
+ * peer.c - children that do the same work and time it: Python with PyTorch and numpy; llama-bench.
  *
  *   child:   hello                        -> "TORCH NUMPY" (versions, - where missing)
  *            case WHAT TYPE PATH N1 N2 .. -> "ok" or "no REASON";  the child has read PATH when it answers
  *            run LIBRARY                  -> "SECONDS RESULT" or "no REASON"
+ *
+ *   llama:   llama-bench ... -o json      -> nanoseconds of what was asked;  one process a call
  *
  * The child times itself, so pipes and start do not count. Its input is a file in memory, removed as soon as it is read.
  * Owner: the peer owns its child.
@@ -16,7 +18,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "bench/bench.h"
@@ -24,8 +25,8 @@
 struct peer {
     pid_t pid;
     FILE *to, *from;
-    char torch[32], numpy[32];
-    int64_t result;
+    char torch[24], numpy[24];
+    int64_t expected; /* result of a call; negative: any */
 };
 
 extern char **environ;
@@ -47,11 +48,10 @@ void peer_close(peer *p)
     free(p);
 }
 
-static bool start(peer *p, const char *python, const char *script, int n_threads)
+/* A child with a pipe in both directions; quiet: what it says on standard error is lost. */
+static bool start(peer *p, char *const *argv, bool quiet)
 {
     int to[2], from[2];
-    char threads[16];
-    snprintf(threads, sizeof threads, "%d", n_threads);
     if (pipe(to) != 0) return false;
     if (pipe(from) != 0) {
         close(to[0]);
@@ -66,8 +66,8 @@ static bool start(peer *p, const char *python, const char *script, int n_threads
     posix_spawn_file_actions_adddup2(&actions, from[1], 1);
     posix_spawn_file_actions_addclose(&actions, to[0]);
     posix_spawn_file_actions_addclose(&actions, from[1]);
-    char *const argv[] = { (char *)(uintptr_t)python, (char *)(uintptr_t)script, threads, NULL };
-    const int rc = posix_spawnp(&p->pid, python, &actions, NULL, argv, environ);
+    if (quiet) posix_spawn_file_actions_addopen(&actions, 2, "/dev/null", O_WRONLY, 0);
+    const int rc = posix_spawnp(&p->pid, argv[0], &actions, NULL, argv, environ);
     posix_spawn_file_actions_destroy(&actions);
     close(to[0]);
     close(from[1]);
@@ -79,10 +79,12 @@ static bool start(peer *p, const char *python, const char *script, int n_threads
 
 static peer *open_with(const char *python, const char *script, int n_threads)
 {
-    char answer[128];
+    char answer[128], threads[16];
+    char *const argv[] = { (char *)(uintptr_t)python, (char *)(uintptr_t)script, threads, NULL };
+    snprintf(threads, sizeof threads, "%d", n_threads);
     peer *p = calloc(1, sizeof *p);
-    if (p && start(p, python, script, n_threads) && ask(p, "hello", answer, (int)sizeof answer) &&
-        sscanf(answer, "%31s %31s", p->torch, p->numpy) == 2 && strcmp(p->numpy, "-") != 0)
+    if (p && start(p, argv, false) && ask(p, "hello", answer, (int)sizeof answer) &&
+        sscanf(answer, "%23s %23s", p->torch, p->numpy) == 2 && strcmp(p->numpy, "-") != 0)
         return p;
     peer_close(p);
     return NULL;
@@ -116,11 +118,6 @@ const char *peer_torch(const peer *p)
     return strcmp(p->torch, "-") == 0 ? NULL : p->torch;
 }
 
-const char *peer_numpy(const peer *p)
-{
-    return p->numpy;
-}
-
 static bool write_all(int fd, const unsigned char *x, size_t n)
 {
     while (n > 0) {
@@ -132,17 +129,17 @@ static bool write_all(int fd, const unsigned char *x, size_t n)
     return true;
 }
 
-bool peer_case(peer *p, const char *what, const char *type, const void *x, size_t n_bytes, const int *numbers, int n_numbers)
+static bool hand_over(peer *p, const char *what, const char *type, const void *x, size_t n_bytes, const int *numbers, int n_numbers)
 {
     const char *const folders[] = { "/dev/shm", getenv("TMPDIR"), "/tmp" };
-    char path[256], line[512], answer[256] = "no answer";
+    char path[256] = "-", line[512], answer[256] = "no answer";
     int fd = -1;
-    for (size_t i = 0; i < sizeof folders / sizeof folders[0] && fd < 0; i++) {
+    for (size_t i = 0; x && i < sizeof folders / sizeof folders[0] && fd < 0; i++) {
         if (!folders[i]) continue;
         snprintf(path, sizeof path, "%s/vidrun-bench-XXXXXX", folders[i]);
         fd = mkstemp(path);
     }
-    bool ok = fd >= 0 && write_all(fd, x, n_bytes);
+    bool ok = !x || (fd >= 0 && write_all(fd, x, n_bytes));
     if (fd >= 0) close(fd);
     if (ok) {
         int at = snprintf(line, sizeof line, "case %s %s %s", what, type, path);
@@ -150,23 +147,72 @@ bool peer_case(peer *p, const char *what, const char *type, const void *x, size_
         ok = ask(p, line, answer, (int)sizeof answer) && strcmp(answer, "ok") == 0;
     }
     if (fd >= 0) unlink(path);
-    if (!ok) bench_note("SKIP peers of %s %s: %s", what, type, fd < 0 ? strerror(errno) : answer);
+    if (!ok) bench_note("SKIP peers of %s %s: %s", what, type, x && fd < 0 ? strerror(errno) : answer);
     return ok;
 }
 
-double peer_time(peer *p, const char *library)
+static double time_call(peer *p, const char *library)
 {
     char line[64], answer[256];
     double time = -1.0;
     long long result = 0;
     snprintf(line, sizeof line, "run %s", library);
-    if (!ask(p, line, answer, (int)sizeof answer) || sscanf(answer, "%lf %lld", &time, &result) != 2) time = -1.0;
-    p->result = result;
-    nanosleep(&(struct timespec){ .tv_nsec = 5000000 }, NULL); /* its idle threads spin for a while */
-    return time;
+    if (!ask(p, line, answer, (int)sizeof answer) || sscanf(answer, "%lf %lld", &time, &result) != 2) return -1.0;
+    bench_rest(5); /* its idle threads spin for a while */
+    if (p->expected < 0 || result == p->expected) return time;
+    bench_note("%s gives %lld, not %lld: not counted", library, result, (long long)p->expected);
+    return -1.0;
 }
 
-int64_t peer_result(const peer *p)
+static double call_torch(void *arg)
 {
-    return p->result;
+    return time_call(arg, "torch");
+}
+
+static double call_numpy(void *arg)
+{
+    return time_call(arg, "numpy");
+}
+
+static void add(peer *p, bench_group *g, const char *library, const char *version, double (*call)(void *arg), int most_rounds)
+{
+    bench_way *w = bench_add(g, BENCH_PEER, "", call, p);
+    snprintf(w->name, sizeof w->name, "%s-%s", library, version);
+    w->most_rounds = most_rounds;
+}
+
+void peer_add(peer *p, bench_group *g, const char *what, const void *x, size_t n_bytes, const int *numbers, int n_numbers,
+              int torch_rounds, int numpy_rounds)
+{
+    if (!p || (!numpy_rounds && !peer_torch(p))) return;
+    if (!hand_over(p, what, g->type, x, n_bytes, numbers, n_numbers)) return;
+    p->expected = -1;
+    if (torch_rounds && peer_torch(p)) add(p, g, "torch", p->torch, call_torch, torch_rounds);
+    if (numpy_rounds) add(p, g, "numpy", p->numpy, call_numpy, numpy_rounds);
+}
+
+void peer_expect(peer *p, int64_t result)
+{
+    p->expected = result;
+}
+
+double peer_llama(const char *program, const char *weights, int n_threads, int n_prompt, int n_answer, int depth)
+{
+    peer p = { 0 };
+    char numbers[4][16], line[4096];
+    const int values[4] = { n_threads, n_prompt, n_answer, depth };
+    for (int i = 0; i < 4; i++) snprintf(numbers[i], sizeof numbers[i], "%d", values[i]);
+    const char *const words[] = { program, "-m",       weights, "-t",       numbers[0], "-p", numbers[1], "-n",   numbers[2],
+                                  "-d",    numbers[3], "-r",    "1",        "-fa",      "1",  "-o",       "json", NULL };
+    double nanoseconds = -1.0;
+    if (start(&p, (char *const *)(uintptr_t)words, true)) {
+        while (fgets(line, sizeof line, p.from)) {
+            const char *found = strstr(line, "\"avg_ns\":");
+            if (found) nanoseconds = strtod(found + strlen("\"avg_ns\":"), NULL);
+        }
+    }
+    if (p.to) fclose(p.to);
+    if (p.from) fclose(p.from);
+    if (p.pid > 0) waitpid(p.pid, NULL, 0);
+    return nanoseconds > 0.0 ? 1e-9 * nanoseconds : -1.0;
 }

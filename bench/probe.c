@@ -40,6 +40,11 @@ void bench_clock_processor(void)
     clock_id = CLOCK_PROCESS_CPUTIME_ID;
 }
 
+void bench_rest(int milliseconds)
+{
+    nanosleep(&(struct timespec){ .tv_nsec = 1000000L * milliseconds }, NULL);
+}
+
 void *bench_alloc(size_t n_bytes)
 {
     const size_t rounded = (n_bytes + PAGE - 1) / PAGE * PAGE + (n_bytes == 0 ? PAGE : 0);

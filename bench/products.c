@@ -2,19 +2,25 @@
  * products.c - families gemm, gemv, attention, norms: operations at the sizes of the models.
  *
  *   floor: bytes at the rate of the read probe, or operations at the rate of the FMA probe, times 2 in bf16 and 4 with whole
- *   numbers of 8 bits, which is what AVX-512 makes of a multiply-add of f32;  peer: OpenBLAS, for f32 products of many rows
+ *   numbers of 8 bits, which is what AVX-512 makes of a multiply-add of f32
+ *   peers of products of many rows: oneDNN in the type of the product, PyTorch in f32 and bf16, OpenBLAS in f32
  *
  *   f16: --precision f32, weights of f16;  bf16, q8, q4: --precision auto
  *
+ * Ours takes rows in f32 and rounds them; peers are handed what they multiply, and weights in f32 where ours are f16: theirs is the
+ * product alone, with bias and GELU where the case has them (OpenBLAS: without).
  * Trap:  weights must not fit the last cache where memory is measured: the products with one row read 64 MB and more.
  */
+#include <cblas.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/half.h"
 #include "base/strips.h"
 #include "bench/bench.h"
+#include "bench/onednn.h"
 
 typedef enum kind { GEMM, GEMV, ATTENTION, LAYER_NORM, RMS_NORM, GATED } kind;
 
@@ -68,9 +74,11 @@ enum { N_CASES = sizeof cases / sizeof cases[0] };
 typedef struct product_data {
     const product_case *c;
     const bench_run *run;
-    vr_backend *own, *fast, *blas; /* --precision f32, auto; with OpenBLAS */
-    float *x, *y, *bias;           /* x: rows, or q, k, v one after the other */
+    vr_backend *own, *fast; /* --precision f32, auto */
+    float *x, *y, *bias;    /* x: rows, or q, k, v one after the other */
     void *w;
+    float *wide; /* w in f32, for OpenBLAS */
+    onednn *onednn;
 } product_data;
 
 static vr_backend *backend_of(const product_data *d)
@@ -152,6 +160,9 @@ static void free_data(product_data *d)
     bench_free(d->y, 0);
     bench_free(d->bias, 0);
     bench_free(d->w, 0);
+    bench_free(d->wide, 0);
+    onednn_free(d->onednn);
+    d->wide = NULL, d->onednn = NULL;
 }
 
 static void run_attention(vr_backend *be, const product_case *c, const product_data *d)
@@ -167,11 +178,16 @@ static void run_attention(vr_backend *be, const product_case *c, const product_d
     be->ops->attention(be, &a);
 }
 
+static bool has_gelu(const product_case *c)
+{
+    return strstr(c->name, "gelu") != NULL;
+}
+
 static double run_case(vr_backend *be, const product_data *d)
 {
     const product_case *c = d->c;
     const vr_matrix w = { d->w, c->dtype, c->N, c->K };
-    const vr_activation act = strstr(c->name, "gelu") ? VR_ACT_GELU : VR_ACT_NONE;
+    const vr_activation act = has_gelu(c) ? VR_ACT_GELU : VR_ACT_NONE;
     const double start = bench_seconds();
     switch (c->kind) {
     case GEMM:
@@ -207,7 +223,13 @@ static double call_own(void *arg)
 
 static double call_blas(void *arg)
 {
-    return run_case(((const product_data *)arg)->blas, arg);
+    const product_data *d = arg;
+    const product_case *c = d->c;
+    const double start = bench_seconds();
+    cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, c->T, c->N, c->K, 1.0f, d->x, c->K, d->wide, c->K, 0.0f, d->y, c->N);
+    const double time = bench_seconds() - start;
+    bench_rest(25); /* its threads spin for 2^26 clocks */
+    return time;
 }
 
 static const char *type_name(const product_case *c)
@@ -234,6 +256,32 @@ static void after_product(vr_backend *be)
     be->ops->linear(be, y, x, &(vr_matrix){ w, VR_DTYPE_BF16, 8, 8 }, NULL, VR_ACT_NONE, NULL, 8);
 }
 
+static void add_blas(bench_run *run, product_data *d, bench_group *g)
+{
+    const size_t n = (size_t)d->c->K * (size_t)d->c->N;
+    d->wide = bench_alloc(n * sizeof *d->wide);
+    if (!d->wide) return;
+    for (size_t i = 0; i < n; i++) d->wide[i] = vr_f16_to_f32(((const uint16_t *)d->w)[i]);
+    openblas_set_num_threads(run->n_threads);
+    bench_way *blas = bench_add(g, BENCH_PEER, "", call_blas, d);
+    snprintf(blas->name, sizeof blas->name, "OpenBLAS");
+}
+
+static void add_peers(bench_run *run, product_data *d, bench_group *g)
+{
+    const product_case *c = d->c;
+    const bool strips = vr_is_strips(c->dtype), wide = c->dtype == VR_DTYPE_F16, gelu = has_gelu(c);
+    if (!run->peers || c->kind != GEMM) return;
+    const char *const type = strips ? "int8" : wide ? "f32" : "bf16";
+    if (onednn_name()) d->onednn = onednn_open(type, c->T, c->K, c->N, gelu, run->n_threads);
+    if (d->onednn) {
+        bench_way *w = bench_add(g, BENCH_PEER, "", onednn_time, d->onednn);
+        snprintf(w->name, sizeof w->name, "%s", onednn_name());
+    }
+    if (!strips) peer_add(run->peer, g, "linear", NULL, 0, (const int[]){ c->T, c->K, c->N, gelu }, 4, run->rounds, 0);
+    if (wide) add_blas(run, d, g);
+}
+
 static int measure_case(bench_run *run, product_data *d, vr_err *e)
 {
     const product_case *c = d->c;
@@ -251,10 +299,7 @@ static int measure_case(bench_run *run, product_data *d, vr_err *e)
     own->bytes = bytes(c), own->operations = memory_bound(c) ? 0.0 : operations(c), own->floors = 1;
     own->n_threads = run->n_threads;
     snprintf(own->level, sizeof own->level, "%s", vr_cpu_level(backend_of(d)));
-    if (c->kind == GEMM && c->dtype == VR_DTYPE_F16) {
-        bench_way *blas = bench_add(&g, BENCH_PEER, "", call_blas, d);
-        snprintf(blas->name, sizeof blas->name, "OpenBLAS");
-    }
+    add_peers(run, d, &g);
     bench_measure(run, &g);
     free_data(d);
     return VR_OK;
@@ -272,9 +317,6 @@ int bench_products(bench_run *run, const char *family, vr_err *e)
                                                     .precision = VR_PRECISION_AUTO,
                                                     .level = run->level },
                                  e);
-    if (rc == VR_OK)
-        rc = vr_backend_open_cpu(
-            &d.blas, &(vr_cpu_options){ .n_threads = run->n_threads, .gemm = VR_GEMM_OPENBLAS, .level = run->level }, e);
     for (int i = 0; rc == VR_OK && i < N_CASES; i++) {
         if (strcmp(cases[i].family, family) != 0) continue;
         d.c = &cases[i];
@@ -282,6 +324,5 @@ int bench_products(bench_run *run, const char *family, vr_err *e)
     }
     vr_backend_free(d.own);
     vr_backend_free(d.fast);
-    vr_backend_free(d.blas);
     return rc;
 }

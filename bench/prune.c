@@ -159,26 +159,6 @@ static double call_own(void *arg)
     return bench_seconds() - start;
 }
 
-static double call_peer(const prune_data *d, const char *library)
-{
-    const double time = peer_time(d->run->peer, library);
-    if (time > 0.0 && peer_result(d->run->peer) != d->n_expected) {
-        bench_note("%s keeps %lld rows, not %d: not counted", library, (long long)peer_result(d->run->peer), d->n_expected);
-        return -1.0;
-    }
-    return time;
-}
-
-static double call_torch(void *arg)
-{
-    return call_peer(arg, "torch");
-}
-
-static double call_numpy(void *arg)
-{
-    return call_peer(arg, "numpy");
-}
-
 static int check_way(prune_way *w, vr_err *e)
 {
     prune_data *d = w->data;
@@ -228,17 +208,9 @@ static int add_ways(prune_data *d, bench_group *g, vr_err *e)
 static void add_peers(prune_data *d, bench_group *g)
 {
     const prune_case *c = d->c;
-    if (c->anchor != VR_PRUNE_FIRST) return;
-    const int numbers[] = { c->n_frames, c->N, c->D, c->window };
-    if (!d->run->peer || !peer_case(d->run->peer, "prune", g->type, d->x, d->x_bytes, numbers, 4)) return;
-    if (peer_torch(d->run->peer)) {
-        bench_way *w = bench_add(g, BENCH_PEER, "", call_torch, d);
-        snprintf(w->name, sizeof w->name, "torch-%s", peer_torch(d->run->peer));
-        w->most_rounds = 7;
-    }
-    bench_way *w = bench_add(g, BENCH_PEER, "", call_numpy, d);
-    snprintf(w->name, sizeof w->name, "numpy-%s", peer_numpy(d->run->peer));
-    w->most_rounds = 3;
+    if (c->anchor != VR_PRUNE_FIRST || !d->run->peer) return;
+    peer_add(d->run->peer, g, "prune", d->x, d->x_bytes, (const int[]){ c->n_frames, c->N, c->D, c->window }, 4, 7, 3);
+    peer_expect(d->run->peer, d->n_expected);
 }
 
 static const char *type_name(vr_dtype dtype)

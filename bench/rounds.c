@@ -3,7 +3,8 @@
  *
  *   round r:  FMA, read | way r, r+1, ... | FMA, read -> times[r], clean[r]
  *
- * Rounds go on until the share of the group in the time of the run is used, at least 5, at most run->rounds.
+ * Rounds go on until the share of the group in the time of the run is used, at least 5 (or what the group says), at most
+ * run->rounds.
  */
 #include <math.h>
 #include <stdarg.h>
@@ -80,18 +81,22 @@ static double round_run(bench_group *g, int r, double peer_time)
 
 void bench_measure(bench_run *run, bench_group *g)
 {
-    bool clean[BENCH_MAX_ROUNDS];
-    for (int i = 0; i < g->n_ways; i++) g->ways[i].call(g->ways[i].arg); /* the first call is not counted */
+    bool clean[BENCH_MAX_ROUNDS], more = true;
+    const int least = g->least_rounds ? g->least_rounds : BENCH_MIN_CLEAN;
+    for (int i = 0; i < g->n_ways && !g->whole; i++) g->ways[i].call(g->ways[i].arg); /* the first call is not counted */
     double peer_time = PEER_SHARE * (run->group_end - bench_seconds());
     int r = 0;
-    while (r < run->rounds && (r < BENCH_MIN_CLEAN || bench_seconds() < run->group_end)) {
+    while (more && r < run->rounds && (r < least || bench_seconds() < run->group_end)) {
         const double fma_before = bench_probe_fma(run), read_before = bench_probe_read(run);
-        peer_time = round_run(g, r, peer_time);
+        if (g->whole)
+            more = g->whole(g->whole_arg, g, r);
+        else
+            peer_time = round_run(g, r, peer_time);
         const double read_after = bench_probe_read(run), fma_after = bench_probe_fma(run);
         run->best_fma = fmax(run->best_fma, fmax(fma_before, fma_after));
         clean[r] = fmin(fma_before, fma_after) >= CLEAN_FMA * run->best_fma &&
                    fabs(read_before - read_after) < CLEAN_READ * fmax(read_before, read_after);
-        r++;
+        r += more;
     }
     bench_lines(run, g, clean, r);
 }

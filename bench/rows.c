@@ -55,16 +55,6 @@ static double call_gather(void *arg)
     return bench_seconds() - start;
 }
 
-static double call_torch(void *arg)
-{
-    return peer_time(((const rows_data *)arg)->run->peer, "torch");
-}
-
-static double call_numpy(void *arg)
-{
-    return peer_time(((const rows_data *)arg)->run->peer, "numpy");
-}
-
 static int descending(const void *a, const void *b)
 {
     const float x = *(const float *)a, y = *(const float *)b;
@@ -93,20 +83,6 @@ static bool gather_right(const rows_data *d)
         if (memcmp(d->y + (int64_t)i * d->n, d->x + (int64_t)d->ids[i] * d->n, (size_t)d->n * sizeof(float)) != 0) return false;
     }
     return true;
-}
-
-static void add_peers(rows_data *d, bench_group *g, const char *what)
-{
-    const int numbers[] = { d->T, d->n, d->k };
-    if (!d->run->peer || !peer_case(d->run->peer, what, "f32", d->x, d->x_bytes, numbers, 3)) return;
-    if (peer_torch(d->run->peer)) {
-        bench_way *w = bench_add(g, BENCH_PEER, "", call_torch, d);
-        snprintf(w->name, sizeof w->name, "torch-%s", peer_torch(d->run->peer));
-        w->most_rounds = 7;
-    }
-    bench_way *w = bench_add(g, BENCH_PEER, "", call_numpy, d);
-    snprintf(w->name, sizeof w->name, "numpy-%s", peer_numpy(d->run->peer));
-    w->most_rounds = 3;
 }
 
 static int measure_case(bench_run *run, const char *what, int T, int n, int k, vr_err *e)
@@ -149,7 +125,7 @@ static int measure_case(bench_run *run, const char *what, int T, int n, int k, v
         b->floors = gather ? 3 : 1, b->n_threads = run->n_threads;
         snprintf(b->level, sizeof b->level, "%s", levels[i]);
     }
-    add_peers(&d, &g, what);
+    peer_add(run->peer, &g, what, d.x, d.x_bytes, (const int[]){ T, n, k }, 3, 7, 3);
     bench_measure(run, &g);
 done:
     for (int i = 0; i < MAX_WAYS; i++) {

@@ -91,30 +91,6 @@ static double call_own(void *arg)
     return bench_seconds() - start;
 }
 
-static double call_torch(void *arg)
-{
-    return peer_time(((const select_data *)arg)->run->peer, "torch");
-}
-
-static double call_numpy(void *arg)
-{
-    return peer_time(((const select_data *)arg)->run->peer, "numpy");
-}
-
-static void add_peers(select_data *d, bench_group *g)
-{
-    const int numbers[] = { d->n_frames, COLUMNS, WINDOW };
-    if (!d->run->peer || !peer_case(d->run->peer, "select", g->type, d->x, d->x_bytes, numbers, 3)) return;
-    if (peer_torch(d->run->peer)) {
-        bench_way *w = bench_add(g, BENCH_PEER, "", call_torch, d);
-        snprintf(w->name, sizeof w->name, "torch-%s", peer_torch(d->run->peer));
-        w->most_rounds = 7;
-    }
-    bench_way *w = bench_add(g, BENCH_PEER, "", call_numpy, d);
-    snprintf(w->name, sizeof w->name, "numpy-%s", peer_numpy(d->run->peer));
-    w->most_rounds = 3;
-}
-
 static int add_ways(select_data *d, bench_group *g, select_way *ways, int *n_ways, vr_err *e)
 {
     const char *levels[4];
@@ -158,7 +134,7 @@ static int measure_case(bench_run *run, vr_dtype dtype, const char *type, int n_
     vr_pool_run(run->pool, n_frames / WINDOW, oracle_tile, &d);
     bench_add(&g, BENCH_FLOOR, "read", call_read, &d);
     if ((rc = add_ways(&d, &g, ways, &n_ways, e)) != VR_OK) goto done;
-    add_peers(&d, &g);
+    peer_add(run->peer, &g, "select", d.x, d.x_bytes, (const int[]){ n_frames, COLUMNS, WINDOW }, 3, 7, 3);
     bench_measure(run, &g);
 done:
     for (int i = 0; i < n_ways; i++) vr_backend_free(ways[i].be);

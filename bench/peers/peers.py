@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
-"""peers.py THREADS - the compression steps with PyTorch and numpy, as papers write them; timed on request of vidrun-bench.
+"""peers.py THREADS - the same work with PyTorch and numpy, as papers write it; timed on request of vidrun-bench.
 
     hello                        -> "TORCH NUMPY" (versions, - where missing)
-    case WHAT TYPE PATH N1 N2 .. -> "ok" once PATH is read, or "no REASON"
+    case WHAT TYPE PATH N1 N2 .. -> "ok" once PATH is read (-: random numbers of its own), or "no REASON"
     run torch|numpy              -> "SECONDS RESULT", or "no REASON"
 
-Steps are not fused: every line is one pass over memory, which is the very thing that is measured. Written from the description of
-LongVU (arXiv:2410.17434): cosine with the first frame of a window, mean cosine of the frames of a window.
+Compression is not fused: every line is one pass over memory, which is the very thing that is measured. Written from the description
+of LongVU (arXiv:2410.17434): cosine with the first frame of a window, mean cosine of the frames of a window. Memories of frames:
+memory_peers.py; products and towers: model_peers.py.
 """
 import sys
 import time
@@ -21,6 +22,8 @@ except ImportError:
     torch = None
 if numpy:
     import memory_peers
+if torch:
+    import model_peers
 
 THRESHOLD = 0.7
 
@@ -86,6 +89,8 @@ def to_torch(x, kind):
 
 def make_case(what, kind, path, *numbers):
     numbers = [int(n) for n in numbers]
+    if path == "-":
+        return {"torch": model_peers.make_case(what, kind, *numbers)}
     if what == "prune":
         frames, rows, width, window = numbers
         x = read(path, kind, (frames, rows, width))
