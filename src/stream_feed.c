@@ -33,10 +33,8 @@ static int file_open(vr_feed *f, const vr_model *model, const char *path, double
     if (info.is_image) return vr_fail(e, VR_ERR_VIDEO, "%s: is a picture; only a video can be followed", path);
     const vr_system *system = model->system;
     VR_TRY((system->stream->plan ? system->stream->plan : system->plan)(model->state, f->source, &options, &f->view, e));
-    const bool turned = info.rotation % 180 != 0;
     f->n_frames_total = info.n_frames;
-    f->width = turned ? info.height : info.width;
-    f->height = turned ? info.width : info.height;
+    vr_source_shown(&info, &f->width, &f->height);
     f->rgb = malloc((size_t)f->width * (size_t)f->height * 3);
     if (!f->rgb) return vr_fail(e, VR_ERR_LIMIT, "%s: no memory for a frame of %d x %d", path, f->width, f->height);
     return vr_frames_open(&f->frames, f->source, f->view.frame_indices, f->view.n_frames, f->width, f->height,

@@ -92,7 +92,7 @@ static int piece_watch(vr_session *s, double from, double to, vr_err *e)
 
 static double clip_seconds(const vr_session *s)
 {
-    const double rate = s->info.rate_num > 0 && s->info.rate_den > 0 ? (double)s->info.rate_num / s->info.rate_den : 0;
+    const double rate = vr_source_rate(&s->info);
     return rate > 0 ? (double)s->info.n_frames / rate : s->info.seconds > 0 ? s->info.seconds : 0;
 }
 

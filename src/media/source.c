@@ -169,3 +169,15 @@ const char *vr_source_path(const vr_source *source)
 {
     return source->path;
 }
+
+double vr_source_rate(const vr_source_info *info)
+{
+    return info->rate_num > 0 && info->rate_den > 0 ? (double)info->rate_num / (double)info->rate_den : 0;
+}
+
+void vr_source_shown(const vr_source_info *info, int *width, int *height)
+{
+    const bool turned = info->rotation % 180 != 0;
+    *width = turned ? info->height : info->width;
+    *height = turned ? info->width : info->height;
+}

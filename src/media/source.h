@@ -35,5 +35,7 @@ int vr_source_open(vr_source **out, const char *path, const vr_log *log, vr_err 
 void vr_source_free(vr_source *source); /* NULL is legal */
 void vr_source_info_get(const vr_source *source, vr_source_info *out);
 const char *vr_source_path(const vr_source *source);
+double vr_source_rate(const vr_source_info *info);                         /* frames a second; 0 when unknown */
+void vr_source_shown(const vr_source_info *info, int *width, int *height); /* size after rotation */
 
 #endif

@@ -265,8 +265,7 @@ int vr_flash_watch(const void *state, vr_run *run, vr_source *source, vr_view *v
     vr_frames *frames = NULL;
     vr_source_info_get(source, &info);
     look l = { .s = s, .run = run, .hooks = hooks, .T = view->n_frames, .p = parts_of(s, view->n_frames) };
-    l.width = info.rotation % 180 ? info.height : info.width;
-    l.height = info.rotation % 180 ? info.width : info.height;
+    vr_source_shown(&info, &l.width, &l.height);
     const size_t mark = vr_arena_mark(run->scratch);
     buffers_take(&l);
     if (!run->be->plan) {

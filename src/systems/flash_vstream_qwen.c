@@ -144,18 +144,18 @@ static int system_plan(const void *state, const vr_source *source, const vr_watc
     vr_source_info info;
     vr_flash_qwen_layout layout;
     vr_source_info_get(source, &info);
-    const double rate = info.rate_num > 0 && info.rate_den > 0 ? (double)info.rate_num / (double)info.rate_den : 0;
+    const double rate = vr_source_rate(&info);
     const double seconds = rate > 0 ? (double)info.n_frames / rate : (double)info.n_frames;
     int n = vr_frame_list_extracted(seconds, options->fps > 0 ? options->fps : (double)s->fps);
     if (options->n_frames) n = info.n_frames < options->n_frames ? (int)info.n_frames : options->n_frames;
     if (view->image) n = 1;
     VR_TRY(vr_view_take(view, vr_frame_list_count(n, s->frames_max), e));
     vr_frame_list_make(view->frame_indices, info.n_frames, n, s->frames_max);
-    for (int i = 0; i < view->n_frames; i++) view->frame_seconds[i] = rate > 0 ? (double)view->frame_indices[i] / rate : 0;
+    vr_view_seconds(view, &info);
     view->seed = options->seed;
-    const bool turned = info.rotation % 180 != 0;
-    VR_TRY(vr_flash_qwen_layout_make(s, vr_source_path(source), turned ? info.height : info.width,
-                                     turned ? info.width : info.height, view->n_frames, &layout, e));
+    int width, height;
+    vr_source_shown(&info, &width, &height);
+    VR_TRY(vr_flash_qwen_layout_make(s, vr_source_path(source), width, height, view->n_frames, &layout, e));
     view->n_video_rows = vr_flash_qwen_rows(&layout);
     return VR_OK;
 }

@@ -193,9 +193,9 @@ int vr_flash_qwen_look(const vr_flash_qwen *s, vr_run *run, vr_source *source, v
     look k = { .s = s, .run = run, .hooks = hooks, .pass = s->pool * s->pool };
     vr_source_info info;
     vr_source_info_get(source, &info);
-    const bool turned = info.rotation % 180 != 0;
-    VR_TRY(vr_flash_qwen_layout_make(s, vr_source_path(source), turned ? info.height : info.width,
-                                     turned ? info.width : info.height, view->n_frames, &k.l, e));
+    int width, height;
+    vr_source_shown(&info, &width, &height);
+    VR_TRY(vr_flash_qwen_layout_make(s, vr_source_path(source), width, height, view->n_frames, &k.l, e));
     const size_t mark = vr_arena_mark(run->scratch);
     buffers_take(&k, view->n_frames);
     int rc = pictures_read(&k, source, view, e);

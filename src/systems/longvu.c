@@ -173,8 +173,7 @@ static int system_watch(const void *state, vr_run *run, vr_source *source, vr_vi
     view->features = f;
     if (!f) return vr_fail(e, VR_ERR_LIMIT, "not enough memory for the list of frames");
     vr_source_info_get(source, &info);
-    f->width = info.rotation % 180 ? info.height : info.width;
-    f->height = info.rotation % 180 ? info.width : info.height;
+    vr_source_shown(&info, &f->width, &f->height);
     f->pair_a = view->image ? f->width : f->height;
     f->pair_b = view->image ? f->height : f->width;
     f->n_in = view->n_frames;

@@ -57,6 +57,20 @@ int vr_view_take(vr_view *view, int n_frames, vr_err *e)
     return vr_fail(e, VR_ERR_LIMIT, "not enough memory for a list of %d frames", n_frames);
 }
 
+void vr_view_seconds(vr_view *view, const vr_source_info *info)
+{
+    const double rate = vr_source_rate(info);
+    for (int i = 0; i < view->n_frames; i++) view->frame_seconds[i] = rate > 0 ? (double)view->frame_indices[i] / rate : 0;
+}
+
+int vr_view_take_number(vr_view *view, const vr_watch_options *options, int n_frames, int n_most, vr_err *e)
+{
+    if (options->fps > 0) return vr_fail(e, VR_ERR_USAGE, "--fps: this model looks at a number of frames (--frames)");
+    const int n = view->image ? 1 : options->n_frames ? options->n_frames : n_frames;
+    if (n > n_most) return vr_fail(e, VR_ERR_USAGE, "--frames %d: this model looks at no more than %d frames", n, n_most);
+    return vr_view_take(view, n, e);
+}
+
 int vr_view_take_rate(vr_view *view, const vr_source *source, const vr_watch_options *options, double fps, vr_err *e)
 {
     vr_source_info info;
@@ -78,8 +92,7 @@ int vr_view_take_rate(vr_view *view, const vr_source *source, const vr_watch_opt
         view->n_frames = vr_frames_uniform(view->frame_indices, info.n_frames, (int)n);
     else
         for (int64_t i = 0; i < n; i++) view->frame_indices[i] = i * step;
-    const double rate = info.rate_num > 0 && info.rate_den > 0 ? (double)info.rate_num / (double)info.rate_den : 0;
-    for (int i = 0; i < view->n_frames; i++) view->frame_seconds[i] = rate > 0 ? (double)view->frame_indices[i] / rate : 0;
+    vr_view_seconds(view, &info);
     return VR_OK;
 }
 
@@ -114,6 +127,19 @@ void vr_view_step(vr_view *view, const char *name, int64_t before, int64_t after
 {
     assert(view->facts.n_steps < VR_FACT_STEPS);
     view->facts.steps[view->facts.n_steps++] = (vr_step){ name, before, after, unit };
+}
+
+void vr_view_tell_shared(vr_view *view, int64_t n_before)
+{
+    for (int i = 0; i < view->n_frames; i++) view->frame_facts[i].kept = true;
+    view->facts.n_tokens_before = n_before;
+    view->facts.n_tokens = view->n_video_rows + view->n_audio_rows;
+}
+
+int vr_widths_check(const vr_weights *w, const char *what, int has, int wants, vr_err *e)
+{
+    if (has == wants) return VR_OK;
+    return vr_fail(e, VR_ERR_WEIGHTS, "%s: %s gives rows of %d, the next part takes %d", vr_weights_path(w), what, has, wants);
 }
 
 void vr_hooks_progress(const vr_hooks *hooks, const char *stage, int64_t done, int64_t total)

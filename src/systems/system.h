@@ -53,7 +53,14 @@ int vr_view_take(vr_view *view, int n_frames, vr_err *e);
 /* The same for a system that looks at `fps` frames a second (options->fps instead, where given): every round(rate / fps)-th of
  * the source, options->n_frames spread evenly, or the first of a picture. VR_ERR_LIMIT where that is too many. */
 int vr_view_take_rate(vr_view *view, const vr_source *source, const vr_watch_options *options, double fps, vr_err *e);
+/* The same for a system that looks at a number of frames (options->n_frames instead, where given), or at one picture.
+ * VR_ERR_USAGE beyond n_most and where a rate is asked for. */
+int vr_view_take_number(vr_view *view, const vr_watch_options *options, int n_frames, int n_most, vr_err *e);
+/* frame_seconds of frame_indices. */
+void vr_view_seconds(vr_view *view, const vr_source_info *info);
 void vr_view_facts(const vr_view *view, vr_facts *out);
+/* Facts of a clip whose rows are made of all its frames: of n_before tokens. */
+void vr_view_tell_shared(vr_view *view, int64_t n_before);
 void vr_view_step(vr_view *view, const char *name, int64_t before, int64_t after, const char *unit);
 
 /* A memory that grows frame by frame and stays in bounds: of a system that follows streams (src/stream.c). One thread adds
@@ -118,6 +125,7 @@ int vr_system_open(const vr_system *system, void **state, vr_weights *w, vr_err 
 void vr_system_close(const vr_system *system, void *state); /* NULL is legal */
 
 /* Helpers of systems. */
+int vr_widths_check(const vr_weights *w, const char *what, int has, int wants, vr_err *e); /* VR_ERR_WEIGHTS unless equal */
 void vr_hooks_progress(const vr_hooks *hooks, const char *stage, int64_t done, int64_t total);
 void vr_hooks_timing(const vr_hooks *hooks, const char *stage, double seconds, int64_t count, const char *unit);
 int vr_hooks_check(const vr_hooks *hooks, vr_err *e); /* VR_ERR_CANCEL when the caller asked to stop */

@@ -50,12 +50,6 @@ static void system_close(void *state)
     vr_llama_free(s->llama);
 }
 
-static int widths_check(const vr_weights *w, const char *what, int has, int wants, vr_err *e)
-{
-    if (has == wants) return VR_OK;
-    return vr_fail(e, VR_ERR_WEIGHTS, "%s: %s gives rows of %d, the next part takes %d", vr_weights_path(w), what, has, wants);
-}
-
 static int vision_open(video_llama *s, vr_weights *w, vr_err *e)
 {
     const int Dl = vr_llama_config_get(s->llama)->width;
@@ -63,8 +57,8 @@ static int vision_open(video_llama *s, vr_weights *w, vr_err *e)
     VR_TRY(vr_vit_open(&s->vit, w, &eva, e));
     VR_TRY(vr_qformer_open(&s->qformer, w, "qformer", e));
     VR_TRY(vr_qformer_open(&s->video_qformer, w, "video_qformer", e));
-    VR_TRY(widths_check(w, "vit", vr_vit_width(s->vit), vr_qformer_encoder_width(s->qformer), e));
-    VR_TRY(widths_check(w, "qformer", vr_qformer_width(s->qformer), vr_qformer_encoder_width(s->video_qformer), e));
+    VR_TRY(vr_widths_check(w, "vit", vr_vit_width(s->vit), vr_qformer_encoder_width(s->qformer), e));
+    VR_TRY(vr_widths_check(w, "qformer", vr_qformer_width(s->qformer), vr_qformer_encoder_width(s->video_qformer), e));
     VR_TRY(vr_weights_int(w, &s->n_frames_max, 1, VR_MAX_FRAMES, e, "video.frames_max"));
     VR_TRY(vr_weights_int(w, &s->n_frames, 1, s->n_frames_max, e, "video.frames"));
     if ((int64_t)s->n_frames_max * vr_qformer_queries(s->qformer) > VR_MAX_CONTEXT)
@@ -99,7 +93,7 @@ static int hearing_open(video_llama *s, vr_weights *w, vr_err *e)
     VR_TRY(vr_imagebind_open(&s->imagebind, w, s->sound.mel_bins, s->sound.mel_frames, e));
     VR_TRY(vr_qformer_open(&s->audio_qformer, w, "audio_qformer", e));
     const int E = vr_imagebind_output_width(s->imagebind);
-    VR_TRY(widths_check(w, "imagebind", E, vr_qformer_encoder_width(s->audio_qformer), e));
+    VR_TRY(vr_widths_check(w, "imagebind", E, vr_qformer_encoder_width(s->audio_qformer), e));
     VR_TRY(vr_weights_table(w, &s->clip_position, s->sound.n_clips, E, e, "audio_qformer.position"));
     return vr_project_bind(&s->project_audio, w, "project.audio", vr_qformer_width(s->audio_qformer), Dl, e);
 }
@@ -131,14 +125,9 @@ static int system_plan(const void *state, const vr_source *source, const vr_watc
     const video_llama *s = state;
     vr_source_info info;
     vr_source_info_get(source, &info);
-    if (options->fps > 0) return vr_fail(e, VR_ERR_USAGE, "--fps: this model looks at a number of frames (--frames)");
-    const int n_wanted = view->image ? 1 : options->n_frames ? options->n_frames : s->n_frames;
-    if (n_wanted > s->n_frames_max)
-        return vr_fail(e, VR_ERR_USAGE, "--frames %d: this model has positions for %d frames", n_wanted, s->n_frames_max);
-    VR_TRY(vr_view_take(view, n_wanted, e));
-    view->n_frames = vr_frames_uniform(view->frame_indices, info.n_frames, n_wanted);
-    const double rate = info.rate_num > 0 && info.rate_den > 0 ? (double)info.rate_num / (double)info.rate_den : 0;
-    for (int i = 0; i < view->n_frames; i++) view->frame_seconds[i] = rate > 0 ? (double)view->frame_indices[i] / rate : 0;
+    VR_TRY(vr_view_take_number(view, options, s->n_frames, s->n_frames_max, e));
+    view->n_frames = vr_frames_uniform(view->frame_indices, info.n_frames, view->n_frames);
+    vr_view_seconds(view, &info);
     view->n_video_rows = vr_qformer_queries(s->video_qformer);
     const bool listens = s->hears && info.has_audio && !options->no_audio && !view->image;
     view->n_clips = listens ? s->sound.n_clips : 0;
@@ -284,9 +273,7 @@ static void tell(const video_llama *s, vr_view *view)
 {
     const int64_t patches = (int64_t)view->n_frames * vr_vit_tokens(s->vit),
                   rows = (int64_t)view->n_frames * vr_qformer_queries(s->qformer);
-    for (int i = 0; i < view->n_frames; i++) view->frame_facts[i].kept = true;
-    view->facts.n_tokens_before = patches + view->n_clips;
-    view->facts.n_tokens = view->n_video_rows + view->n_audio_rows;
+    vr_view_tell_shared(view, patches + view->n_clips);
     vr_view_step(view, "qformer", patches, rows, "tokens");
     vr_view_step(view, "video_qformer", rows, view->n_video_rows, "tokens");
     if (view->n_clips > 0) vr_view_step(view, "audio_qformer", view->n_clips, view->n_audio_rows, "tokens");

@@ -53,9 +53,7 @@ static int system_open(void *state, vr_weights *w, vr_err *e)
         return vr_fail(e, VR_ERR_WEIGHTS, "%s: aggregator.block_count %d is more than vit.block_count %d", vr_weights_path(w),
                        vr_aggregator_block_count(s->aggregator), vr_vit_block_count(s->vit));
     VR_TRY(vr_qformer_open(&s->qformer, w, "qformer", e));
-    if (vr_qformer_encoder_width(s->qformer) != vr_vit_width(s->vit))
-        return vr_fail(e, VR_ERR_WEIGHTS, "%s: vit gives rows of %d, the Q-Former takes %d", vr_weights_path(w),
-                       vr_vit_width(s->vit), vr_qformer_encoder_width(s->qformer));
+    VR_TRY(vr_widths_check(w, "vit", vr_vit_width(s->vit), vr_qformer_encoder_width(s->qformer), e));
     VR_TRY(vr_weights_int(w, &s->n_frames_max, 1, VR_MAX_FRAMES, e, "video.frames_max"));
     VR_TRY(vr_weights_int(w, &s->n_frames, 1, s->n_frames_max, e, "video.frames"));
     VR_TRY(vr_weights_floats(w, s->pixel_mean, 3, e, "pixel.mean"));
@@ -84,9 +82,9 @@ void vr_videochat_middles(int64_t *out, int64_t n_total, int n)
 }
 
 /* The frames between options->from and to: those whose time is not before the one and before the other; at least one. */
-static void piece(const vr_source_info *info, double rate, const vr_watch_options *options, int64_t *first, int64_t *n)
+static void piece(const vr_source_info *info, const vr_watch_options *options, int64_t *first, int64_t *n)
 {
-    const double n_frames = (double)info->n_frames;
+    const double n_frames = (double)info->n_frames, rate = vr_source_rate(info);
     const double begin = rate > 0 ? fmin(ceil(options->from * rate - 1e-6), n_frames - 1) : 0;
     const double end = rate > 0 && options->to > 0 ? fmin(ceil(options->to * rate - 1e-6), n_frames) : n_frames;
     *first = begin > 0 ? (int64_t)begin : 0;
@@ -98,17 +96,13 @@ static int system_plan(const void *state, const vr_source *source, const vr_watc
     const videochat *s = state;
     vr_source_info info;
     vr_source_info_get(source, &info);
-    if (options->fps > 0) return vr_fail(e, VR_ERR_USAGE, "--fps: this model looks at a number of frames (--frames)");
-    const int n = view->image ? 1 : options->n_frames ? options->n_frames : s->n_frames;
-    if (n > s->n_frames_max)
-        return vr_fail(e, VR_ERR_USAGE, "--frames %d: this model looks at no more than %d frames", n, s->n_frames_max);
-    VR_TRY(vr_view_take(view, n, e));
-    const double rate = info.rate_num > 0 && info.rate_den > 0 ? (double)info.rate_num / (double)info.rate_den : 0;
+    VR_TRY(vr_view_take_number(view, options, s->n_frames, s->n_frames_max, e));
+    const int n = view->n_frames;
     int64_t first, n_frames;
-    piece(&info, rate, options, &first, &n_frames);
+    piece(&info, options, &first, &n_frames);
     if (!view->image) vr_videochat_middles(view->frame_indices, n_frames, n);
     for (int i = 0; i < n && !view->image; i++) view->frame_indices[i] += first;
-    for (int i = 0; i < n; i++) view->frame_seconds[i] = rate > 0 ? (double)view->frame_indices[i] / rate : 0;
+    vr_view_seconds(view, &info);
     view->n_video_rows = vr_qformer_queries(s->qformer);
     return VR_OK;
 }
@@ -191,8 +185,7 @@ static int see(const videochat *s, vr_run *run, vr_frames *frames, const vr_sour
     const int alone = vr_vit_block_count(s->vit) - vr_aggregator_block_count(s->aggregator);
     const size_t n_floats = 3 * (size_t)S * (size_t)S, pass = (size_t)(T < FRAMES_A_PASS ? T : FRAMES_A_PASS);
     reader r = { .s = s, .run = run, .frames = frames, .image = view->image };
-    r.width = info->rotation % 180 ? info->height : info->width;
-    r.height = info->rotation % 180 ? info->width : info->height;
+    vr_source_shown(info, &r.width, &r.height);
     float *x = vr_arena_floats(run->scratch, (size_t)rows * (size_t)D); /* the global row is the last */
     float *g = x + (size_t)T * (size_t)R * (size_t)D;
     const size_t mark = vr_arena_mark(run->scratch);
@@ -216,9 +209,7 @@ static int see(const videochat *s, vr_run *run, vr_frames *frames, const vr_sour
 static void tell(const videochat *s, vr_view *view)
 {
     const int64_t rows = (int64_t)view->n_frames * vr_vit_tokens(s->vit) + 1;
-    for (int i = 0; i < view->n_frames; i++) view->frame_facts[i].kept = true;
-    view->facts.n_tokens_before = rows;
-    view->facts.n_tokens = view->n_video_rows;
+    vr_view_tell_shared(view, rows);
     vr_view_step(view, "qformer", rows, view->n_video_rows, "tokens");
 }
 
@@ -231,9 +222,8 @@ static int system_watch(const void *state, vr_run *run, vr_source *source, vr_vi
     vr_frames *frames = NULL;
     vr_source_info_get(source, &info);
     if (!run->be->plan) {
-        const bool turned = info.rotation % 180 != 0;
-        const int width = view->image ? S : turned ? info.height : info.width;
-        const int height = view->image ? S : turned ? info.width : info.height;
+        int width = S, height = S;
+        if (!view->image) vr_source_shown(&info, &width, &height);
         VR_TRY(vr_frames_open(&frames, source, view->frame_indices, view->n_frames, width, height, VR_RESIZE_PIL_BICUBIC,
                               &hooks->log, e));
     }

@@ -163,10 +163,11 @@ static int frames_at_rate(const vr_videollamb *s, const vr_source *source, doubl
 {
     vr_source_info info;
     vr_source_info_get(source, &info);
-    if (info.rate_num <= 0 || info.rate_den <= 0)
+    const double rate = vr_source_rate(&info);
+    if (rate == 0)
         return vr_fail(e, VR_ERR_VIDEO, "%s: its frame rate is not known, so give a number of frames (--frames)",
                        vr_source_path(source));
-    const double rate = (double)info.rate_num / (double)info.rate_den, wanted = ceil((double)info.n_frames / rate * fps);
+    const double wanted = ceil((double)info.n_frames / rate * fps);
     const int most = wanted < s->n_frames_max ? (int)wanted : s->n_frames_max, whole = most - most % s->multiple;
     *n = whole < s->multiple ? s->multiple : whole;
     return VR_OK;
@@ -186,8 +187,7 @@ static int system_plan(const void *state, const vr_source *source, const vr_watc
         VR_TRY(frames_at_rate(s, source, options->fps > 0 ? options->fps : (double)s->fps, &n, e));
     VR_TRY(vr_view_take(view, n, e));
     vr_linspace(view->frame_indices, info.n_frames, n);
-    const double rate = info.rate_num > 0 && info.rate_den > 0 ? (double)info.rate_num / (double)info.rate_den : 0;
-    for (int i = 0; i < n; i++) view->frame_seconds[i] = rate > 0 ? (double)view->frame_indices[i] / rate : 0;
+    vr_view_seconds(view, &info);
     view->n_video_rows = vr_videollamb_rows_most(s, n, view->image);
     return VR_OK;
 }

@@ -109,8 +109,7 @@ int vr_videollamb_look(const vr_videollamb *s, vr_run *run, vr_source *source, c
     vr_videollamb_eye eye;
     double decoding = 0;
     vr_source_info_get(source, &info);
-    seen->width = info.rotation % 180 ? info.height : info.width;
-    seen->height = info.rotation % 180 ? info.width : info.height;
+    vr_source_shown(&info, &seen->width, &seen->height);
     vr_videollamb_eye_take(s, run, &eye, view->image);
     if (!run->be->plan)
         VR_TRY(vr_frames_open(&frames, source, view->frame_indices, seen->T, seen->width, seen->height,
