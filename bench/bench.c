@@ -102,7 +102,7 @@ static const char usage[] =
     "  --peers FILE     script of the peers (bench/peers/peers.py)\n"
     "  --no-peers       without PyTorch, numpy, oneDNN, OpenBLAS and llama.cpp\n"
     "  --weights FILE   of vit, qformer, audio, pipeline (vidrun-make-weights), of prefill and decode (or a stock GGUF file)\n"
-    "  --llama PROGRAM  llama-bench of llama.cpp, a peer of prefill and decode on a stock file\n"
+    "  --llama PROGRAM  llama-bench of llama.cpp, a peer of prefill and decode on a stock file; or a Python module: cyllama\n"
     "  --clip FILE      video of pipeline\n"
     "  --stream FILE    instead: a stream of ten hours with this weight file\n"
     "  --device cuda[:N]  instead: the operations of a GPU\n"

@@ -129,25 +129,32 @@ static bool write_all(int fd, const unsigned char *x, size_t n)
     return true;
 }
 
+static bool ask_case(peer *p, const char *what, const char *type, const char *path, const int *numbers, int n_numbers)
+{
+    char line[4608], answer[256] = "no answer";
+    int at = snprintf(line, sizeof line, "case %s %s %s", what, type, path);
+    for (int i = 0; i < n_numbers && at < 4096; i++) at += snprintf(line + at, sizeof line - (size_t)at, " %d", numbers[i]);
+    const bool ok = ask(p, line, answer, (int)sizeof answer) && strcmp(answer, "ok") == 0;
+    if (!ok) bench_note("SKIP peers of %s %s: %s", what, type, answer);
+    return ok;
+}
+
 static bool hand_over(peer *p, const char *what, const char *type, const void *x, size_t n_bytes, const int *numbers, int n_numbers)
 {
     const char *const folders[] = { "/dev/shm", getenv("TMPDIR"), "/tmp" };
-    char path[256] = "-", line[512], answer[256] = "no answer";
+    char path[256];
     int fd = -1;
-    for (size_t i = 0; x && i < sizeof folders / sizeof folders[0] && fd < 0; i++) {
+    if (!x) return ask_case(p, what, type, "-", numbers, n_numbers);
+    for (size_t i = 0; i < sizeof folders / sizeof folders[0] && fd < 0; i++) {
         if (!folders[i]) continue;
         snprintf(path, sizeof path, "%s/vidrun-bench-XXXXXX", folders[i]);
         fd = mkstemp(path);
     }
-    bool ok = !x || (fd >= 0 && write_all(fd, x, n_bytes));
+    bool ok = fd >= 0 && write_all(fd, x, n_bytes);
+    if (!ok) bench_note("SKIP peers of %s %s: %s", what, type, strerror(errno));
     if (fd >= 0) close(fd);
-    if (ok) {
-        int at = snprintf(line, sizeof line, "case %s %s %s", what, type, path);
-        for (int i = 0; i < n_numbers; i++) at += snprintf(line + at, sizeof line - (size_t)at, " %d", numbers[i]);
-        ok = ask(p, line, answer, (int)sizeof answer) && strcmp(answer, "ok") == 0;
-    }
+    ok = ok && ask_case(p, what, type, path, numbers, n_numbers);
     if (fd >= 0) unlink(path);
-    if (!ok) bench_note("SKIP peers of %s %s: %s", what, type, x && fd < 0 ? strerror(errno) : answer);
     return ok;
 }
 
@@ -194,6 +201,19 @@ void peer_add(peer *p, bench_group *g, const char *what, const void *x, size_t n
 void peer_expect(peer *p, int64_t result)
 {
     p->expected = result;
+}
+
+static double call_llama(void *arg)
+{
+    return time_call(arg, "llama");
+}
+
+void peer_add_llama(peer *p, bench_group *g, const char *module, const char *weights, int n_prompt, int n_answer, int depth)
+{
+    const int numbers[] = { n_prompt, n_answer, depth };
+    if (!p || !ask_case(p, "llama", module, weights, numbers, 3)) return;
+    p->expected = -1;
+    add(p, g, "llama.cpp", module, call_llama, 0);
 }
 
 double peer_llama(const char *program, const char *weights, int n_threads, int n_prompt, int n_answer, int depth)

@@ -3,11 +3,11 @@
 
     hello                        -> "TORCH NUMPY" (versions, - where missing)
     case WHAT TYPE PATH N1 N2 .. -> "ok" once PATH is read (-: random numbers of its own), or "no REASON"
-    run torch|numpy              -> "SECONDS RESULT", or "no REASON"
+    run torch|numpy|llama        -> "SECONDS RESULT", or "no REASON"
 
 Compression is not fused: every line is one pass over memory, which is the very thing that is measured. Written from the description
 of LongVU (arXiv:2410.17434): cosine with the first frame of a window, mean cosine of the frames of a window. Memories of frames:
-memory_peers.py; products and towers: model_peers.py.
+memory_peers.py; products and towers: model_peers.py; llama.cpp as a module (TYPE): llama_peers.py.
 """
 import sys
 import time
@@ -89,6 +89,9 @@ def to_torch(x, kind):
 
 def make_case(what, kind, path, *numbers):
     numbers = [int(n) for n in numbers]
+    if what == "llama":
+        import llama_peers
+        return {"llama": llama_peers.make_case(kind, path, int(sys.argv[1]), *numbers)}
     if path == "-":
         return {"torch": model_peers.make_case(what, kind, *numbers)}
     if what == "prune":
