@@ -20,8 +20,9 @@ struct vr_backend {
     const char *name;                                                          /* for messages and reports */
     int (*arena_open)(vr_backend *be, vr_arena *a, size_t n_bytes, vr_err *e); /* backend memory */
     void (*hold)(vr_backend *be, const void *x, size_t n_bytes);               /* host memory that never changes: weights */
-    /* bytes of backend memory, and of memory that is held but not there yet */
-    void (*room)(vr_backend *be, size_t *n_free, size_t *n_total, size_t *n_to_come);
+    /* bytes of backend memory, and of memory that is held and there already */
+    void (*room)(vr_backend *be, size_t *n_free, size_t *n_total, size_t *n_there);
+    size_t own_bytes; /* what operations take of it for themselves, about */
     void (*step_begin)(vr_backend *be); /* see vr_step_begin */
     bool (*step_end)(vr_backend *be);
     const char *(*note)(vr_backend *be); /* a line that the user should see, once; NULL: there is none */
@@ -86,6 +87,9 @@ typedef struct vr_run {
     vr_arena *scratch; /* backend memory */
     vr_arena *host;    /* host memory, for what is decoded; the same arena where the two are one */
     vr_dump *dump;     /* NULL: stages are not written */
+    /* NULL, or the run of the processor, for what this backend does not take of a decoder: its table of tokens, its last layers
+     * and its head (decode/llama.h). Scratch memory alone counts. */
+    const struct vr_run *rest;
 } vr_run;
 
 /* The memory that a plan counted (there both arenas were one): backend memory in *scratch, the host's in *host, which stays

@@ -18,7 +18,22 @@ int vr_device_open_beside(vr_backend **out, vr_backend *first, int device, const
 /* A device may bring the weights to itself: all that are bound. */
 void vr_device_hold(vr_backend *be, const vr_weights *weights);
 
-/* VR_ERR_LIMIT where a device has no room for n_bytes of working memory and for the weights that are not there yet. */
-int vr_device_room_check(vr_backend *be, size_t n_bytes, vr_err *e);
+/* Memory of a device, and what has to go there. */
+typedef struct vr_device_room {
+    size_t n_free, n_total;
+    size_t weights_bytes; /* bound and not there yet */
+    size_t own_bytes;     /* of its operations */
+} vr_device_room;
+
+bool vr_device_room_get(vr_backend *be, const vr_weights *weights, vr_device_room *out); /* false: the memory is the host's */
+/* Whether the weights and n_bytes of working memory fit. */
+bool vr_device_room_suffices(const vr_device_room *room, size_t n_bytes);
+
+#define VR_DEVICE_NONE "--device cpu computes on the processor"
+
+/* VR_ERR_LIMIT: they do not; remedy: what to do about it. */
+int vr_device_room_fail(const vr_backend *be, const vr_device_room *room, size_t n_bytes, const char *remedy, vr_err *e);
+/* VR_ERR_LIMIT where a device has no room for all of it. */
+int vr_device_room_check(vr_backend *be, const vr_weights *weights, size_t n_bytes, vr_err *e);
 
 #endif

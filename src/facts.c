@@ -12,6 +12,7 @@
 void vr_session_plan(const vr_session *s, vr_plan *out)
 {
     const size_t width = (size_t)vr_llama_config_get(s->model->llama)->width;
+    const vr_layers *layers = &s->model->layers;
     const bool turned = s->info.rotation % 180 != 0;
     *out = (vr_plan){
         .n_frames_total = s->info.n_frames,
@@ -28,6 +29,12 @@ void vr_session_plan(const vr_session *s, vr_plan *out)
         .weights_bytes = vr_weights_file_bytes(s->model->weights),
         .scratch_bytes = s->scratch_bytes,
         .cache_bytes = s->cache_bytes,
+        .device = layers->decided ? s->model->backend->name : NULL,
+        .n_layers = vr_llama_config_get(s->model->llama)->n_layers,
+        .n_device_layers = layers->n,
+        .n_fitting_layers = layers->n_fitting,
+        .device_bytes = layers->n_bytes,
+        .device_free_bytes = layers->n_free,
         .rows_bytes = (size_t)(s->view.n_audio_rows + s->view.n_video_rows) * width * sizeof(float),
     };
 }

@@ -20,6 +20,7 @@ typedef struct reader {
     const vr_model *model;
     vr_run run;
     vr_kvcache cache;
+    vr_rest rest;
     int n_rows;
     double sum, squares; /* of -log p */
     int n_counted;
@@ -40,12 +41,17 @@ static void rows_count(reader *r, float *x, int first, int T, const int32_t *ids
     const vr_llama_config *c = vr_llama_config_get(r->model->llama);
     const int begin = r->n_rows / 2 > first ? r->n_rows / 2 : first;
     const int end = r->n_rows - 1 < first + T ? r->n_rows - 1 : first + T; /* the last id foretells nothing */
-    const size_t n_logits = (size_t)HEAD_ROWS * (size_t)c->vocab;
-    float *logits = vr_arena_floats(r->run.scratch, n_logits), *here = vr_arena_floats(r->run.host, n_logits);
+    const size_t n_logits = (size_t)HEAD_ROWS * (size_t)c->vocab, row_bytes = (size_t)c->width * sizeof *x;
+    vr_run run = r->run.rest ? *r->run.rest : r->run; /* where the head is */
+    const size_t mark = vr_arena_mark(run.scratch);
+    float *logits = vr_arena_floats(run.scratch, n_logits), *here = vr_arena_floats(run.host, n_logits);
+    float *rows = r->run.rest ? vr_arena_alloc(run.scratch, HEAD_ROWS * row_bytes, 1) : NULL;
     for (int row = begin; row < end; row += HEAD_ROWS) {
         const int n = end - row < HEAD_ROWS ? end - row : HEAD_ROWS;
-        vr_llama_head(r->model->llama, &r->run, x + (size_t)(row - first) * (size_t)c->width, n, logits);
-        if (ids) r->run.be->read(r->run.be, here, logits, (size_t)n * (size_t)c->vocab * sizeof *here);
+        float *last = x + (size_t)(row - first) * (size_t)c->width;
+        if (rows) r->run.be->read(r->run.be, rows, last, (size_t)n * row_bytes);
+        vr_llama_head(r->model->llama, &run, rows ? rows : last, n, logits);
+        if (ids) run.be->read(run.be, here, logits, (size_t)n * (size_t)c->vocab * sizeof *here);
         for (int i = 0; ids && i < n; i++) {
             const double s = surprise(here + (size_t)i * (size_t)c->vocab, c->vocab, ids[row + i + 1]);
             r->sum += s;
@@ -53,6 +59,7 @@ static void rows_count(reader *r, float *x, int first, int T, const int32_t *ids
             r->n_counted++;
         }
     }
+    vr_arena_release(run.scratch, mark);
 }
 
 /* ids [n_rows] of a piece, NULL: planning */
@@ -68,6 +75,7 @@ static int piece_read(reader *r, const int32_t *ids, vr_err *e)
         vr_llama_forward(r->model->llama, &r->run, &r->cache, NULL, x, T, NULL);
         rows_count(r, x, first, T, ids);
         vr_arena_release(r->run.scratch, mark);
+        if (r->run.rest) VR_TRY(vr_backend_sync(r->run.rest->be, e));
         VR_TRY(vr_backend_sync(r->run.be, e));
     }
     return VR_OK;
@@ -118,15 +126,17 @@ int vr_model_perplexity(vr_model *m, const char *text, size_t n_bytes, int n_row
     reader r = { .model = m, .n_rows = n_rows < c->context ? n_rows : c->context };
     vr_ids ids = { 0 };
     vr_arena scratch = { 0 }, host = { 0 };
-    size_t scratch_bytes = 0;
+    size_t scratch_bytes = 0, rest_bytes = 0;
     *out = (vr_perplexity){ .n_rows = r.n_rows };
     int rc = text_read(m, text, n_bytes, &ids, e);
     if (rc == VR_OK && ids.count < 2 * r.n_rows)
         rc = vr_fail(e, VR_ERR_LIMIT, "the text has %d tokens; twice %d are needed for a perplexity", ids.count, r.n_rows);
     if (rc == VR_OK) rc = scratch_plan(&r, &scratch_bytes, e);
-    if (rc == VR_OK) rc = vr_run_open(&r.run, m->backend, &scratch, &host, scratch_bytes, e);
     const vr_kvcache_config cache = vr_llama_cache(m->llama, r.n_rows, m->kept);
-    if (rc == VR_OK) rc = vr_kvcache_open(&r.cache, m->backend, &cache, e);
+    if (rc == VR_OK) rc = vr_layers_place(m, scratch_bytes, &cache, e);
+    if (rc == VR_OK) rc = vr_rest_plan(m, r.n_rows, &rest_bytes, e);
+    if (rc == VR_OK) rc = vr_run_open(&r.run, m->backend, &scratch, &host, scratch_bytes, e);
+    if (rc == VR_OK) rc = vr_rest_open(&r.rest, &r.run, &r.cache, m, &cache, scratch_bytes + rest_bytes, e);
     if (rc == VR_OK) rc = pieces_read(&r, &ids, e);
     if (rc == VR_OK && r.n_counted > 1) {
         const double mean = r.sum / r.n_counted, variance = r.squares / r.n_counted - mean * mean;
@@ -137,6 +147,7 @@ int vr_model_perplexity(vr_model *m, const char *text, size_t n_bytes, int n_row
     out->n_counted = r.n_counted;
     out->seconds = vr_clock() - start;
     vr_kvcache_close(&r.cache);
+    vr_rest_close(&r.rest);
     vr_arena_close(&scratch);
     vr_arena_close(&host);
     vr_ids_free(&ids);

@@ -105,7 +105,8 @@ int vr_model_open(vr_model **out, const char *path, const vr_model_options *opti
     if (!m) return vr_fail(e, VR_ERR_LIMIT, "not enough memory for the model");
     m->hooks = options->hooks;
     m->cpu = options->cpu;
-    int rc = vr_device_open(&m->backend, &m->device, options->device, &options->cpu, &m->hooks.log, e);
+    int rc = vr_layers_parse(options->gpu_layers, &m->n_layers_asked, e);
+    if (rc == VR_OK) rc = vr_device_open(&m->backend, &m->device, options->device, &options->cpu, &m->hooks.log, e);
     if (rc == VR_OK && m->device < 0) m->cpu.level = vr_cpu_level(m->backend);
     if (rc == VR_OK) m->kept = kept_choose(m, options->kv);
     if (rc == VR_OK) rc = vr_weights_open(&m->weights, path, e);
@@ -127,6 +128,7 @@ void vr_model_free(vr_model *m)
     if (m->system) vr_system_close(m->system, m->state);
     vr_tokenizer_free(m->tokenizer);
     vr_weights_free(m->weights);
+    vr_layers_free(&m->layers);
     vr_backend_free(m->backend);
     vr_text_free(&m->name);
     vr_text_free(&m->template_names);
@@ -190,11 +192,13 @@ static int memory_plan(vr_session *s, vr_err *e)
     return rc;
 }
 
-int vr_session_memory_check(const vr_session *s, vr_err *e)
+int vr_session_memory_check(vr_session *s, vr_err *e)
 {
     const long pages = sysconf(_SC_PHYS_PAGES), page = sysconf(_SC_PAGESIZE);
     const size_t needed = s->scratch_bytes + s->cache_bytes;
-    VR_TRY(vr_device_room_check(s->model->backend, needed, e));
+    const vr_kvcache_config cache = vr_llama_cache(s->model->llama, s->context, s->model->kept);
+    VR_TRY(vr_layers_place(s->model, s->scratch_bytes, &cache, e));
+    VR_TRY(vr_rest_plan(s->model, s->context, &s->rest_bytes, e));
     if (pages <= 0 || page <= 0 || needed / (size_t)page < (size_t)pages) return VR_OK;
     return vr_fail(e, VR_ERR_LIMIT, "%zu MB of working memory are needed beside the weights; this machine has %zu MB",
                    needed >> 20, (size_t)pages * (size_t)page >> 20);
@@ -282,7 +286,7 @@ int vr_session_memory_open(vr_session *s, vr_backend *be, vr_err *e)
     const vr_llama_config *c = vr_llama_config_get(s->model->llama);
     VR_TRY(vr_run_open(&s->run, be, &s->scratch, &s->host, s->scratch_bytes, e));
     const vr_kvcache_config cache = vr_llama_cache(s->model->llama, s->context, s->model->kept);
-    VR_TRY(vr_kvcache_open(&s->cache, be, &cache, e));
+    VR_TRY(vr_rest_open(&s->rest, &s->run, &s->cache, s->model, &cache, s->rest_bytes, e));
     s->cached = malloc((size_t)s->context * sizeof *s->cached);
     s->positions = malloc((size_t)s->context * 3 * sizeof *s->positions);
     s->logits = malloc((size_t)c->vocab * sizeof *s->logits);
@@ -310,6 +314,7 @@ int vr_session_close(vr_session *s, vr_err *e)
     if (s->view.features) s->model->system->features_free(s->view.features);
     vr_view_free(&s->view);
     vr_kvcache_close(&s->cache);
+    vr_rest_close(&s->rest);
     vr_arena_close(&s->scratch);
     vr_arena_close(&s->host);
     vr_answer_free(&s->answer_text);

@@ -7,6 +7,7 @@
 #include "base/text.h"
 #include "base/weights.h"
 #include "decode/generate.h"
+#include "layers.h"
 #include "systems/system.h"
 #include "text/answer.h"
 #include "text/prompt.h"
@@ -23,6 +24,8 @@ struct vr_model {
     void *state;           /* of the system */
     const vr_llama *llama; /* belongs to the system */
     vr_kept kept;          /* keys and values */
+    int n_layers_asked;    /* on the device; -1: all that fit */
+    vr_layers layers;
     vr_tokenizer *tokenizer;
     vr_recipe recipe;
     int rows_max; /* of a prompt, the clip's included; the last ones are cut off. 0: no bound */
@@ -42,11 +45,12 @@ struct vr_session {
     vr_view view;
     int n_planned_rows;
     int context;
-    size_t scratch_bytes, cache_bytes;
+    size_t scratch_bytes, cache_bytes, rest_bytes; /* rest: of what the processor computes beside a device */
     /* from vr_session_watch on */
     vr_arena scratch, host; /* host: closed where backend memory is the host's */
     vr_run run;
     vr_kvcache cache;
+    vr_rest rest;
     int32_t *cached;    /* [context] the rows in the cache, cache.n_rows of them */
     int32_t *positions; /* [context, 3] time, row and column of each row of the prompt, and of those answered */
     int next_position;  /* of the row to come */
@@ -75,8 +79,8 @@ int vr_session_rule_check(const vr_model *model, vr_memory_rule rule, vr_err *e)
 size_t vr_session_cache_bytes(const vr_session *s);
 /* Counts what the longest part of a prompt and an answer take of run->scratch; run plans. */
 void vr_session_answer_plan(const vr_session *s, vr_run *run);
-/* Is there s->scratch_bytes and s->cache_bytes of memory in this machine? */
-int vr_session_memory_check(const vr_session *s, vr_err *e);
+/* Is there s->scratch_bytes and s->cache_bytes of memory in this machine? Decides which layers a device takes: s->rest_bytes. */
+int vr_session_memory_check(vr_session *s, vr_err *e);
 /* Takes the memory that was planned, and view.rows at its start. */
 int vr_session_memory_open(vr_session *s, vr_backend *be, vr_err *e);
 /* The rows of the clip are others: those in the cache are no longer valid. */

@@ -50,6 +50,7 @@ typedef struct vr_model_options {
     vr_cpu_options cpu;
     vr_kv kv; /* a device that knows f32 alone keeps f32 and says so */
     const char *device; /* "cpu", "cuda", "cuda:N", "auto": a GPU where there is one; NULL: the CPU */
+    const char *gpu_layers; /* of the decoder, on the GPU: "auto", all that fit, or a number; NULL: auto. The others are the CPU's */
     vr_hooks hooks; /* used while opening, and by sessions */
 } vr_model_options;
 
@@ -113,6 +114,9 @@ typedef struct vr_plan {
     int n_prompt_rows;              /* the whole first prompt for the given question; 0 when none was given */
     int context;                    /* rows of prompt and answer together */
     size_t weights_bytes, scratch_bytes, cache_bytes, rows_bytes;
+    const char *device; /* NULL: the processor computes everything; borrowed from the model */
+    int n_layers, n_device_layers, n_fitting_layers; /* of the decoder, those on the device, those that would fit */
+    size_t device_bytes, device_free_bytes;          /* needed (what is there already is not), free */
 } vr_plan;
 
 /* Plan only: scans the file (demuxes, decodes nothing) and measures memory. question may be NULL. video is NULL for a text model

@@ -18,8 +18,10 @@
 
 #ifdef VR_TEST_TINY
 static const size_t CHUNK_BYTES = 1; /* each address of the host gets memory of its own size, so that its ends are seen */
+static const size_t SPACE_BYTES = 0;
 #else
 static const size_t CHUNK_BYTES = (size_t)1 << 20;
+static const size_t SPACE_BYTES = (size_t)128 << 20; /* of all spaces, about: a piece of weights in a product's type is 64 MB */
 #endif
 static const int MAX_ARENAS = 64;
 static struct {
@@ -44,9 +46,19 @@ bool vr_cuda_ok(vr_cuda *c, cudaError_t error, const char *what)
 bool vr_cuda_blas_ok(vr_cuda *c, cublasStatus_t status)
 {
     if (status == CUBLAS_STATUS_SUCCESS) return true;
+    const cudaError_t error = cudaPeekAtLastError(); /* of a device that is gone cuBLAS knows less */
+    if (error != cudaSuccess) return vr_cuda_ok(c, error, "product");
     if (c->step.capturing) return vr_cuda_step_allows(c, cublasGetStatusString(status));
     if (vr_cuda_ready(c)) vr_fail(&c->error, VR_ERR_OTHER, "%s: cuBLAS: %s", c->name, cublasGetStatusString(status));
     return false;
+}
+
+bool vr_cuda_blas_begin(vr_cuda *c)
+{
+    if (c->blas_memory) return true;
+    return vr_cuda_step_allows(c, "cuBLAS wants memory") &&
+           vr_cuda_ok(c, cudaMalloc(&c->blas_memory, c->blas_bytes), "memory for products") &&
+           vr_cuda_blas_ok(c, cublasSetWorkspace(c->blas, c->blas_memory, c->blas_bytes));
 }
 
 bool vr_cuda_on_device(const void *x)
@@ -258,11 +270,11 @@ static void cuda_hold(vr_backend *be, const void *x, size_t n_bytes)
     vr_cuda_weights_hold(vr_cuda_of(be)->weights, x, n_bytes);
 }
 
-static void cuda_room(vr_backend *be, size_t *n_free, size_t *n_total, size_t *n_to_come)
+static void cuda_room(vr_backend *be, size_t *n_free, size_t *n_total, size_t *n_there)
 {
     cudaSetDevice(vr_cuda_of(be)->device);
     *n_free = *n_total = 0;
-    *n_to_come = vr_cuda_weights_to_come(vr_cuda_of(be)->weights);
+    *n_there = vr_cuda_weights_there(vr_cuda_of(be)->weights);
     cudaMemGetInfo(n_free, n_total);
 }
 
@@ -312,10 +324,8 @@ static int device_open(vr_cuda *c, int device, vr_err *e)
     snprintf(c->name, sizeof c->name, "cuda:%d (%.40s)", device, facts.name);
     if (cublasCreate(&c->blas) != CUBLAS_STATUS_SUCCESS || cublasSetStream(c->blas, c->stream) != CUBLAS_STATUS_SUCCESS)
         return vr_fail(e, VR_ERR_OTHER, "%s: cuBLAS cannot be opened", c->name);
-    const size_t n_bytes = (size_t)(facts.major >= 9 ? 32 : 4) << 20; /* as cuBLAS itself takes */
-    if (cudaMalloc(&c->blas_memory, n_bytes) != cudaSuccess ||
-        cublasSetWorkspace(c->blas, c->blas_memory, n_bytes) != CUBLAS_STATUS_SUCCESS)
-        return vr_fail(e, VR_ERR_LIMIT, "%s: %zu MB for products are not to be had", c->name, n_bytes >> 20);
+    c->blas_bytes = (size_t)(facts.major >= 9 ? 32 : 4) << 20; /* as cuBLAS itself takes */
+    c->base.own_bytes = c->blas_bytes + SPACE_BYTES;
     vr_cuda_step_open(c);
     return VR_OK;
 }

@@ -48,6 +48,7 @@ struct vr_cuda {
     cudaStream_t stream;
     cublasHandle_t blas;
     int device, n_processors;
+    size_t blas_bytes; /* that cuBLAS wants */
     bool bf16; /* cuBLAS multiplies it on this device: compute capability 8.0 and later */
     vr_precision precision;
     bool narrow; /* the last product of more than VR_CUDA_FEW_QUERIES rows was not one of f32: so is attention of as many */
@@ -79,6 +80,7 @@ static inline vr_cuda *vr_cuda_of(vr_backend *be)
 /* Keeps the error unless there is one already; true for success. */
 bool vr_cuda_ok(vr_cuda *c, cudaError_t error, const char *what);
 bool vr_cuda_blas_ok(vr_cuda *c, cublasStatus_t status);
+bool vr_cuda_blas_begin(vr_cuda *c); /* before a product: cuBLAS has memory; false, and the error kept, where it cannot */
 
 static inline bool vr_cuda_ready(const vr_cuda *c)
 {
@@ -121,17 +123,8 @@ vr_cuda_weights *vr_cuda_weights_open(void);
 vr_cuda_weights *vr_cuda_weights_share(vr_cuda_weights *w);
 void vr_cuda_weights_free(vr_cuda_weights *w);
 void vr_cuda_weights_hold(vr_cuda_weights *w, const void *x, size_t n_bytes);
-size_t vr_cuda_weights_to_come(vr_cuda_weights *w); /* bytes held and not uploaded */
+size_t vr_cuda_weights_there(vr_cuda_weights *w); /* bytes uploaded */
 const void *vr_cuda_weights_lookup(vr_cuda *c, const void *x, size_t n_bytes);
-
-/* Bytes of a matrix as it lies in the file. */
-static inline size_t vr_cuda_matrix_bytes(const vr_matrix *w)
-{
-    if (vr_is_strips(w->dtype))
-        return (size_t)((w->rows + VR_STRIP_ROWS - 1) / VR_STRIP_ROWS) * (size_t)vr_strip_blocks(w->cols) *
-               vr_strip_block_bytes(w->dtype);
-    return (size_t)w->rows * (size_t)w->cols * vr_dtype_bytes(w->dtype);
-}
 
 /* Blocks for n elements, one a thread; who needs more than a grid holds strides. */
 #define VR_CUDA_THREADS 256 /* a multiple of the warp that leaves registers for 8 blocks a processor */

@@ -147,6 +147,7 @@ static void product_by_blas(vr_cuda *c, float *product, const Y *x, const void *
     const bool as_they_lie = dtype == (sizeof(Y) == 2 ? VR_DTYPE_BF16 : VR_DTYPE_F32);
     const size_t fit = PIECE_BYTES / ((size_t)K * sizeof(Y)) / VR_STRIP_ROWS * VR_STRIP_ROWS;
     const int piece = as_they_lie || fit >= (size_t)N ? N : fit < VR_STRIP_ROWS ? VR_STRIP_ROWS : (int)fit;
+    if (!vr_cuda_blas_begin(c)) return;
     const float one = 1.0f, beta = add ? 1.0f : 0.0f;
     for (int first = 0; first < N && vr_cuda_ready(c); first += piece) {
         const int n = N - first < piece ? N - first : piece;
@@ -192,7 +193,7 @@ void vr_cuda_linear(vr_backend *be, float *y, const float *x, const vr_matrix *m
     vr_cuda *c = vr_cuda_of(be);
     const int K = m->cols, N = m->rows;
     if (T == 0 || N == 0 || !vr_cuda_begin(c)) return;
-    const void *w = vr_cuda_in_bytes(c, m->data, vr_cuda_matrix_bytes(m));
+    const void *w = vr_cuda_in_bytes(c, m->data, vr_matrix_bytes(m));
     x = vr_cuda_in(c, x, (int64_t)T * K), residual = vr_cuda_in(c, residual, (int64_t)T * N);
     y = vr_cuda_out(c, y, (int64_t)T * N);
     const vr_cuda_epilogue end = { vr_cuda_in(c, bias, N), residual, act };

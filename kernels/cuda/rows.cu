@@ -173,7 +173,7 @@ void vr_cuda_embed_rows(vr_backend *be, float *y, const vr_matrix *m, const int3
     const int D = m->cols;
     const int64_t n = (int64_t)T * D;
     if (n == 0 || !vr_cuda_begin(c)) return;
-    const void *w = vr_cuda_in_bytes(c, m->data, vr_cuda_matrix_bytes(m));
+    const void *w = vr_cuda_in_bytes(c, m->data, vr_matrix_bytes(m));
     ids = vr_cuda_in(c, ids, T), y = vr_cuda_out(c, y, n);
     if (!vr_cuda_ready(c)) return;
     if (vr_is_strips(m->dtype))

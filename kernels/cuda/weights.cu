@@ -69,13 +69,12 @@ void vr_cuda_weights_hold(vr_cuda_weights *w, const void *x, size_t n_bytes)
     w->held.emplace_back(static_cast<const unsigned char *>(x), n_bytes);
 }
 
-size_t vr_cuda_weights_to_come(vr_cuda_weights *w)
+size_t vr_cuda_weights_there(vr_cuda_weights *w)
 {
     const std::lock_guard<std::mutex> hold(w->lock);
-    size_t held = 0, there = 0;
-    for (const auto &range : w->held) held += range.second;
+    size_t there = 0;
     for (const auto &tensor : w->tensors) there += tensor.second.n_bytes;
-    return held > there ? held - there : 0;
+    return there;
 }
 
 static bool buffers_open(vr_cuda *c, vr_cuda_weights *w)

@@ -61,6 +61,13 @@ static inline int vr_strip_excess(vr_dtype t)
 
 /* Bytes of a whole matrix. */
 size_t vr_strips_bytes(vr_dtype t, int64_t rows, int64_t cols);
+/* Of any type. */
+static inline size_t vr_matrix_bytes(const vr_matrix *w)
+{
+    if (!vr_is_strips(w->dtype)) return (size_t)w->rows * (size_t)w->cols * vr_dtype_bytes(w->dtype);
+    return (size_t)((w->rows + VR_STRIP_ROWS - 1) / VR_STRIP_ROWS) * (size_t)vr_strip_blocks(w->cols) *
+           vr_strip_block_bytes(w->dtype);
+}
 
 /* One strip from n <= 16 rows of cols finite numbers, rows of x_row floats -> vr_strip_blocks(cols) blocks at out. Rounds to
  * nearest, halves to even; the scale is that of the largest number of a group, Q4's as in stock files: largest / -8; Q4M's a

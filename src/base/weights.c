@@ -439,6 +439,15 @@ int vr_weights_table(vr_weights *w, const float **out, int rows, int cols, vr_er
     return VR_OK;
 }
 
+size_t vr_weights_bound_bytes(const vr_weights *w)
+{
+    size_t n = 0;
+    for (int i = 0; i < w->gguf.n_tensors; i++)
+        if (w->gguf.tensors[i].bound && !vr_is_stock(w->gguf.tensors[i].type)) n += w->gguf.tensors[i].n_bytes;
+    for (int i = 0; i < w->n_repacked; i++) n += w->repacked[i].n_bytes;
+    return n;
+}
+
 int vr_weights_unused(const vr_weights *w, const vr_log *log)
 {
     int unused = 0;

@@ -1,5 +1,5 @@
 /*
- * computing.h - how a model computes: --threads, --gemm, --precision, --kv, --device -> vr_model_options.
+ * computing.h - how a model computes: --threads, --gemm, --precision, --kv, --device, --gpu-layers -> vr_model_options.
  */
 #ifndef VR_COMPUTING_H
 #define VR_COMPUTING_H

@@ -28,7 +28,7 @@ typedef enum vr_option_id {
     /* how the answer is drawn */
     VR_OPTION_PREDICT, VR_OPTION_TEMP, VR_OPTION_TOP_K, VR_OPTION_TOP_P, VR_OPTION_REPETITION_PENALTY, VR_OPTION_SEED,
     /* how it is computed */
-    VR_OPTION_THREADS, VR_OPTION_DEVICE, VR_OPTION_GEMM, VR_OPTION_PRECISION, VR_OPTION_KV,
+    VR_OPTION_THREADS, VR_OPTION_DEVICE, VR_OPTION_GPU_LAYERS, VR_OPTION_GEMM, VR_OPTION_PRECISION, VR_OPTION_KV,
     /* what is shown */
     VR_OPTION_JSON, VR_OPTION_QUIET, VR_OPTION_VERBOSE, VR_OPTION_PICTURE, VR_OPTION_SHOW_TEXT, VR_OPTION_DUMP_STAGES,
     /* other things to do */
@@ -62,7 +62,7 @@ typedef struct vr_option {
 /* Values of the command line. A value that was not given is 0; whether it was: vr_options_given. */
 typedef struct vr_options {
     const char *weights, *video, *prompt; /* operands; NULL: not given */
-    const char *system_text, *template_name, *prompt_file, *dump_dir, *picture, *device;
+    const char *system_text, *template_name, *prompt_file, *dump_dir, *picture, *device, *gpu_layers;
     const char *speech, *ask_file, *ask_after, *srt, *vtt, *perplexity, *language;
     int n_frames, n_predict, top_k, n_threads;
     int gemm, precision, kv, completion, captions, memory, mode; /* choices; those of vidrun.h count as its enums do; precision and

@@ -79,6 +79,13 @@ void vr_record_plan_table(FILE *file, const vr_plan *plan)
     bytes_row(file, "cache", plan->cache_bytes);
     bytes_row(file, "rows", plan->rows_bytes);
     bytes_row(file, "total", plan->weights_bytes + plan->scratch_bytes + plan->cache_bytes + plan->rows_bytes);
+    if (!plan->device) return;
+    fprintf(file, "on %s\n", plan->device);
+    count_row(file, "decoder layers", plan->n_layers);
+    count_row(file, "layers there", plan->n_device_layers);
+    count_row(file, "layers that fit", plan->n_fitting_layers);
+    bytes_row(file, "needed there", plan->device_bytes);
+    bytes_row(file, "free there", plan->device_free_bytes);
 }
 
 static void write_plan(vr_json *j, const vr_plan *plan)
@@ -101,6 +108,14 @@ static void write_plan(vr_json *j, const vr_plan *plan)
     vr_json_natural(j, "scratch_bytes", plan->scratch_bytes);
     vr_json_natural(j, "cache_bytes", plan->cache_bytes);
     vr_json_natural(j, "rows_bytes", plan->rows_bytes);
+    if (plan->device) {
+        vr_json_text(j, "device", plan->device);
+        vr_json_int(j, "layers", plan->n_layers);
+        vr_json_int(j, "device_layers", plan->n_device_layers);
+        vr_json_int(j, "fitting_layers", plan->n_fitting_layers);
+        vr_json_natural(j, "device_bytes", plan->device_bytes);
+        vr_json_natural(j, "device_free_bytes", plan->device_free_bytes);
+    }
     vr_json_close(j, '}');
 }
 

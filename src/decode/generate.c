@@ -53,9 +53,11 @@ static int forward(const vr_generate *g, const int32_t *rows, int T, float *logi
     embed(g, rows, T, x);
     vr_run_dump(run, x, 2, (const int64_t[2]){ T, c->width }, "prompt.embeds");
     const int32_t *positions = g->positions ? g->positions + 3 * (size_t)g->cache->n_rows : NULL;
-    vr_llama_forward(g->llama, run, g->cache, positions, x, T, logits ? device_logits : NULL);
-    if (logits) run->be->read(run->be, logits, device_logits, (size_t)c->vocab * sizeof *logits);
+    float *const there = run->rest ? logits : device_logits;
+    vr_llama_forward(g->llama, run, g->cache, positions, x, T, logits ? there : NULL);
+    if (logits && !run->rest) run->be->read(run->be, logits, device_logits, (size_t)c->vocab * sizeof *logits);
     vr_arena_release(run->scratch, mark);
+    if (run->rest) VR_TRY(vr_backend_sync(run->rest->be, e));
     return vr_backend_sync(run->be, e);
 }
 

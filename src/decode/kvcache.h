@@ -24,6 +24,7 @@ typedef struct vr_kvcache {
     unsigned char *k, *v;
     int64_t head, row; /* elements of a head's row, of a position's (kernels/kept.h) */
     int n_rows;        /* rows that are valid; rows after them may be overwritten */
+    struct vr_kvcache *rest; /* of the layers behind n_layers, in other memory: vr_llama_forward; NULL: there are none. Borrowed */
 } vr_kvcache;
 
 /* The wanted type, or F32 where the backend keeps no other. */

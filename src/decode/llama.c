@@ -18,6 +18,7 @@
 #include <string.h>
 
 #include "base/limits.h"
+#include "base/strips.h"
 
 typedef struct llama_layer {
     const float *attn_norm, *ffn_norm; /* [Dl]                blk.%d.attn_norm, .ffn_norm */
@@ -155,6 +156,24 @@ void vr_llama_free(vr_llama *llama)
     free(llama);
 }
 
+size_t vr_llama_layer_bytes(const vr_llama *llama, int l)
+{
+    const vr_llama_config *c = &llama->config;
+    const llama_layer *layer = &llama->layers[l];
+    const vr_matrix *const matrices[] = { &layer->q_w, &layer->k_w, &layer->v_w, &layer->o_w, &layer->gate_w, &layer->up_w,
+                                          &layer->down_w };
+    size_t n = 2 * (size_t)c->width * sizeof(float);
+    if (layer->q_b) n += (size_t)(c->n_heads + 2 * c->n_kv_heads) * (size_t)c->head_dim * sizeof(float);
+    for (size_t i = 0; i < sizeof matrices / sizeof *matrices; i++) n += vr_matrix_bytes(matrices[i]);
+    return n;
+}
+
+size_t vr_llama_table_bytes(const vr_llama *llama)
+{
+    const size_t norm = (size_t)llama->config.width * sizeof(float), table = vr_matrix_bytes(&llama->embedding);
+    return norm + table + (llama->output.data == llama->embedding.data ? 0 : vr_matrix_bytes(&llama->output));
+}
+
 const vr_llama_config *vr_llama_config_get(const vr_llama *llama)
 {
     return &llama->config;
@@ -168,7 +187,17 @@ vr_kvcache_config vr_llama_cache(const vr_llama *llama, int n_rows, vr_kept kept
 
 void vr_llama_embed(const vr_llama *llama, vr_run *run, const int32_t *ids, int T, float *out)
 {
-    run->be->ops->embed_rows(run->be, out, &llama->embedding, ids, T);
+    const size_t D = (size_t)llama->config.width;
+    const vr_run *rest = run->rest;
+    if (!rest) run->be->ops->embed_rows(run->be, out, &llama->embedding, ids, T);
+    for (int t = 0; rest && t < T; t += VR_LLAMA_ROWS) {
+        const int n = T - t < VR_LLAMA_ROWS ? T - t : VR_LLAMA_ROWS;
+        const size_t mark = vr_arena_mark(rest->scratch);
+        float *rows = vr_arena_floats(rest->scratch, (size_t)n * D);
+        rest->be->ops->embed_rows(rest->be, rows, &llama->embedding, ids + t, n);
+        run->be->write(run->be, out + (size_t)t * D, rows, (size_t)n * D * sizeof *rows);
+        vr_arena_release(rest->scratch, mark);
+    }
 }
 
 /* How the T new rows turn: [T, E/2] each, of the table or computed for them. */
@@ -256,13 +285,15 @@ static void feed_forward(const vr_llama *llama, const llama_layer *layer, vr_run
     vr_arena_release(run->scratch, mark);
 }
 
-static void layers_pass(const vr_llama *llama, vr_run *run, const vr_kvcache *cache, const turns *turn, float *x, int T)
+/* Layers first.. of the decoder, as many as the cache is of. */
+static void layers_pass(const vr_llama *llama, vr_run *run, const vr_kvcache *cache, const turns *turn, int first, float *x,
+                        int T)
 {
     const int64_t shape[2] = { T, llama->config.width };
-    for (int l = 0; l < llama->config.n_layers; l++) {
-        attend(llama, &llama->layers[l], run, cache, turn, l, x, T);
-        feed_forward(llama, &llama->layers[l], run, x, T);
-        vr_run_dump(run, x, 2, shape, "decoder.layer.%02d", l);
+    for (int l = 0; l < cache->config.n_layers; l++) {
+        attend(llama, &llama->layers[first + l], run, cache, turn, l, x, T);
+        feed_forward(llama, &llama->layers[first + l], run, x, T);
+        vr_run_dump(run, x, 2, shape, "decoder.layer.%02d", first + l);
     }
 }
 
@@ -275,22 +306,49 @@ static void norm_dump(const vr_llama *llama, vr_run *run, const float *x, int T)
     vr_run_dump(run, normed, 2, (const int64_t[2]){ T, c->width }, "decoder.norm");
 }
 
+/* After the last layer. */
+static void head_pass(const vr_llama *llama, vr_run *run, float *x, int T, float *logits)
+{
+    const int D = llama->config.width;
+    float *last = x + (size_t)(T - 1) * (size_t)D;
+    if (run->dump && !llama->norm_last) norm_dump(llama, run, x, T);
+    if (!logits) return;
+    vr_llama_head(llama, run, last, 1, logits);
+    if (llama->norm_last) vr_run_dump(run, last, 2, (const int64_t[2]){ 1, D }, "decoder.norm");
+}
+
+/* The last layers, on rows that are handed over once; x is what they leave where more than logits are asked for. */
+static void rest_pass(const vr_llama *llama, const vr_run *run, const vr_kvcache *cache, const int32_t *positions, float *x,
+                      int T, float *logits)
+{
+    const size_t n_bytes = (size_t)T * (size_t)llama->config.width * sizeof *x;
+    vr_run there = *run->rest;
+    vr_kvcache *kept = cache->rest;
+    there.dump = run->dump;
+    kept->n_rows = cache->n_rows;
+    const size_t mark = vr_arena_mark(there.scratch);
+    float *y = vr_arena_alloc(there.scratch, n_bytes, 1);
+    run->be->read(run->be, y, x, n_bytes);
+    const turns turn = turns_make(llama, &there, kept, positions, T);
+    layers_pass(llama, &there, kept, &turn, cache->config.n_layers, y, T);
+    head_pass(llama, &there, y, T, logits);
+    if (!logits) run->be->write(run->be, x, y, n_bytes);
+    vr_arena_release(there.scratch, mark);
+}
+
 void vr_llama_forward(const vr_llama *llama, vr_run *run, vr_kvcache *cache, const int32_t *positions, float *x, int T,
                       float *logits)
 {
-    const vr_llama_config *c = &llama->config;
     const size_t mark = vr_arena_mark(run->scratch);
     const turns turn = turns_make(llama, run, cache, positions, T);
-    float *last = x + (size_t)(T - 1) * (size_t)c->width;
     const bool step = T == 1 && !run->dump; /* that of a token comes again and again */
 
     do {
         if (step) vr_step_begin(run->be);
-        layers_pass(llama, run, cache, &turn, x, T);
-        if (run->dump && !llama->norm_last) norm_dump(llama, run, x, T);
-        if (logits) vr_llama_head(llama, run, last, 1, logits);
+        layers_pass(llama, run, cache, &turn, 0, x, T);
+        if (!cache->rest) head_pass(llama, run, x, T, logits);
     } while (step && !vr_step_end(run->be));
-    if (logits && llama->norm_last) vr_run_dump(run, last, 2, (const int64_t[2]){ 1, c->width }, "decoder.norm");
+    if (cache->rest) rest_pass(llama, run, cache, positions, x, T, logits);
     cache->n_rows += T;
     vr_arena_release(run->scratch, mark);
 }

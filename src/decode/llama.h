@@ -39,9 +39,15 @@ void vr_llama_embed(const vr_llama *llama, vr_run *run, const int32_t *ids, int 
 /* Rows that one call of forward takes at most; longer prompts come in parts. */
 #define VR_LLAMA_ROWS 512
 
+/* Bytes of the weights of a layer; of the table of tokens, the last norm and the head. */
+size_t vr_llama_layer_bytes(const vr_llama *llama, int l);
+size_t vr_llama_table_bytes(const vr_llama *llama);
+
 /* x [T, Dl], T <= VR_LLAMA_ROWS: rows cache->n_rows.. of the prompt; overwritten. Their keys and values are added to the
  * cache, which has room for them. positions [T, 3] on the host: time, row and column of each, where the decoder has sections
  * (rope.h); else, and with NULL, a row's position is its number. logits [V] of the last row, or NULL where more rows follow.
+ * A decoder in two parts: cache->rest is of the last layers, which run->rest computes, and the head; rows are handed over once, and
+ * logits are the processor's memory then.
  * Stages: decoder.layer.00.., decoder.norm (with a dump, all rows are normed). */
 void vr_llama_forward(const vr_llama *llama, vr_run *run, vr_kvcache *cache, const int32_t *positions, float *x, int T,
                       float *logits);

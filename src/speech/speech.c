@@ -177,7 +177,7 @@ static int memory_open(transcription *t, vr_err *e)
     vr_whisper_look(whisper, &run, &state, t->features);
     vr_utter_plan(whisper, &run, &state);
     vr_backend_free(nothing);
-    VR_TRY(vr_device_room_check(t->speech->backend, counted.peak + vr_kvcache_bytes(&cache), e));
+    VR_TRY(vr_device_room_check(t->speech->backend, t->speech->weights, counted.peak + vr_kvcache_bytes(&cache), e));
     VR_TRY(vr_run_open(&t->run, t->speech->backend, &t->scratch, &t->host, counted.peak, e));
     VR_TRY(vr_kvcache_open(&t->state.cache, t->speech->backend, &cache, e));
     t->run.dump = t->dump;
