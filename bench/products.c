@@ -5,7 +5,7 @@
  *   numbers of 8 bits, which is what AVX-512 makes of a multiply-add of f32
  *   peers of products of many rows: oneDNN in the type of the product, PyTorch in f32 and bf16, OpenBLAS in f32
  *
- *   f16: --precision f32, weights of f16;  bf16, q8, q4: --precision auto
+ *   f16: --precision f32, weights of f16;  bf16, q8, q4, q4m: --precision auto
  *
  * Ours takes rows in f32 and rounds them; peers are handed what they multiply, and weights in f32 where ours are f16: theirs is the
  * product alone, with bias and GELU where the case has them (OpenBLAS: without).
@@ -48,6 +48,10 @@ static const product_case cases[] = {
     { "gemm", "LLaMA-7B down 512 rows", GEMM, 512, 11008, 4096, 0, 0, 0, false, VR_DTYPE_Q8_R16 },
     { "gemm", "LLaMA-7B up 512 rows", GEMM, 512, 4096, 11008, 0, 0, 0, false, VR_DTYPE_Q4_R16 },
     { "gemm", "LLaMA-7B down 512 rows", GEMM, 512, 11008, 4096, 0, 0, 0, false, VR_DTYPE_Q4_R16 },
+    { "gemm", "LLaMA-7B up 512 rows", GEMM, 512, 4096, 11008, 0, 0, 0, false, VR_DTYPE_Q4M_R16 },
+    { "gemm", "ViT-g qkv", GEMM, 257, 1408, 4224, 0, 0, 0, false, VR_DTYPE_Q8_R16 },
+    { "gemm", "ViT-g fc1 + gelu", GEMM, 257, 1408, 6144, 0, 0, 0, false, VR_DTYPE_Q8_R16 },
+    { "gemm", "ViT-g fc2", GEMM, 257, 6144, 1408, 0, 0, 0, false, VR_DTYPE_Q8_R16 },
     { "gemv", "LLaMA-7B up 1 row", GEMV, 1, 4096, 11008, 0, 0, 0, false, VR_DTYPE_F16 },
     { "gemv", "LLaMA-7B down 1 row", GEMV, 1, 11008, 4096, 0, 0, 0, false, VR_DTYPE_F16 },
     { "gemv", "LLaMA-7B head 1 row", GEMV, 1, 4096, 32000, 0, 0, 0, false, VR_DTYPE_F16 },
@@ -58,6 +62,7 @@ static const product_case cases[] = {
     { "gemv", "LLaMA-7B 2 down 1 row", GEMV, 1, 11008, 8192, 0, 0, 0, false, VR_DTYPE_Q8_R16 },
     { "gemv", "LLaMA-7B 4 up 1 row", GEMV, 1, 4096, 44032, 0, 0, 0, false, VR_DTYPE_Q4_R16 },
     { "gemv", "LLaMA-7B 4 down 1 row", GEMV, 1, 11008, 16384, 0, 0, 0, false, VR_DTYPE_Q4_R16 },
+    { "gemv", "LLaMA-7B 4 up 1 row", GEMV, 1, 4096, 44032, 0, 0, 0, false, VR_DTYPE_Q4M_R16 },
     { "attention", "ViT-g 2 frames", ATTENTION, 257, 257, 2, 16, 16, 88, false, VR_DTYPE_F16 },
     { "attention", "Q-Former cross", ATTENTION, 32, 257, 2, 12, 12, 64, false, VR_DTYPE_F16 },
     { "attention", "LLaMA-7B prefill 512", ATTENTION, 512, 512, 1, 32, 32, 128, true, VR_DTYPE_F16 },
@@ -136,7 +141,7 @@ static void fill_weights(void *w, vr_dtype dtype, size_t n_bytes)
         for (size_t i = 0; i < n_bytes / 2; i++) half[i] = (uint16_t)(exponent | (half[i] & kept));
         return;
     }
-    const size_t block = vr_strip_block_bytes(dtype), n_scales = 2 * (size_t)VR_STRIP_ROWS;
+    const size_t block = vr_strip_block_bytes(dtype), n_scales = (dtype == VR_DTYPE_Q4M_R16 ? 4 : 2) * (size_t)VR_STRIP_ROWS;
     for (size_t at = 0; at < n_bytes; at += block)
         for (size_t i = 0; i < n_scales; i++) half[at / 2 + i] = (uint16_t)(0x1c00 | (half[at / 2 + i] & 0xff));
 }
@@ -243,6 +248,8 @@ static const char *type_name(const product_case *c)
         return "q8";
     case VR_DTYPE_Q4_R16:
         return "q4";
+    case VR_DTYPE_Q4M_R16:
+        return "q4m";
     default:
         return c->kind == ATTENTION ? "f32" : "f16";
     }

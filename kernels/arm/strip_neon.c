@@ -17,9 +17,9 @@ static inline int32x4_t dot(int32x4_t acc, int32x4_t w, int32x4_t x)
 
 DEFINE_STRIPS(neon)
 
-void vr_quantise_neon(int8_t *q, int32_t *sums, float *scale, const float *x, int K)
+void vr_quantise_neon(int8_t *q, int32_t *sums, float *scale, const float *x, int K, int tile)
 {
-    quantise(q, sums, scale, x, K);
+    quantise(q, sums, scale, x, K, tile);
 }
 #else
 typedef int vr_no_strip_neon; /* an object without a declaration is not C */

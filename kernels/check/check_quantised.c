@@ -104,13 +104,23 @@ static void check_tile(vr_check *ck, int rows, int cols, int K, bool add)
     vr_arena_release(&ck->arena, mark);
 }
 
-static vr_quantised_rows rows_alloc(vr_check *ck, int T, int K)
+/* The numbers of rows that are not there stay as they are: marked. */
+static vr_quantised_rows rows_alloc(vr_check *ck, int T, int K, int tile)
 {
-    vr_quantised_rows x = { .blocks = vr_strip_blocks(K) };
-    x.q = aligned(ck, (size_t)(T * x.blocks) * VR_STRIP_COLUMNS);
-    x.sums = aligned(ck, (size_t)(T * x.blocks) * 2 * sizeof *x.sums);
+    vr_quantised_rows x = { .blocks = vr_strip_blocks(K), .tile = tile };
+    const size_t places = (size_t)(vr_ceil_div(T, tile) * tile * x.blocks) * 2;
+    x.q = aligned(ck, places * VR_STRIP_GROUP);
+    x.sums = aligned(ck, places * sizeof *x.sums);
+    memset(x.q, 0x55, places * VR_STRIP_GROUP);
+    memset(x.sums, 0x55, places * sizeof *x.sums);
     x.scale = vr_check_floats(ck, T);
     return x;
+}
+
+static void quantise_row(const vr_dsp *d, const vr_quantised_rows *x, int t, const float *row, int K)
+{
+    const int64_t place = vr_quantised_place(x, t);
+    d->quantise(x->q + place * VR_STRIP_GROUP, x->sums + place, x->scale + t, row, K, x->tile);
 }
 
 static void check_quantise(vr_check *ck, int K, vr_fill fill, float odd)
@@ -121,12 +131,14 @@ static void check_quantise(vr_check *ck, int K, vr_fill fill, float odd)
     float *x = vr_check_floats(ck, K);
     vr_check_fill(ck, x, K, fill);
     if (K > 0 && odd != 0) x[vr_check_random(ck) % (uint32_t)K] = odd;
-    vr_quantised_rows is = rows_alloc(ck, 1, K), want = rows_alloc(ck, 1, K);
-    ck->d->quantise(is.q, is.sums, is.scale, x, K);
-    ck->c->quantise(want.q, want.sums, want.scale, x, K);
-    check_bytes(ck, what, is.q, want.q, (size_t)is.blocks * VR_STRIP_COLUMNS);
-    check_bytes(ck, what, is.sums, want.sums, (size_t)is.blocks * 2 * sizeof *is.sums);
-    if (!(isnan(*is.scale) && isnan(*want.scale))) vr_check_equal(ck, what, is.scale, want.scale, 1);
+    const int tile = 1 + (int)(vr_check_random(ck) % VR_STRIP_T), t = (int)(vr_check_random(ck) % (uint32_t)tile);
+    const size_t places = (size_t)(vr_strip_blocks(K) * 2 * tile);
+    vr_quantised_rows is = rows_alloc(ck, tile, K, tile), want = rows_alloc(ck, tile, K, tile);
+    quantise_row(ck->d, &is, t, x, K);
+    quantise_row(ck->c, &want, t, x, K);
+    check_bytes(ck, what, is.q, want.q, places * VR_STRIP_GROUP);
+    check_bytes(ck, what, is.sums, want.sums, places * sizeof *is.sums);
+    if (!(isnan(is.scale[t]) && isnan(want.scale[t]))) vr_check_equal(ck, what, is.scale + t, want.scale + t, 1);
     vr_arena_release(&ck->arena, mark);
 }
 
@@ -146,19 +158,19 @@ static void check_strip(vr_check *ck, vr_dtype type, int T, int n_strips, int K)
 {
     const size_t mark = vr_arena_mark(&ck->arena);
     const int y_row = n_strips * VR_STRIP_ROWS + 3, n = T * y_row;
+    const int before = (int)(vr_check_random(ck) % (uint32_t)(VR_STRIP_T - T + 1)), tile = before + T, first = tile + before;
     char what[128];
     snprintf(what, sizeof what, "strips of %s, %d x %d x %d", vr_dtype_name(type), T, n_strips, K);
     const vr_matrix w = make_strips(ck, type, n_strips * VR_STRIP_ROWS, K);
-    vr_quantised_rows x = rows_alloc(ck, T + 1, K);
+    vr_quantised_rows x = rows_alloc(ck, 2 * tile, K, tile); /* the last rows of the second tile are taken */
     float *row = vr_check_floats(ck, K), *is = vr_check_floats(ck, n), *want = vr_check_floats(ck, n);
-    for (int t = 0; t <= T; t++) {
-        vr_check_fill(ck, row, K, t == 1 ? VR_FILL_HUGE : VR_FILL_NORMAL);
-        ck->c->quantise(x.q + (ptrdiff_t)t * x.blocks * VR_STRIP_COLUMNS, x.sums + (ptrdiff_t)t * x.blocks * 2, x.scale + t,
-                        row, K);
+    for (int t = 0; t < 2 * tile; t++) {
+        vr_check_fill(ck, row, K, t == first ? VR_FILL_HUGE : VR_FILL_NORMAL);
+        quantise_row(ck->c, &x, t, row, K);
     }
     memcpy(want, is, (size_t)n * sizeof *want); /* the marks between rows */
-    vr_dsp_strip(ck->d, type)(is, y_row, &x, 1, T, w.data, n_strips);
-    vr_dsp_strip(ck->c, type)(want, y_row, &x, 1, T, w.data, n_strips);
+    vr_dsp_strip(ck->d, type)(is, y_row, &x, first, T, w.data, n_strips);
+    vr_dsp_strip(ck->c, type)(want, y_row, &x, first, T, w.data, n_strips);
     vr_check_equal(ck, what, is, want, n);
     vr_check_guards(ck, what, is, n);
     vr_arena_release(&ck->arena, mark);
@@ -179,9 +191,9 @@ static void check_linear_strips(vr_check *ck, vr_backend *be, vr_precision preci
     double *want = vr_check_doubles(ck, n), *limit = vr_check_doubles(ck, n);
     vr_check_fill(ck, x, (int64_t)T * K, VR_FILL_NORMAL);
     vr_check_fill(ck, bias, N, VR_FILL_NORMAL);
-    vr_quantised_rows q = rows_alloc(ck, 1, K);
+    vr_quantised_rows q = rows_alloc(ck, 1, K, 1);
     for (int t = 0; t < T; t++) {
-        ck->c->quantise(q.q, q.sums, q.scale, x + (ptrdiff_t)t * K, K);
+        quantise_row(ck->c, &q, 0, x + (ptrdiff_t)t * K, K);
         for (int r = 0; r < N; r++) {
             double sum = (double)bias[r], size = fabs(sum);
             vr_strip_widen(row, (const unsigned char *)w.data + vr_strips_bytes(type, r / 16 * 16, K), type, r % 16, 0, K);

@@ -9,16 +9,18 @@
 #include "base/half.h"
 #include "kernels/dsp.h"
 
-void vr_quantise_c(int8_t *q, int32_t *sums, float *scale, const float *x, int K)
+void vr_quantise_c(int8_t *q, int32_t *sums, float *scale, const float *x, int K, int tile)
 {
-    const int n = vr_strip_blocks(K) * VR_STRIP_COLUMNS;
+    const int groups = 2 * vr_strip_blocks(K);
     float most = 0, finite = 0;
     for (int k = 0; k < K; k++) {
         most = fmaxf(most, fabsf(x[k]));
         finite += x[k] * 0;
     }
-    memset(q, 0, (size_t)n);
-    memset(sums, 0, (size_t)(n / VR_STRIP_GROUP) * sizeof *sums);
+    for (int g = 0; g < groups; g++) {
+        memset(q + (ptrdiff_t)g * tile * VR_STRIP_GROUP, 0, VR_STRIP_GROUP);
+        sums[(ptrdiff_t)g * tile] = 0;
+    }
     *scale = finite == 0 ? most / 127 : NAN;
     if (!(finite == 0) || most < 0x1p-100F) {
         if (finite == 0) *scale = 0;
@@ -26,8 +28,10 @@ void vr_quantise_c(int8_t *q, int32_t *sums, float *scale, const float *x, int K
     }
     const float inverse = 127 / most;
     for (int k = 0; k < K; k++) {
-        q[k] = (int8_t)rintf(x[k] * inverse);
-        sums[k / VR_STRIP_GROUP] += q[k];
+        const ptrdiff_t place = (ptrdiff_t)(k / VR_STRIP_GROUP) * tile;
+        const int8_t whole = (int8_t)rintf(x[k] * inverse);
+        q[place * VR_STRIP_GROUP + k % VR_STRIP_GROUP] = whole;
+        sums[place] += whole;
     }
 }
 
@@ -45,9 +49,10 @@ static int number(const void *block, vr_dtype type, int g, int k, int r)
 static float product(const vr_quantised_rows *x, int t, const unsigned char *strip, vr_dtype type, int r)
 {
     const size_t block_bytes = vr_strip_block_bytes(type);
-    const int8_t *q = x->q + (int64_t)t * x->blocks * VR_STRIP_COLUMNS;
+    int64_t place = vr_quantised_place(x, t);
     float sum = 0;
-    for (int g = 0; g < 2 * x->blocks; g++, q += VR_STRIP_GROUP) {
+    for (int g = 0; g < 2 * x->blocks; g++, place += x->tile) {
+        const int8_t *q = x->q + place * VR_STRIP_GROUP;
         const void *block = strip + (size_t)(g / 2) * block_bytes;
         const uint16_t scale = ((const uint16_t *)block)[g % 2 * VR_STRIP_ROWS + r]; /* scales lie first in all kinds */
         int32_t whole = 0;
@@ -55,7 +60,7 @@ static float product(const vr_quantised_rows *x, int t, const unsigned char *str
         sum = fmaf((float)whole, vr_f16_to_f32(scale), sum);
         if (type != VR_DTYPE_Q4M_R16) continue;
         const float least = vr_f16_to_f32(((const vr_q4m_block *)block)->least[g % 2][r]);
-        sum = fmaf((float)x->sums[(int64_t)t * x->blocks * 2 + g], least, sum);
+        sum = fmaf((float)x->sums[place], least, sum);
     }
     return sum * x->scale[t];
 }

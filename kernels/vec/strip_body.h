@@ -19,7 +19,7 @@
 #include "kernels/vec/unroll.h"
 
 #define PARTS (VR_STRIP_ROWS / VF) /* vectors of a strip */
-#define AHEAD 256                  /* bytes of a row of x that Q4 fetches ahead: 3 %; nothing with Q8. bench/LOG.md */
+#define AHEAD 16                   /* groups of a tile of x that are fetched ahead, from the third-level cache: bench/LOG.md */
 
 VR_INLINE int32_t four_of(const int8_t *q)
 {
@@ -34,9 +34,9 @@ VR_INLINE void strip_tile(float *y, int64_t y_row, const vr_quantised_rows *x, i
 {
     const bool eight = type == VR_DTYPE_Q8_R16, least = type == VR_DTYPE_Q4M_R16;
     const size_t block = vr_strip_block_bytes(type), strip_bytes = (size_t)x->blocks * block;
-    const int64_t q_row = (int64_t)x->blocks * VR_STRIP_COLUMNS, sums_row = 2 * (int64_t)x->blocks;
-    const int8_t *q = x->q + first * q_row;
-    const int32_t *sums = x->sums + first * sums_row;
+    const ptrdiff_t step = (ptrdiff_t)x->tile * VR_STRIP_GROUP;
+    const int8_t *q = x->q + vr_quantised_place(x, first) * VR_STRIP_GROUP;
+    const int32_t *sums = x->sums + vr_quantised_place(x, first);
     const unsigned char *w = strip;
     const int excess = vr_strip_excess(type), vectors = eight ? 8 : 4;
     const size_t head = least ? offsetof(vr_q4m_block, q) : offsetof(vr_q8_block, q);
@@ -46,17 +46,17 @@ VR_INLINE void strip_tile(float *y, int64_t y_row, const vr_quantised_rows *x, i
         VR_UNROLL
         for (int p = 0; p < strips * PARTS; p++) total[t][p] = vf_zero();
     }
-    for (int g = 0; g < 2 * x->blocks; g++, q += VR_STRIP_GROUP) {
+    for (int g = 0; g < 2 * x->blocks; g++, q += step, sums += x->tile) {
         const unsigned char *b = w + (size_t)(g / 2) * block, *numbers = b + head + g % 2 * vectors * 64;
         vi whole[VR_STRIP_T][2 * PARTS];
-        if (!eight && T > 2) {
+        if (T > 2) {
             VR_UNROLL
-            for (int t = 0; t < T; t++) __builtin_prefetch(q + t * q_row + AHEAD, 0, 3);
+            for (int t = 0; t < T; t += 2) __builtin_prefetch(q + AHEAD * step + t * VR_STRIP_GROUP, 0, 3);
         }
         VR_UNROLL
         for (int t = 0; t < T; t++) {
             VR_UNROLL
-            for (int p = 0; p < strips * PARTS; p++) whole[t][p] = DOT_START(sums[t * sums_row + g], excess);
+            for (int p = 0; p < strips * PARTS; p++) whole[t][p] = DOT_START(sums[t], excess);
         }
         VR_UNROLL
         for (int v = 0; v < vectors; v++) {
@@ -70,11 +70,11 @@ VR_INLINE void strip_tile(float *y, int64_t y_row, const vr_quantised_rows *x, i
             }
             VR_UNROLL
             for (int t = 0; t < T; t++) {
-                const vi a = vi_set1(four_of(q + t * q_row + 4 * v));
+                const vi a = vi_set1(four_of(q + t * VR_STRIP_GROUP + 4 * v));
                 VR_UNROLL
                 for (int p = 0; p < strips * PARTS; p++) whole[t][p] = DOT(whole[t][p], low[p], a);
                 if (eight) continue;
-                const vi c = vi_set1(four_of(q + t * q_row + 16 + 4 * v));
+                const vi c = vi_set1(four_of(q + t * VR_STRIP_GROUP + 16 + 4 * v));
                 VR_UNROLL
                 for (int p = 0; p < strips * PARTS; p++) whole[t][p] = DOT(whole[t][p], high[p], c);
             }
@@ -89,7 +89,7 @@ VR_INLINE void strip_tile(float *y, int64_t y_row, const vr_quantised_rows *x, i
             const vf lowest =
                 vf_load_f16((const uint16_t *)(const void *)(at + offsetof(vr_q4m_block, least)) + p % PARTS * VF);
             VR_UNROLL
-            for (int t = 0; t < T; t++) total[t][p] = vf_fma(vi_to_float(vi_set1(sums[t * sums_row + g])), lowest, total[t][p]);
+            for (int t = 0; t < T; t++) total[t][p] = vf_fma(vi_to_float(vi_set1(sums[t])), lowest, total[t][p]);
         }
     }
     VR_UNROLL

@@ -101,9 +101,9 @@ void vr_strip_q4m_avx2(float *y, int64_t y_row, const vr_quantised_rows *x, int 
     strips(y, y_row, x, first, T, strip, n_strips, VR_DTYPE_Q4M_R16);
 }
 
-void vr_quantise_avx2(int8_t *q, int32_t *sums, float *scale, const float *x, int K)
+void vr_quantise_avx2(int8_t *q, int32_t *sums, float *scale, const float *x, int K, int tile)
 {
-    quantise(q, sums, scale, x, K);
+    quantise(q, sums, scale, x, K, tile);
 }
 #else
 typedef int vr_no_strip_avx2; /* an object without a declaration is not C */
