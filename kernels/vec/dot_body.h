@@ -3,10 +3,11 @@
  *
  *   w [ROWS streams][apart rows][K] -> widen -> times x [T][K] -> sums [streams][T] -> y [T][n_rows]
  *
- * A number of W is read once and widened once for all T. Rows that are multiplied at once are n_rows / ROWS apart, so each of the
- * streams of addresses goes on where its last row ended, and of each several lines are read in a row: neighbouring rows, one line of
- * each at a time, come 15 to 20 % slower from memory. Eight at once, because x of the decoder (16 to 44 KB a row) lies in the
- * second-level cache, and fetching it costs as much as fetching W. One sum for each number of y: eight are enough to be ready in time.
+ * A number of W is read once and widened once for all T. Rows that are multiplied at once are n_rows / ROWS apart, so each
+ * stream of addresses goes on where its last row ended, and several lines of each are read together: neighbouring rows, one
+ * line of each at a time, come 15 to 20 % slower from memory. Eight, because x of the decoder (16 to 44 KB a row) lies in
+ * the second-level cache, and fetching it costs as much as fetching W. One sum for each number of y: eight are enough to
+ * hide what an addition takes.
  * The order of a sum depends on T alone, so a row gives the same bits wherever it stands.
  * Ref:   kernels/dsp.h dot; bench/LOG.md.
  */
@@ -17,7 +18,7 @@
 #define ROWS        8 /* of W at once, at most; bench/LOG.md */
 #define MAX_VECTORS 8 /* of a row in a step, at most */
 
-/* R, T and vectors are constants where this is called. Row r of W begins w_row behind the one before, its sum stands apart behind. */
+/* R, T and vectors are constants where this is called. Rows of W are w_row apart here, their numbers of y `apart`. */
 VR_INLINE void dot_rows(load_fn load, float *y, int64_t y_row, int apart, const float *x, int64_t x_row, int R, int T,
                         int vectors, const void *w, int64_t at, int64_t w_row, int K)
 {

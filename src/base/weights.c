@@ -1,14 +1,15 @@
 /*
  * weights.c - see weights.h.
  *
- *   open: path -> descriptor -> map -> vr_gguf_parse
+ *   open: path -> descriptor -> map, in large pages where the system has them -> vr_gguf_parse
  *   bind: name -> tensor -> type and shape compared -> pointer into the map
  *
  * Ref:  GGUF specification, version 3 (ggml/docs/gguf.md); weights/FORMAT.md.
- * Trap: no madvise: WILLNEED reads the whole file at open, SEQUENTIAL drops pages that the next token needs again, RANDOM turns
- *       readahead off. The kernel's default reads ahead and keeps.
+ * Trap: no other advice: WILLNEED reads the whole file at open, SEQUENTIAL drops pages that the next token needs again, RANDOM
+ *       turns readahead off. The kernel's default reads ahead and keeps.
  * Owner: the map, the copy of the path and the parsed head belong to vr_weights.
  */
+#define _DEFAULT_SOURCE /* madvise, MAP_ANONYMOUS */
 #include "base/weights.h"
 
 #include <assert.h>
@@ -51,11 +52,33 @@ struct vr_weights {
     char *path;
     void *map; /* NULL: bytes are borrowed */
     size_t map_bytes;
+    const unsigned char *file; /* [file_bytes] in the map */
+    size_t file_bytes;
     vr_gguf added; /* keys beside the file's: vr_weights_add_keys */
     vr_text added_bytes;
     repacked_matrix *repacked; /* [n_repacked] matrices of stock types in the kernels' form */
     int n_repacked;
 };
+
+/* Through large pages memory is read faster, and a file of 4 GB needs thousands of faults, not a million (bench/LOG.md). It has
+ * them where they are asked for before it is read, and where addresses and offsets agree modulo such a page: hence room for one
+ * more than the file takes. */
+#define LARGE_PAGE ((size_t)2 << 20)
+
+/* false, and errno: it cannot be mapped */
+static bool map_bytes(vr_weights *w, int fd, size_t n_bytes)
+{
+    unsigned char *room = mmap(NULL, n_bytes + LARGE_PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (room == MAP_FAILED) return false;
+    w->map = room;
+    w->map_bytes = n_bytes + LARGE_PAGE;
+    unsigned char *const place = room + (LARGE_PAGE - (uintptr_t)room % LARGE_PAGE) % LARGE_PAGE;
+    if (mmap(place, n_bytes, PROT_READ, MAP_PRIVATE | MAP_FIXED, fd, 0) == MAP_FAILED) return false;
+    madvise(place, n_bytes, MADV_HUGEPAGE); /* refused where the system has none: nothing lost */
+    w->file = place;
+    w->file_bytes = n_bytes;
+    return true;
+}
 
 static int map_file(vr_weights *w, const char *path, vr_err *e)
 {
@@ -70,14 +93,8 @@ static int map_file(vr_weights *w, const char *path, vr_err *e)
         rc = vr_fail(e, VR_ERR_WEIGHTS, "%s: is a folder, not a weight file", path);
     } else if (!S_ISREG(st.st_mode)) {
         rc = vr_fail(e, VR_ERR_WEIGHTS, "%s: is not a regular file", path);
-    } else if (st.st_size > 0) { /* an empty file cannot be mapped; the parser refuses it */
-        void *map = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
-        if (map == MAP_FAILED) {
-            rc = vr_fail(e, VR_ERR_WEIGHTS, "%s: cannot be mapped: %s", path, strerror(errno));
-        } else {
-            w->map = map;
-            w->map_bytes = (size_t)st.st_size;
-        }
+    } else if (st.st_size > 0 && !map_bytes(w, fd, (size_t)st.st_size)) { /* an empty file: the parser refuses it */
+        rc = vr_fail(e, VR_ERR_WEIGHTS, "%s: cannot be mapped: %s", path, strerror(errno));
     }
     close(fd);
     return rc;
@@ -95,8 +112,8 @@ static int open_weights(vr_weights **out, const char *path, const void *data, si
     }
     if (path) {
         if ((rc = map_file(w, path, e)) != VR_OK) goto done;
-        data = w->map;
-        n_bytes = w->map_bytes;
+        data = w->file;
+        n_bytes = w->file_bytes;
     }
     w->gguf.bytes = data;
     w->gguf.n_bytes = n_bytes;

@@ -321,6 +321,9 @@ START_TEST(paths)
     const float *b;
     ck_assert_int_eq(vr_weights_vector(w, &b, 4, &e, "b"), VR_OK);
     ck_assert_uint_eq((uintptr_t)b % 64, 0);
+    vr_weights_tensor t; /* large pages: addresses and offsets agree */
+    vr_weights_tensor_at(w, 0, &t);
+    ck_assert_uint_eq(((uintptr_t)t.data - t.offset) % ((uintptr_t)2 << 20), 0);
     vr_weights_free(w);
     writer_free(&f);
     unlink(path);
