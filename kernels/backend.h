@@ -22,7 +22,7 @@ struct vr_backend {
     void (*hold)(vr_backend *be, const void *x, size_t n_bytes);               /* host memory that never changes: weights */
     /* bytes of backend memory, and of memory that is held and there already */
     void (*room)(vr_backend *be, size_t *n_free, size_t *n_total, size_t *n_there);
-    size_t own_bytes; /* what operations take of it for themselves, about */
+    size_t own_bytes;                   /* what operations take of it for themselves, about */
     void (*step_begin)(vr_backend *be); /* see vr_step_begin */
     bool (*step_end)(vr_backend *be);
     const char *(*note)(vr_backend *be); /* a line that the user should see, once; NULL: there is none */

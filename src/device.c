@@ -59,15 +59,16 @@ void vr_device_hold(vr_backend *be, const vr_weights *weights)
     for (int i = 0; be->hold && vr_weights_memory(weights, i, &memory, &n_bytes); i++) be->hold(be, memory, n_bytes);
 }
 
-bool vr_device_room_get(vr_backend *be, const vr_weights *weights, vr_device_room *out)
+int vr_device_room_get(vr_backend *be, const vr_weights *weights, vr_device_room *out, vr_err *e)
 {
-    if (!be->room) return false;
+    *out = (vr_device_room){ 0 };
+    if (!be->room) return VR_OK;
     size_t n_there;
     be->room(be, &out->n_free, &out->n_total, &n_there);
     const size_t n_bound = vr_weights_bound_bytes(weights);
     out->weights_bytes = n_bound > n_there ? n_bound - n_there : 0;
     out->own_bytes = be->own_bytes;
-    return true;
+    return vr_backend_sync(be, e);
 }
 
 bool vr_device_room_suffices(const vr_device_room *room, size_t n_bytes)
@@ -77,15 +78,15 @@ bool vr_device_room_suffices(const vr_device_room *room, size_t n_bytes)
 
 int vr_device_room_fail(const vr_backend *be, const vr_device_room *room, size_t n_bytes, const char *remedy, vr_err *e)
 {
-    return vr_fail(e, VR_ERR_LIMIT,
-                   "%s: %zu MB of weights and %zu MB of working memory are needed, %zu of %zu MB are free; %s", be->name,
-                   room->weights_bytes >> 20, (n_bytes + room->own_bytes) >> 20, room->n_free >> 20, room->n_total >> 20,
-                   remedy);
+    return vr_fail(e, VR_ERR_LIMIT, "%s: %zu MB of weights and %zu MB of working memory are needed, %zu of %zu MB are free; %s",
+                   be->name, room->weights_bytes >> 20, (n_bytes + room->own_bytes) >> 20, room->n_free >> 20,
+                   room->n_total >> 20, remedy);
 }
 
 int vr_device_room_check(vr_backend *be, const vr_weights *weights, size_t n_bytes, vr_err *e)
 {
     vr_device_room room;
-    if (!vr_device_room_get(be, weights, &room) || vr_device_room_suffices(&room, n_bytes)) return VR_OK;
+    VR_TRY(vr_device_room_get(be, weights, &room, e));
+    if (room.n_total == 0 || vr_device_room_suffices(&room, n_bytes)) return VR_OK;
     return vr_device_room_fail(be, &room, n_bytes, VR_DEVICE_NONE, e);
 }

@@ -25,7 +25,8 @@ typedef struct vr_device_room {
     size_t own_bytes;     /* of its operations */
 } vr_device_room;
 
-bool vr_device_room_get(vr_backend *be, const vr_weights *weights, vr_device_room *out); /* false: the memory is the host's */
+/* n_total 0: the memory is the host's, and nobody counts. The error is the device's. */
+int vr_device_room_get(vr_backend *be, const vr_weights *weights, vr_device_room *out, vr_err *e);
 /* Whether the weights and n_bytes of working memory fit. */
 bool vr_device_room_suffices(const vr_device_room *room, size_t n_bytes);
 

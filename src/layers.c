@@ -58,7 +58,8 @@ int vr_layers_place(vr_model *m, size_t scratch_bytes, const vr_kvcache_config *
     vr_layers *layers = &m->layers;
     vr_device_room room;
     const int L = cache->n_layers;
-    if (!vr_device_room_get(m->backend, m->weights, &room)) {
+    VR_TRY(vr_device_room_get(m->backend, m->weights, &room, e));
+    if (room.n_total == 0) {
         layers->n = L;
         return VR_OK;
     }

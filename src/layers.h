@@ -14,12 +14,12 @@
 
 /* What was decided. */
 typedef struct vr_layers {
-    bool decided;    /* there is a device */
-    int n;           /* of the decoder's layers, on the device; all of them where there is none */
-    int n_fitting;   /* -1: not even what stands before the decoder */
-    size_t n_bytes;  /* of the device that are needed: weights, working memory, keys and values */
-    size_t n_free;   /* of the device */
-    vr_backend *be;  /* of the other layers; NULL: there are none. Owned */
+    bool decided;   /* there is a device */
+    int n;          /* of the decoder's layers, on the device; all of them where there is none */
+    int n_fitting;  /* -1: not even what stands before the decoder */
+    size_t n_bytes; /* of the device that are needed: weights, working memory, keys and values */
+    size_t n_free;  /* of the device */
+    vr_backend *be; /* of the other layers; NULL: there are none. Owned */
 } vr_layers;
 
 /* NULL, "auto" or a whole number -> *n, -1 for auto; VR_ERR_USAGE. */

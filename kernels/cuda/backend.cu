@@ -18,10 +18,10 @@
 
 #ifdef VR_TEST_TINY
 static const size_t CHUNK_BYTES = 1; /* each address of the host gets memory of its own size, so that its ends are seen */
-static const size_t SPACE_BYTES = 0;
+static const size_t SPACE_BYTES = (size_t)2 << 20;
 #else
 static const size_t CHUNK_BYTES = (size_t)1 << 20;
-static const size_t SPACE_BYTES = (size_t)128 << 20; /* of all spaces, about: a piece of weights in a product's type is 64 MB */
+static const size_t SPACE_BYTES = (size_t)512 << 20; /* of all spaces, about, and what pages of 2 MB lose behind each tensor */
 #endif
 static const int MAX_ARENAS = 64;
 static struct {
@@ -275,7 +275,7 @@ static void cuda_room(vr_backend *be, size_t *n_free, size_t *n_total, size_t *n
     cudaSetDevice(vr_cuda_of(be)->device);
     *n_free = *n_total = 0;
     *n_there = vr_cuda_weights_there(vr_cuda_of(be)->weights);
-    cudaMemGetInfo(n_free, n_total);
+    vr_cuda_ok(vr_cuda_of(be), cudaMemGetInfo(n_free, n_total), "memory");
 }
 
 static void cuda_free(vr_backend *be)
@@ -307,11 +307,23 @@ static vr_ops table(void)
     return o;
 }
 
+/* With both versions where the driver is too old for this library. */
+static int count_failed(cudaError_t error, vr_err *e)
+{
+    int driver = 0, ours = 0;
+    if (error != cudaErrorInsufficientDriver)
+        return vr_fail(e, VR_ERR_USAGE, "no CUDA device can be used: %s", cudaGetErrorString(error));
+    cudaDriverGetVersion(&driver); /* 0: there is none */
+    cudaRuntimeGetVersion(&ours);
+    return vr_fail(e, VR_ERR_OTHER, "no CUDA device can be used: %s (driver: CUDA %d.%d, this library: %d.%d)",
+                   cudaGetErrorString(error), driver / 1000, driver % 1000 / 10, ours / 1000, ours % 1000 / 10);
+}
+
 static int device_open(vr_cuda *c, int device, vr_err *e)
 {
     int n = 0;
     cudaError_t error = cudaGetDeviceCount(&n);
-    if (error != cudaSuccess) return vr_fail(e, VR_ERR_USAGE, "no CUDA device can be used: %s", cudaGetErrorString(error));
+    if (error != cudaSuccess) return count_failed(error, e);
     if (device < 0 || device >= n) return vr_fail(e, VR_ERR_USAGE, "CUDA device %d: this machine has %d", device, n);
     cudaDeviceProp facts;
     if ((error = cudaSetDevice(device)) == cudaSuccess) error = cudaGetDeviceProperties(&facts, device);

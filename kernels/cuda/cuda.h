@@ -25,19 +25,19 @@ extern "C" {
 /* Working memory, each used by one family at a time; grows. */
 enum vr_cuda_use { VR_CUDA_PRODUCT, VR_CUDA_WEIGHTS, VR_CUDA_ROWS, VR_CUDA_SUMS, VR_CUDA_GRAM, VR_CUDA_USES };
 
-#define VR_CUDA_STAGED 24 /* addresses of the host in one call, at most */
-#define VR_CUDA_CHUNKS 32
+#define VR_CUDA_STAGED      24 /* addresses of the host in one call, at most */
+#define VR_CUDA_CHUNKS      32
 #define VR_CUDA_FEW_QUERIES 4 /* backend.h vr_precision */
 
 struct vr_cuda_weights;
 
 /* step.cu */
 struct vr_cuda_step {
-    bool off;       /* steps are launched one by one */
-    bool plain;     /* the next one is */
-    bool capturing; /* launches are taken down */
-    bool lost;      /* what was taken down is given up: operations do nothing until the step ends */
-    int n_lost;     /* steps given up since one was whole */
+    bool off;              /* steps are launched one by one */
+    bool plain;            /* the next one is */
+    bool capturing;        /* launches are taken down */
+    bool lost;             /* what was taken down is given up: operations do nothing until the step ends */
+    int n_lost;            /* steps given up since one was whole */
     cudaGraphExec_t ready; /* the graph of the last step; NULL: none yet */
     char note[160];        /* why they are off */
     bool told;
@@ -49,7 +49,7 @@ struct vr_cuda {
     cublasHandle_t blas;
     int device, n_processors;
     size_t blas_bytes; /* that cuBLAS wants */
-    bool bf16; /* cuBLAS multiplies it on this device: compute capability 8.0 and later */
+    bool bf16;         /* cuBLAS multiplies it on this device: compute capability 8.0 and later */
     vr_precision precision;
     bool narrow; /* the last product of more than VR_CUDA_FEW_QUERIES rows was not one of f32: so is attention of as many */
     vr_cuda_weights *weights;

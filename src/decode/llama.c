@@ -160,8 +160,8 @@ size_t vr_llama_layer_bytes(const vr_llama *llama, int l)
 {
     const vr_llama_config *c = &llama->config;
     const llama_layer *layer = &llama->layers[l];
-    const vr_matrix *const matrices[] = { &layer->q_w, &layer->k_w, &layer->v_w, &layer->o_w, &layer->gate_w, &layer->up_w,
-                                          &layer->down_w };
+    const vr_matrix *const matrices[] = { &layer->q_w,    &layer->k_w,  &layer->v_w,   &layer->o_w,
+                                          &layer->gate_w, &layer->up_w, &layer->down_w };
     size_t n = 2 * (size_t)c->width * sizeof(float);
     if (layer->q_b) n += (size_t)(c->n_heads + 2 * c->n_kv_heads) * (size_t)c->head_dim * sizeof(float);
     for (size_t i = 0; i < sizeof matrices / sizeof *matrices; i++) n += vr_matrix_bytes(matrices[i]);

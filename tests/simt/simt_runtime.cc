@@ -75,11 +75,11 @@ bool guarded()
     return on;
 }
 
-/* VIDRUN_SIMT_MEMORY: MB of the device, so that a small one can be had */
+/* VIDRUN_SIMT_MEMORY: MB of the device, also parts of one, so that a small one can be had */
 size_t memory_bytes()
 {
     const char *text = getenv("VIDRUN_SIMT_MEMORY");
-    return text ? (size_t)strtoull(text, nullptr, 10) << 20 : (size_t)16 << 30;
+    return text ? (size_t)(strtod(text, nullptr) * 1048576.0) : (size_t)16 << 30;
 }
 
 struct opened {
@@ -400,7 +400,7 @@ cublasStatus_t cublasGemmEx(cublasHandle_t h, cublasOperation_t transa, cublasOp
         return CUBLAS_STATUS_SUCCESS;
     const opened memory;
     const std::vector<float> left = widen(a, a_type, k, m, lda), right = widen(b, b_type, k, n, ldb);
-    cblas_sgemm(CblasColMajor, CblasTrans, CblasNoTrans, m, n, k, by, left.data(), k,
-                right.data(), k, plus, static_cast<float *>(c), ldc);
+    cblas_sgemm(CblasColMajor, CblasTrans, CblasNoTrans, m, n, k, by, left.data(), k, right.data(), k, plus,
+                static_cast<float *>(c), ldc);
     return CUBLAS_STATUS_SUCCESS;
 }
