@@ -92,9 +92,14 @@ static inline vf vf_load_bf16_odd(const uint16_t *p)
     return vreinterpretq_f32_u32(vandq_u32(vreinterpretq_u32_u16(vld1q_u16(p)), vdupq_n_u32(0xffff0000u)));
 }
 
-static inline vf vf_set1_f16(const uint16_t *p)
+static inline float f32_of_f16(const uint16_t *p)
 {
-    return vcvt_f32_f16(vreinterpret_f16_u16(vld1_dup_u16(p)));
+    return vgetq_lane_f32(vcvt_f32_f16(vreinterpret_f16_u16(vld1_dup_u16(p))), 0);
+}
+
+static inline void four_of_f16(float *y, const uint16_t *p)
+{
+    vst1q_f32(y, vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(p))));
 }
 
 static inline void vf_store_f16(uint16_t *p, vf x)

@@ -26,8 +26,9 @@
 
 #define KEYS      VR_ATTENTION_KEYS
 #define QUERIES   VR_ATTENTION_QUERIES
-#define FEW_KEYS  64 /* 256 KB of k and of v for 8 heads of 128: second-level cache; bench/LOG.md */
+#define FEW_KEYS  32 /* 128 KB of k and of v for 8 heads of 128, and as much ahead: second-level cache; bench/LOG.md */
 #define FEW_HEADS 8
+#define SLICE     8   /* keys between fetches: some 64 lines of f32 */
 #define RANGE     512 /* keys of a range at most: merging is a hundredth of their reading; bench/LOG.md */
 
 #define SCORE_ROWS VR_DSP_MAX_PAIR_ROWS /* of the tallest tile */
@@ -288,28 +289,59 @@ static void block_task(void *arg, int index, int thread)
     finish(&w);
 }
 
-/* n keys from first on, all queries of one head. */
-static void attend_few(const task *w, int first, int n)
+/* What is read next, on its way into the cache: rows of neighbouring heads, in the order of their addresses, a few lines at a time
+ * while the processor multiplies. Runs of one head, one head after the other, are too short for what it fetches by itself, and many
+ * lines at once make it wait. bench/LOG.md */
+typedef struct ahead {
+    const char *row[2];  /* keys, values */
+    ptrdiff_t step[2];   /* bytes from row to row */
+    ptrdiff_t run, at;   /* bytes of a row, done */
+    int n_rows, n_lines; /* left; lines at a time */
+} ahead;
+
+static void fetch(ahead *f)
 {
-    const vr_attention *a = w->a;
-    w->kept->dot(w->s, FEW_KEYS, w->q, a->q.row, w->n_queries, row_at(a, w->k, a->k.row, first), a->k.row, n, a->head_dim);
-    for (int t = 0; t < w->n_queries; t++) {
-        const int sees = vr_min_int(n, visible(a, t) - first);
-        if (sees <= 0) continue;
-        const float factor = w->d->softmax(w->s + t * FEW_KEYS, sees, sees, a->scale, &w->max[t], &w->sum[t]);
-        w->kept->weighted_sum(w->o + t * w->o_row, factor, row_at(a, w->v, a->v.row, first), a->v.row, w->s + t * FEW_KEYS,
-                              sees, a->head_dim);
+    for (int i = 0; i < f->n_lines && f->n_rows > 0; i++) {
+        __builtin_prefetch(f->row[0] + f->at, 0, 2);
+        __builtin_prefetch(f->row[1] + f->at, 0, 2);
+        f->at += 64;
+        if (f->at < f->run) continue;
+        f->at = 0, f->n_rows--;
+        f->row[0] += f->step[0], f->row[1] += f->step[1];
     }
 }
 
-/* n rows of neighbouring heads, in the order of their addresses: runs of one head, one head after the other, are too short for
- * what the processor fetches by itself. bench/LOG.md */
-static void fetch(const vr_attention *a, const void *x, const vr_kept_heads *layout, int first, int n, int n_heads)
+/* n rows from first on, in the given number of calls of fetch */
+static ahead ahead_of(const task *w, int first, int n, int n_heads, int n_calls)
 {
-    const ptrdiff_t bytes = (ptrdiff_t)n_heads * (ptrdiff_t)layout->head * (ptrdiff_t)vr_kept_bytes(a->kept);
-    for (int i = 0; layout->head == vr_kept_row(a->kept, a->head_dim) && i < n; i++) {
-        const char *row = row_at(a, x, layout->row, first + i);
-        for (ptrdiff_t at = 0; at < bytes; at += 64) __builtin_prefetch(row + at, 0, 2);
+    const vr_attention *a = w->a;
+    const ptrdiff_t element = (ptrdiff_t)vr_kept_bytes(a->kept);
+    ahead f = { .step = { a->k.row * element, a->v.row * element }, .run = n_heads * a->k.head * element, .n_rows = n };
+    const bool neighbours = a->k.head == vr_kept_row(a->kept, a->head_dim) && a->v.head == a->k.head;
+    if (!neighbours || n <= 0) return (ahead){ 0 };
+    f.row[0] = row_at(a, w->k, a->k.row, first), f.row[1] = row_at(a, w->v, a->v.row, first);
+    f.n_lines = (int)(((f.run + 63) / 64 * f.n_rows + n_calls - 1) / n_calls);
+    return f;
+}
+
+/* n keys from first on, all queries of one head. */
+static void attend_few(const task *w, int first, int n, ahead *next)
+{
+    const vr_attention *a = w->a;
+    for (int i = 0; i < n; i += SLICE) {
+        fetch(next);
+        w->kept->dot(w->s + i, FEW_KEYS, w->q, a->q.row, w->n_queries, row_at(a, w->k, a->k.row, first + i), a->k.row,
+                     vr_min_int(SLICE, n - i), a->head_dim);
+    }
+    for (int t = 0; t < w->n_queries; t++) {
+        const int sees = vr_min_int(n, visible(a, t) - first);
+        if (sees <= 0) continue;
+        float factor = w->d->softmax(w->s + t * FEW_KEYS, sees, sees, a->scale, &w->max[t], &w->sum[t]);
+        for (int i = 0; i < sees; i += SLICE, factor = 1.0f) {
+            if (t == 0) fetch(next);
+            w->kept->weighted_sum(w->o + t * w->o_row, factor, row_at(a, w->v, a->v.row, first + i), a->v.row,
+                                  w->s + t * FEW_KEYS + i, vr_min_int(SLICE, sees - i), a->head_dim);
+        }
     }
 }
 
@@ -355,8 +387,9 @@ static void few_task(void *arg, int index, int thread)
     const int h = index / j->n_pieces % j->n_groups * j->group, n_heads = vr_min_int(j->group, a->n_heads - h);
     const int shared = a->n_heads / a->n_kv_heads, n_kv = (h + n_heads - 1) / shared - h / shared + 1;
     task w[FEW_HEADS];
-    for (int r = (int)((int64_t)piece * j->n_ranges / j->n_pieces); r < (int)((piece + (int64_t)1) * j->n_ranges / j->n_pieces);
-         r++) {
+    const int r_first = (int)((int64_t)piece * j->n_ranges / j->n_pieces);
+    const int r_end = (int)((piece + (int64_t)1) * j->n_ranges / j->n_pieces), last = vr_min_int(a->n_keys, r_end * j->range);
+    for (int r = r_first; r < r_end; r++) {
         for (int i = 0; i < n_heads; i++) {
             open_range(&w[i], j, n, h + i, r, i, thread);
             start(&w[i]);
@@ -364,9 +397,13 @@ static void few_task(void *arg, int index, int thread)
         const int end = vr_min_int(a->n_keys, (r + 1) * j->range);
         for (int first = r * j->range; first < end; first += FEW_KEYS) {
             const int n_keys = vr_min_int(FEW_KEYS, end - first);
-            fetch(a, w[0].k, &a->k, first, n_keys, n_kv);
-            fetch(a, w[0].v, &a->v, first, n_keys, n_kv);
-            for (int i = 0; i < n_heads; i++) attend_few(&w[i], first, n_keys);
+            const int next = first + n_keys;
+            if (first == r_first * j->range) {
+                ahead f = ahead_of(&w[0], first, n_keys, n_kv, 1);
+                fetch(&f);
+            }
+            ahead f = ahead_of(&w[0], next, vr_min_int(FEW_KEYS, last - next), n_kv, n_heads * 2 * vr_ceil_div(n_keys, SLICE));
+            for (int i = 0; i < n_heads; i++) attend_few(&w[i], first, n_keys, &f);
         }
     }
     for (int i = 0; j->n_pieces == 1 && i < n_heads; i++) {

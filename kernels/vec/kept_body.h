@@ -2,7 +2,7 @@
  * kept_body.h - rows of keys and values as a cache keeps them, for the vectors of a vec_*.h included before.
  *
  *   weighted_sum:  columns, 8 vectors at a time, stay in registers while the rows of v pass
- *   dot of Q8:     a group of 32 bytes -> widen -> times x -> a vector of sums, times the scale, added to the row's
+ *   dot of Q8:     a group of 32 bytes -> widen -> times x -> a vector of sums, times the scale, added to the row's sums
  *
  * Bytes and numbers of 16 bits are widened in registers; what is read of memory is the row as it is kept.
  * A row gives the same bits wherever it stands.
@@ -10,14 +10,16 @@
  */
 #include <string.h>
 
+#include "base/limits.h"
 #include "kernels/dsp.h"
 #include "kernels/kept_scale.h"
 #include "kernels/vec/load_body.h"
 #include "kernels/vec/unroll.h"
 
-#define GROUP   VR_KEPT_GROUP
-#define VECTORS (GROUP / VF) /* of a group */
-#define COLUMNS 8            /* vectors of columns at once */
+#define GROUP      VR_KEPT_GROUP
+#define MAX_GROUPS (VR_MAX_HEAD_DIM / GROUP)
+#define VECTORS    (GROUP / VF) /* of a group */
+#define COLUMNS    8            /* vectors of columns at once */
 
 VR_INLINE vf load_i8(const void *w, int64_t at, int n)
 {
@@ -25,9 +27,13 @@ VR_INLINE vf load_i8(const void *w, int64_t at, int n)
     return n >= VF ? vf_load_i8(p) : vf_load_part_i8(p, n);
 }
 
-VR_INLINE const uint16_t *scales_of(const int8_t *row, int E)
+/* scale [n] of groups from first on of a row of E numbers: to memory, as a vector of one of them is then a load and nothing else */
+VR_INLINE void scales_of(float *scale, const int8_t *row, int E, int first, int n)
 {
-    return (const uint16_t *)(const void *)(row + vr_kept_scales(E));
+    const uint16_t *p = (const uint16_t *)(const void *)(row + vr_kept_scales(E)) + first;
+    int g = 0;
+    for (; g <= n - 4; g += 4) four_of_f16(scale + g, p + g);
+    for (; g < n; g++) scale[g] = f32_of_f16(p + g);
 }
 
 /* Columns `from` on of rows of E numbers; vectors and grouped are constants where this is called; the last vector has part lanes;
@@ -42,11 +48,11 @@ VR_INLINE void sum_columns(load_fn load, bool grouped, float *y, float factor, c
     }
     for (int j = 0; j < n; j++) {
         vf weight = vf_set1(p[j]);
+        float scale[COLUMNS];
+        if (grouped) scales_of(scale, (const int8_t *)v + j * v_row, E, from / GROUP, (vectors + VECTORS - 1) / VECTORS);
         VR_UNROLL
         for (int i = 0; i < vectors; i++) {
-            if (grouped && i % VECTORS == 0)
-                weight = vf_mul(vf_set1(p[j]),
-                                vf_set1_f16(scales_of((const int8_t *)v + j * v_row, E) + from / GROUP + i / VECTORS));
+            if (grouped && i % VECTORS == 0) weight = vf_mul(vf_set1(p[j]), vf_set1(scale[i / VECTORS]));
             sum[i] = vf_fma(weight, load(v, j * v_row + from + i * VF, i < vectors - 1 ? VF : part), sum[i]);
         }
     }
@@ -112,8 +118,8 @@ void VR_LEVEL(vr_weighted_sum_q8)(float *y, float factor, const void *v, int64_t
 }
 
 /* Group `k / 32` of R rows, its first n numbers; R, T and whole are constants where this is called; whole: n is 32. */
-VR_INLINE void dot_group(vf total[8][VR_DSP_DOT_T], const float *x, int64_t x_row, int R, int T, const int8_t *w, int64_t w_row,
-                         int K, int k, int n, bool whole)
+VR_INLINE void dot_group(vf total[8][VR_DSP_DOT_T], float scale[8][MAX_GROUPS], const float *x, int64_t x_row, int R, int T,
+                         const int8_t *w, int64_t w_row, int k, int n, bool whole)
 {
     vf part[8][VR_DSP_DOT_T];
     VR_UNROLL
@@ -132,9 +138,9 @@ VR_INLINE void dot_group(vf total[8][VR_DSP_DOT_T], const float *x, int64_t x_ro
     }
     VR_UNROLL
     for (int r = 0; r < R; r++) {
-        const vf scale = vf_set1_f16(scales_of(w + r * w_row, K) + k / GROUP);
+        const vf one = vf_set1(scale[r][k / GROUP]);
         VR_UNROLL
-        for (int t = 0; t < T; t++) total[r][t] = vf_fma(part[r][t], scale, total[r][t]);
+        for (int t = 0; t < T; t++) total[r][t] = vf_fma(part[r][t], one, total[r][t]);
     }
 }
 
@@ -145,9 +151,12 @@ VR_INLINE void dot_rows(float *y, int64_t y_row, const float *x, int64_t x_row, 
     vf total[8][VR_DSP_DOT_T];
     VR_UNROLL
     for (int i = 0; i < R * T; i++) total[i / T][i % T] = vf_zero();
+    float scale[8][MAX_GROUPS];
+    VR_UNROLL
+    for (int r = 0; r < R; r++) scales_of(scale[r], w + r * w_row, K, 0, (K + GROUP - 1) / GROUP);
     int k = 0;
-    for (; k <= K - GROUP; k += GROUP) dot_group(total, x, x_row, R, T, w, w_row, K, k, GROUP, true);
-    if (k < K) dot_group(total, x, x_row, R, T, w, w_row, K, k, K - k, false);
+    for (; k <= K - GROUP; k += GROUP) dot_group(total, scale, x, x_row, R, T, w, w_row, k, GROUP, true);
+    if (k < K) dot_group(total, scale, x, x_row, R, T, w, w_row, k, K - k, false);
     VR_UNROLL
     for (int i = 0; i < R * T; i++) y[i % T * y_row + i / T] = vf_sum(total[i / T][i % T]);
 }
@@ -185,10 +194,11 @@ void VR_LEVEL(vr_dot_q8)(float *y, int64_t y_row, const float *x, int64_t x_row,
 
 void VR_LEVEL(vr_widen_q8)(float *y, const void *row, int n)
 {
-    const uint16_t *scales = scales_of(row, n);
+    float scale[MAX_GROUPS];
+    scales_of(scale, row, n, 0, (n + GROUP - 1) / GROUP);
     for (int i = 0; i < n; i += VF) {
         const int lanes = n - i < VF ? n - i : VF;
-        const vf x = vf_mul(vf_set1_f16(scales + i / GROUP), load_i8(row, i, lanes));
+        const vf x = vf_mul(vf_set1(scale[i / GROUP]), load_i8(row, i, lanes));
         if (lanes == VF)
             vf_store(y + i, x);
         else

@@ -88,11 +88,6 @@ static inline vf vf_load_bf16_odd(const uint16_t *p)
     return _mm256_castsi256_ps(_mm256_and_si256(both, _mm256_set1_epi32(-65536)));
 }
 
-static inline vf vf_set1_f16(const uint16_t *p)
-{
-    return _mm256_cvtph_ps(_mm_set1_epi16((short)*p));
-}
-
 static inline void vf_store_f16(uint16_t *p, vf x)
 {
     _mm_storeu_si128((__m128i *)(void *)p, _mm256_cvtps_ph(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));

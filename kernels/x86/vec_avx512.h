@@ -84,12 +84,6 @@ static inline vf vf_load_bf16_odd(const uint16_t *p)
     return _mm512_castsi512_ps(_mm512_and_si512(_mm512_loadu_si512(p), _mm512_set1_epi32(-65536)));
 }
 
-/* one number of 16 bits in all lanes */
-static inline vf vf_set1_f16(const uint16_t *p)
-{
-    return _mm512_cvtph_ps(_mm256_set1_epi16((short)*p));
-}
-
 /* rounded to nearest, halves to even */
 static inline void vf_store_f16(uint16_t *p, vf x)
 {

@@ -16,6 +16,17 @@ static inline double vd_root(double x, double least)
     return _mm_cvtsd_f64(_mm_max_sd(_mm_sqrt_sd(v, v), _mm_set_sd(least)));
 }
 
+/* One number of 16 bits; four of them to y. */
+static inline float f32_of_f16(const uint16_t *p)
+{
+    return _mm_cvtss_f32(_mm_cvtph_ps(_mm_cvtsi32_si128(*p)));
+}
+
+static inline void four_of_f16(float *y, const uint16_t *p)
+{
+    _mm_storeu_ps(y, _mm_cvtph_ps(_mm_loadl_epi64((const __m128i *)(const void *)p)));
+}
+
 static inline void vf_stream_end(void)
 {
     _mm_sfence();
