@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "base/gguf.h"
 #include "base/gguf_head.h"
@@ -253,6 +254,9 @@ static int make(maker *m, vr_err *e)
 {
     VR_TRY(vr_weights_open(&m->small, m->like, e));
     VR_TRY(released_find(&m->model, m->release, m->small, e));
+    struct stat there;
+    if (stat(m->out, &there) == 0 && !S_ISREG(there.st_mode))
+        return vr_fail(e, VR_ERR_USAGE, "%s: not a file that could be written", m->out);
     unsigned char *chunk = aligned_alloc(64, CHUNK);
     m->file = fopen(m->out, "wb");
     int rc = m->file && chunk ? write_head(m, e) : vr_fail(e, VR_ERR_OTHER, "%s: %s", m->out, strerror(errno));
