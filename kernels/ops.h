@@ -89,6 +89,8 @@ typedef struct vr_prune {
     void *rows;        /* NULL, or [n_frames * N, D] out: the kept rows, as x; only the first *n_kept are written */
 } vr_prune;
 
+#define VR_BEST_MOST 64 /* of best: what is asked for 50 likeliest tokens, and a few that may equal the last */
+
 typedef struct vr_ops {
     /* y[t,n] = act(sum_k x[t,k] w[n,k] + bias[n]) + residual[t,n];  x [T,w->cols], y [T,w->rows]; w F32, F16 or BF16
      * bias [rows] or NULL; residual [T,rows] or NULL, may be y itself. class REDUCE, then ULP of the activation */
@@ -170,6 +172,10 @@ typedef struct vr_ops {
     /* For each of T rows of n numbers: the places of the k largest (least: smallest), ascending, ids [T, min(k, n)]; the lower
      * place among equals (-0 equals 0), NaN after every number. EXACT */
     void (*top_k)(vr_backend *be, int32_t *ids, const float *x, int T, int n, int k, bool least);
+
+    /* The k best of one row of n numbers in their order, the largest first: ids[i] and values[i] = x[ids[i]], i < k; the lower place
+     * among equals (-0 equals 0), NaN after every number. k <= min(n, VR_BEST_MOST). EXACT */
+    void (*best)(vr_backend *be, int32_t *ids, float *values, const float *x, int n, int k);
 
     /* y[t*y_row + d] = x[t*x_row + d], d < D; x_row 0 repeats one row. EXACT */
     void (*copy_rows)(vr_backend *be, float *y, int64_t y_row, const float *x, int64_t x_row, int T, int D);

@@ -276,8 +276,9 @@ static int answer_generate(vr_session *s, const vr_generate *g, const vr_ask_opt
     out->stop = VR_STOP_LENGTH;
     while (s->answer_ids.count < options->n_predict) {
         for (size_t i = 0; i < sizeof step_stages / sizeof *step_stages; i++)
-            vr_dump_f32(s->dump, step_stages[i], s->logits, 2, (const int64_t[2]){ 1, V });
-        const int32_t id = vr_sampler_next(&sampler, s->logits, V, seen->data, seen->count, s->run.host);
+            vr_run_dump(&s->run, s->logits, 2, (const int64_t[2]){ 1, V }, "%s", step_stages[i]);
+        int32_t id;
+        VR_TRY(vr_generate_choose(g, &sampler, s->logits, seen->data, seen->count, &id, e));
         VR_TRY(vr_ids_push(&s->answer_ids, id, e));
         VR_TRY(vr_ids_push(seen, id, e));
         vr_dump_i32(s->dump, "answer.ids", &id, 1, (const int64_t[1]){ 1 });

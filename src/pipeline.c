@@ -157,12 +157,9 @@ void vr_session_answer_plan(const vr_session *s, vr_run *run)
     vr_kvcache_plan(&cache, run->scratch, &config);
     const int T = s->context < VR_LLAMA_ROWS ? s->context : VR_LLAMA_ROWS;
     float *x = vr_arena_floats(run->scratch, (size_t)T * (size_t)c->width);
-    float *logits = vr_arena_floats(run->scratch, (size_t)c->vocab);
-    vr_llama_forward(s->model->llama, run, &cache, NULL, x, T, logits);
+    vr_llama_forward(s->model->llama, run, &cache, NULL, x, T, x);
     vr_arena_release(run->scratch, mark);
-    vr_arena_floats(run->scratch, (size_t)c->vocab); /* of the sampler: values and ids */
-    vr_arena_alloc(run->scratch, (size_t)c->vocab, sizeof(int32_t));
-    vr_arena_release(run->scratch, mark);
+    vr_generate_choose_plan(s->model->llama, run);
 }
 
 /* The run of watch and of the longest part of a prompt over a backend that does nothing: s->scratch_bytes. */
@@ -176,6 +173,7 @@ static int memory_plan(vr_session *s, vr_err *e)
     vr_arena_plan(&counted);
     vr_run run = { .be = nothing, .scratch = &counted, .host = &counted, .dump = s->dump };
     view.rows = vr_arena_floats(&counted, (size_t)(view.n_audio_rows + view.n_video_rows) * (size_t)c->width);
+    vr_arena_floats(&counted, (size_t)c->vocab); /* logits */
     const vr_hooks silent = { 0 };
     int rc = s->source ? s->model->system->watch(s->model->state, &run, s->source, &view, &silent, e) : VR_OK;
     const size_t watched = vr_arena_mark(&counted); /* features stay */
@@ -289,10 +287,10 @@ int vr_session_memory_open(vr_session *s, vr_backend *be, vr_err *e)
     VR_TRY(vr_rest_open(&s->rest, &s->run, &s->cache, s->model, &cache, s->rest_bytes, e));
     s->cached = malloc((size_t)s->context * sizeof *s->cached);
     s->positions = malloc((size_t)s->context * 3 * sizeof *s->positions);
-    s->logits = malloc((size_t)c->vocab * sizeof *s->logits);
-    if (!s->cached || !s->positions || !s->logits) return vr_fail(e, VR_ERR_LIMIT, "not enough memory for the session");
+    if (!s->cached || !s->positions) return vr_fail(e, VR_ERR_LIMIT, "not enough memory for the session");
     s->run.dump = s->dump;
     s->view.rows = vr_arena_floats(&s->scratch, (size_t)(s->view.n_audio_rows + s->view.n_video_rows) * (size_t)c->width);
+    s->logits = vr_arena_floats(s->run.rest ? s->run.host : &s->scratch, (size_t)c->vocab);
     return VR_OK;
 }
 
@@ -324,7 +322,6 @@ int vr_session_close(vr_session *s, vr_err *e)
     free(s->told);
     free(s->cached);
     free(s->positions);
-    free(s->logits);
     const int rc = vr_dump_close(s->dump, e);
     free(s);
     return rc;

@@ -54,7 +54,7 @@ struct vr_session {
     int32_t *cached;    /* [context] the rows in the cache, cache.n_rows of them */
     int32_t *positions; /* [context, 3] time, row and column of each row of the prompt, and of those answered */
     int next_position;  /* of the row to come */
-    float *logits;      /* [V] */
+    float *logits;      /* [V] backend memory; of the host, where the processor has the last layers */
     /* the conversation */
     char *told; /* the clip as text: what the decoder is given instead of rows (tell.c); NULL: rows */
     vr_turn *turns;

@@ -85,6 +85,7 @@ static int memory_plan(vr_stream *s, size_t *push_bytes, vr_err *e)
     if (rc == VR_OK) rc = s->system->add(m->state, memory, &run, NULL, &event, e);
     s->system->free(memory);
     view.rows = vr_arena_floats(&asked, (size_t)view.n_video_rows * (size_t)vr_llama_config_get(m->llama)->width);
+    vr_arena_floats(&asked, (size_t)vr_llama_config_get(m->llama)->vocab); /* logits */
     const size_t mark = vr_arena_mark(&asked);
     if (rc == VR_OK) rc = s->system->show(m->state, NULL, &ask, &view, &silent, e);
     vr_arena_release(&asked, mark);
@@ -277,7 +278,9 @@ static void caption_dump(vr_session *a, const int32_t *rows, int n)
     const vr_stream *s = a->cookie;
     const int64_t V = vr_llama_config_get(a->model->llama)->vocab;
     if (s->n_captions == 0) vr_session_ids_dump(a, s->dump, rows, n);
-    vr_dump_f32(s->dump, "stream.logits", a->logits, 2, (const int64_t[2]){ 1, V });
+    vr_run run = a->run;
+    run.dump = s->dump;
+    vr_run_dump(&run, a->logits, 2, (const int64_t[2]){ 1, V }, "stream.logits");
 }
 
 int vr_stream_caption(vr_stream *s, const vr_ask_options *options, vr_answer *out, vr_err *e)

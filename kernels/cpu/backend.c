@@ -40,6 +40,7 @@ static const vr_ops cpu_ops = {
     .distances = vr_cpu_distances,
     .mix_rows = vr_cpu_mix_rows,
     .top_k = vr_cpu_top_k,
+    .best = vr_cpu_best,
 };
 
 static int cpu_sync(vr_backend *be, vr_err *e)

@@ -66,6 +66,7 @@ void vr_cpu_frame_similarity(vr_backend *be, float *similarity, const float *x, 
 void vr_cpu_gram(vr_backend *be, double *g, const void *x, vr_dtype dtype, int T, int64_t D);
 void vr_cpu_distances(vr_backend *be, double *d, const float *x, int T, const float *y, int N, int64_t D);
 void vr_cpu_mix_rows(vr_backend *be, float *y, const float *a, int K, const float *x, int T, int D);
+void vr_cpu_best(vr_backend *be, int32_t *ids, float *values, const float *x, int n, int k);
 void vr_cpu_top_k(vr_backend *be, int32_t *ids, const float *x, int T, int n, int k, bool least);
 void vr_cpu_patches(vr_backend *be, float *y, const float *x, int N, int C, int height, int width, int side, int stride);
 

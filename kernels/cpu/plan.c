@@ -126,6 +126,11 @@ static void plan_mix_rows(vr_backend *be, float *y, const float *a, int K, const
     (void)be, (void)y, (void)a, (void)K, (void)x, (void)T, (void)D;
 }
 
+static void plan_best(vr_backend *be, int32_t *ids, float *values, const float *x, int n, int k)
+{
+    (void)be, (void)ids, (void)values, (void)x, (void)n, (void)k;
+}
+
 static void plan_top_k(vr_backend *be, int32_t *ids, const float *x, int T, int n, int k, bool least)
 {
     (void)be, (void)ids, (void)x, (void)T, (void)n, (void)k, (void)least;
@@ -161,6 +166,7 @@ static const vr_ops plan_ops = {
     .distances = plan_distances,
     .mix_rows = plan_mix_rows,
     .top_k = plan_top_k,
+    .best = plan_best,
 };
 
 static int plan_sync(vr_backend *be, vr_err *e)

@@ -303,7 +303,7 @@ static vr_ops table(void)
     o.embed_rows = vr_cuda_embed_rows, o.patches = vr_cuda_patches, o.resize_grid = vr_cuda_resize_grid;
     o.add_neighbours = vr_cuda_add_neighbours, o.pool_grid = vr_cuda_pool_grid, o.prune = vr_cuda_prune;
     o.frame_similarity = vr_cuda_frame_similarity, o.gram = vr_cuda_gram, o.distances = vr_cuda_distances;
-    o.mix_rows = vr_cuda_mix_rows, o.top_k = vr_cuda_top_k;
+    o.mix_rows = vr_cuda_mix_rows, o.top_k = vr_cuda_top_k, o.best = vr_cuda_best;
     return o;
 }
 

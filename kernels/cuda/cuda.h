@@ -171,6 +171,7 @@ void vr_cuda_gram(vr_backend *be, double *g, const void *x, vr_dtype dtype, int 
 void vr_cuda_distances(vr_backend *be, double *d, const float *x, int T, const float *y, int N, int64_t D);
 void vr_cuda_mix_rows(vr_backend *be, float *y, const float *a, int K, const float *x, int T, int D);
 void vr_cuda_top_k(vr_backend *be, int32_t *ids, const float *x, int T, int n, int k, bool least);
+void vr_cuda_best(vr_backend *be, int32_t *ids, float *values, const float *x, int n, int k);
 void vr_cuda_copy_rows(vr_backend *be, float *y, int64_t y_row, const float *x, int64_t x_row, int T, int D);
 void vr_cuda_embed_rows(vr_backend *be, float *y, const vr_matrix *w, const int32_t *ids, int T);
 void vr_cuda_patches(vr_backend *be, float *y, const float *x, int N, int C, int height, int width, int side, int stride);

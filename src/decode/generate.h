@@ -35,11 +35,17 @@ typedef struct vr_clip_positions {
  * the last. */
 int vr_positions(int32_t *out, const int32_t *rows, int n, const vr_clip_positions *clip);
 
-/* Read rows[first..n) (rows before are in the cache already, first = cache->n_rows < n); logits [V] on the host of the last
- * one. Stages: prompt.embeds, decoder.*, decoder.logits. */
+/* Read rows[first..n) (rows before are in the cache already, first = cache->n_rows < n); logits [V] of the last one,
+ * in backend memory, with run->rest in the host's. Stages: prompt.embeds, decoder.*, decoder.logits. */
 int vr_generate_read(const vr_generate *g, const int32_t *rows, int n, float *logits, vr_err *e);
 
 /* Add one answered token; logits [V] of the next. */
 int vr_generate_next(const vr_generate *g, int32_t id, float *logits, vr_err *e);
+
+/* The next token from such logits: vr_sampler_next's choice, whatever the memory. */
+int vr_generate_choose(const vr_generate *g, vr_sampler *sampler, const float *logits, const int32_t *seen, int n_seen,
+                       int32_t *id, vr_err *e);
+/* Takes of run->scratch what choose does, for a plan. */
+void vr_generate_choose_plan(const vr_llama *llama, vr_run *run);
 
 #endif

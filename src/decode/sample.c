@@ -11,6 +11,8 @@
  * Trap:  top-p there sorts ascending and removes while the running sum is <= 1 - p: an id stays exactly if the better ones sum
  *        to less than p. Sums are doubles in one fixed order, so a seed gives the same answer everywhere.
  *        Of equal logits the lower id counts as the better one; the original's order among them is that of an unstable sort.
+ * Trap:  among few numbers the k-th may equal one that is not there, and logits that differ may be equal once divided by the
+ *        temperature: the last of the few must be clearly behind.
  */
 #include "decode/sample.h"
 
@@ -19,6 +21,8 @@
 #include <math.h>
 #include <stdbool.h>
 #include <string.h>
+
+#include "kernels/ops.h"
 
 /* The candidates of one draw. The heap shrinks from its end, where what was popped gathers: the best is ids[V - 1]. */
 typedef struct candidates {
@@ -193,4 +197,35 @@ int32_t vr_sampler_next(vr_sampler *sampler, const float *logits, int V, const i
     }
     vr_arena_release(scratch, mark);
     return id;
+}
+
+/* ---- of the few best ---- */
+
+int vr_sampler_needs(const vr_sampler *sampler, int V, int n_seen)
+{
+    const vr_sampling *c = &sampler->config;
+    if (c->repetition_penalty != 1.0f && n_seen > 0) return 0;
+    if (!(c->temperature > 0)) return 1;
+    if (V <= VR_BEST_MOST) return V;
+    return c->top_k > 0 && c->top_k < VR_BEST_MOST ? VR_BEST_MOST : 0;
+}
+
+int32_t vr_sampler_pick(vr_sampler *sampler, const int32_t *ids, const float *values, int n, int V, vr_arena *scratch)
+{
+    const vr_sampling *c = &sampler->config;
+    int32_t by_id[VR_BEST_MOST];
+    float row[VR_BEST_MOST];
+    assert(n >= 1 && n <= VR_BEST_MOST);
+    for (int i = 0; i < n; i++)
+        if (!isfinite(values[i])) return -1;
+    if (c->temperature > 0 && n < V) {
+        const float kth = at_most_largest(values[c->top_k - 1] / c->temperature);
+        if (!(at_most_largest(values[n - 1] / c->temperature) < kth)) return -1;
+    }
+    for (int i = 0; i < n; i++) { /* a row of its own, in the order of ids: so equals are told apart as in the whole one */
+        int at = i;
+        for (; at > 0 && by_id[at - 1] > ids[i]; at--) by_id[at] = by_id[at - 1], row[at] = row[at - 1];
+        by_id[at] = ids[i], row[at] = values[i];
+    }
+    return by_id[vr_sampler_next(sampler, row, n, NULL, 0, scratch)];
 }

@@ -32,4 +32,10 @@ void vr_sampler_open(vr_sampler *sampler, const vr_sampling *config);
  * NaN logits count as -inf, +inf as the largest float; where all are -inf, id 0. */
 int32_t vr_sampler_next(vr_sampler *sampler, const float *logits, int V, const int32_t *seen, int n_seen, vr_arena *scratch);
 
+/* The same where logits lie in the memory of a device: a few of them are enough, the best in their order (kernels/ops.h best).
+ *   needs -> how many; 0: the whole row, which repetition penalty, drawing without top-k and large top-k ask for
+ *   pick  -> the id that vr_sampler_next would give; -1: the few do not tell, ask it (nothing was drawn). ids and values [n] */
+int vr_sampler_needs(const vr_sampler *sampler, int V, int n_seen);
+int32_t vr_sampler_pick(vr_sampler *sampler, const int32_t *ids, const float *values, int n, int V, vr_arena *scratch);
+
 #endif
