@@ -38,6 +38,14 @@ class Devices(Program):
         self.assertEqual((gpu.code, cpu.code), (0, 0), gpu.err + cpu.err)
         return gpu, cpu
 
+    def test_tokens_are_drawn_the_same(self):
+        """From the few best logits, from all of them, and where neither is enough by itself."""
+        for options in (("--temp=0.7", "--top-k=20"), ("--temp=1", "--top-k=0", "--top-p=0.9"), ("--temp=1", "--top-k=63"),
+                        ("--temp=0", "--repetition-penalty=1.3")):
+            with self.subTest(options):
+                gpu, cpu = self.compare("-n4", "-s5", "--frames=1", "--precision=f32", *options, self.weights, self.clip, QUESTION)
+                self.assertEqual(gpu.out, cpu.out)
+
     def test_speech(self):
         """Language, ids and times of what is heard."""
         weights, sound = speech_test.weights(), speech_test.tones("short_tones.flac", "-t", "1.6", "-sample_fmt", "s16")

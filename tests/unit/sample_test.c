@@ -13,6 +13,7 @@
 #include <time.h>
 
 #include "decode/sample.h"
+#include "kernels/ops.h"
 
 #define MAX_V 512
 
@@ -335,6 +336,67 @@ START_TEST(large_vocabulary)
 }
 END_TEST
 
+/* ---- the few best ---- */
+
+/* n best of a row in their order, as an operation of a device gives them. */
+static void best(int32_t *ids, float *values, const float *x, int V, int n)
+{
+    bool taken[MAX_V] = { false };
+    for (int i = 0; i < n; i++) {
+        int at = -1;
+        for (int j = 0; j < V; j++)
+            if (!taken[j] && (at < 0 || x[j] > x[at] || (isnan(x[at]) && !isnan(x[j])))) at = j;
+        taken[at] = true;
+        ids[i] = at, values[i] = x[at];
+    }
+}
+
+/* Equal logits, also such that only the temperature makes equal; the same seed must draw the same ids from few as from all. */
+START_TEST(few_are_enough)
+{
+    float logits[MAX_V], values[VR_BEST_MOST];
+    int32_t ids[VR_BEST_MOST];
+    int n_few = 0, n_whole = 0;
+    for (uint64_t round = 0; round < 3000; round++) {
+        const int V = 1 + (int)(uniform() * (MAX_V - 1)), coarse = round % 3 == 0 ? 1 : round % 3 == 1 ? 8 : 1 << 20;
+        for (int i = 0; i < V; i++) logits[i] = roundf(normal() * (float)coarse) / (float)coarse;
+        if (round % 5 == 0) logits[(int)(uniform() * V)] = INFINITY;
+        if (round % 7 == 0) logits[(int)(uniform() * V)] = NAN;
+        if (round % 11 == 0) logits[0] = nextafterf(logits[V - 1], -10);
+        const vr_sampling c = { .temperature = round % 4 == 0 ? 0 : round % 4 == 1 ? 1 : 0.3f + (float)uniform(),
+                                .top_k = (int)(uniform() * 70),
+                                .top_p = round % 2 ? 1 : 0.8f,
+                                .repetition_penalty = 1,
+                                .seed = round };
+        vr_sampler few, whole;
+        vr_sampler_open(&few, &c);
+        vr_sampler_open(&whole, &c);
+        const int n = vr_sampler_needs(&few, V, 3);
+        ck_assert_int_eq(n > 0, c.temperature == 0 || V <= VR_BEST_MOST || (c.top_k > 0 && c.top_k < VR_BEST_MOST));
+        ck_assert_int_le(n, V);
+        if (n == 0) continue;
+        best(ids, values, logits, V, n);
+        for (int i = 0; i < 3; i++) {
+            const vr_sampler before = few;
+            const int32_t id = vr_sampler_pick(&few, ids, values, n, V, &arena), want = next(&whole, logits, V);
+            if (id < 0) {
+                ck_assert_int_eq(memcmp(&few, &before, sizeof few), 0);
+                next(&few, logits, V);
+                n_whole++;
+            } else {
+                ck_assert_msg(id == want, "round %d, draw %d: %d, not %d", (int)round, i, (int)id, (int)want);
+                n_few++;
+            }
+        }
+    }
+    ck_assert_msg(n_whole > 100 && n_few > n_whole, "%d of few, %d of all", n_few, n_whole);
+    vr_sampler s;
+    vr_sampler_open(&s, &(vr_sampling){ .temperature = 0, .top_p = 1, .repetition_penalty = 1.1f });
+    ck_assert_int_eq(vr_sampler_needs(&s, 100, 1), 0); /* what was said may fall behind all others */
+    ck_assert_int_eq(vr_sampler_needs(&s, 100, 0), 1);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("sample");
@@ -351,6 +413,7 @@ int main(void)
     tcase_add_test(t, known_generator);
     tcase_add_test(t, same_seed_same_answer);
     tcase_add_test(t, large_vocabulary);
+    tcase_add_test(t, few_are_enough);
     suite_add_tcase(suite, t);
     SRunner *runner = srunner_create(suite);
     srunner_run_all(runner, CK_NORMAL);
