@@ -51,7 +51,7 @@ void vr_check_moves(vr_check *ck);
 void vr_check_grid(vr_check *ck);
 void vr_check_prune(vr_check *ck);
 void vr_check_quantised(vr_check *ck);
-void vr_check_best(vr_check *ck);
+void vr_check_best(vr_check *ck); /* part of moves */
 void vr_check_distances(vr_check *ck);
 void vr_check_device(vr_check *ck); /* of a device: operations that the CPU backend makes of checked kernels */
 /* linear and embed_rows of quantised weights by a backend of that precision */

@@ -137,4 +137,5 @@ void vr_check_moves(vr_check *ck)
     check_patches(ck, 2, 1, 16, 21, 4, 3); /* overlapping, with a rest */
     check_patches(ck, 1, 2, 5, 5, 5, 1);
     vr_arena_release(&ck->arena, mark);
+    vr_check_best(ck);
 }

@@ -18,7 +18,6 @@ static const vr_check_family families[] = {
     { "rows", vr_check_rows },           { "linear", vr_check_linear },       { "attention", vr_check_attention },
     { "moves", vr_check_moves },         { "grid", vr_check_grid },           { "prune", vr_check_prune },
     { "quantised", vr_check_quantised }, { "distances", vr_check_distances }, { "kept", vr_check_kept },
-    { "best", vr_check_best },
 };
 
 static void check_strips(vr_check *ck)
@@ -83,7 +82,6 @@ int vr_selftest_device(vr_backend *f32, vr_backend *automatic, bool thorough, ui
         { "rows", vr_check_device },   { "linear", vr_check_linear },       { "attention", vr_check_attention },
         { "moves", vr_check_moves },   { "grid", vr_check_grid },           { "prune", vr_check_prune },
         { "quantised", check_strips }, { "distances", vr_check_distances }, { "kept", vr_check_kept },
-        { "best", vr_check_best },
     };
     vr_dsp c;
     VR_TRY(vr_dsp_select(&c, "c", e));
