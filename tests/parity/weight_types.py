@@ -1,10 +1,11 @@
 #!/usr/bin/python3
 """
-weight_types.py - what each type of weights and each precision costs: errors of the stages against recorded runs, ratcheted.
+weight_types.py - what each type of weights, of keys and values, and each precision costs: errors of the stages against recorded
+runs, ratcheted.
 
     weight_types.py [--build DIR] [--levels c,best] [--record] [--table] FOLDER...
 
-  case -> convert.py --type T -> vidrun --precision P -> largest relative error of each group of stages, share of answer ids
+  case -> convert.py --type T -> vidrun --precision P --kv K -> largest relative error of each group of stages, share of answer ids
        -> weight_types.json: more than twice the recorded error fails; at level c, fewer equal ids
 
 The answer's ids count as far as they are equal from the first on. Stages whose shape depends on a choice (kept frames, kept
@@ -27,7 +28,7 @@ import parity
 RECORD = pathlib.Path(__file__).resolve().parent / "weight_types.json"
 FLOOR = 1e-6
 RUNS = (("f16", "f32"), ("bf16", "f32"), ("q8_0", "f32"), ("q4_0", "f32"), ("f32", "bf16"), ("f16", "auto"), ("bf16", "auto"),
-        ("q8_0", "auto"), ("q4_0", "auto"))
+        ("q8_0", "auto"), ("q4_0", "auto"), ("f32", "f32 --kv f16"), ("f32", "f32 --kv q8_0"))
 GROUPS = (("towers", ("vision.", "audio.", "imagebind.")), ("rows", ("project.",)), ("decoder", ("decoder.layer.",)),
           ("logits", ("decoder.logits",)))
 
@@ -54,8 +55,8 @@ def measure(args, case_dir, weight_type, precision, level, work):
     if why:
         return {}, why
     args = copy.copy(args)
-    args.extra = ["--precision", precision]
-    place = work / f"{case_dir.name}-{weight_type}-{precision}-{level}"
+    args.extra = ["--precision", *precision.split()]
+    place = work / f"{case_dir.name}-{weight_type}-{precision.replace(' ', '')}-{level}"
     place.mkdir()
     run = parity.run_case(args, case, case_dir, weights, place, level, 1)
     if not run.errors:
