@@ -9,6 +9,7 @@
 
 #include <arm_neon.h>
 #include <stdint.h>
+#include <string.h>
 
 #include "kernels/vec/unroll.h"
 
@@ -111,20 +112,20 @@ static inline void vf_store_part_f16(uint16_t *p, vf x, int n)
 {
     uint16_t buffer[VF];
     vf_store_f16(buffer, x);
-    __builtin_memcpy(p, buffer, (size_t)n * sizeof *p);
+    memcpy(p, buffer, (size_t)n * sizeof *p);
 }
 
 static inline vf vf_load_i8(const int8_t *p)
 {
     int8_t eight[8] = { 0 };
-    __builtin_memcpy(eight, p, VF);
+    memcpy(eight, p, VF);
     return vcvtq_f32_s32(vmovl_s16(vget_low_s16(vmovl_s8(vld1_s8(eight)))));
 }
 
 static inline vf vf_load_part_i8(const int8_t *p, int n)
 {
     int8_t buffer[VF] = { 0 };
-    __builtin_memcpy(buffer, p, (size_t)n);
+    memcpy(buffer, p, (size_t)n);
     return vf_load_i8(buffer);
 }
 
@@ -132,14 +133,14 @@ static inline void vf_store_i8(int8_t *p, vf x)
 {
     const int16x4_t words = vmovn_s32(vcvtnq_s32_f32(x));
     const int8x8_t bytes = vmovn_s16(vcombine_s16(words, words));
-    __builtin_memcpy(p, &bytes, VF);
+    memcpy(p, &bytes, VF);
 }
 
 static inline void vf_store_part_i8(int8_t *p, vf x, int n)
 {
     int8_t buffer[VF];
     vf_store_i8(buffer, x);
-    __builtin_memcpy(p, buffer, (size_t)n);
+    memcpy(p, buffer, (size_t)n);
 }
 
 /* Plain stores: these processors see a stream of whole lines themselves and do not read what it overwrites. */
