@@ -58,6 +58,7 @@ typedef struct bench_way {
     const char *unit;          /* their noun; static */
     unsigned floors;           /* bit i: the time of way i is part of the floor; 0: it has none */
     int most_rounds;           /* 0: all */
+    int repeats;               /* times that a call does the work; 0: once */
     double (*call)(void *arg); /* does the work once, returns seconds; negative: cannot */
     void *arg;
     int n;
@@ -114,8 +115,9 @@ const char *peer_torch(const peer *p); /* its version; NULL: not installed */
 void peer_add(peer *p, bench_group *g, const char *what, const void *x, size_t n_bytes, const int *numbers, int n_numbers,
               int torch_rounds, int numpy_rounds);
 void peer_expect(peer *p, int64_t result); /* of every call of this case: one with another result is not counted */
-/* A way of llama.cpp as a Python module: rows of a prompt, or tokens of an answer one by one, behind depth rows. */
-void peer_add_llama(peer *p, bench_group *g, const char *module, const char *weights, int n_prompt, int n_answer, int depth);
+/* A way of llama.cpp as a Python module: rows of a prompt, or tokens of an answer one by one, behind depth rows. NULL, with a note:
+ * not there. */
+bench_way *peer_add_llama(peer *p, bench_group *g, const char *module, const char *weights, int n_prompt, int n_answer, int depth);
 /* llama-bench at path `program` with a stock file: seconds of n_prompt rows, or of n_answer tokens behind depth rows. Negative: it
  * gave no figures. */
 double peer_llama(const char *program, const char *weights, int n_threads, int n_prompt, int n_answer, int depth);

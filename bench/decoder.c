@@ -2,7 +2,7 @@
  * decoder.c - families prefill, decode: the decoder of a weight file of ours or of a stock GGUF file (--weights FILE).
  *
  *   prefill: 512 rows;  decode: one row behind 64 and behind 1024
- *   peer: llama.cpp on the same file (--llama): llama-bench, or a Python module that holds it
+ *   peer: llama.cpp on the same file (--llama): llama-bench, or a Python module that holds it; decode: 16 tokens a call
  *
  * Keys and values in f16, as --precision auto and llama.cpp keep them.
  */
@@ -15,7 +15,7 @@
 #include "decode/llama.h"
 #include "systems/stock_text.h"
 
-enum { PREFILL = 512, CONTEXT = 1100 };
+enum { PREFILL = 512, ANSWER = 16, CONTEXT = 1100 };
 
 typedef struct decoder {
     bench_run *run;
@@ -43,20 +43,22 @@ static double call_llama(void *arg)
 {
     const decoder *m = arg;
     const bool answer = m->n == 1;
-    return peer_llama(m->run->llama, m->run->weights, m->run->n_threads, answer ? 0 : m->n, answer, m->first);
+    return peer_llama(m->run->llama, m->run->weights, m->run->n_threads, answer ? 0 : m->n, answer ? ANSWER : 0, m->first);
 }
 
 /* A program, else a module. */
 static void add_llama(decoder *m, bench_group *g)
 {
     const bool answer = m->n == 1;
+    bench_way *w;
     if (!m->run->llama || !m->run->peers) return;
-    if (access(m->run->llama, X_OK) != 0) {
-        peer_add_llama(m->run->peer, g, m->run->llama, m->run->weights, answer ? 0 : m->n, answer, m->first);
-        return;
+    if (access(m->run->llama, X_OK) == 0) {
+        w = bench_add(g, BENCH_PEER, "", call_llama, m);
+        snprintf(w->name, sizeof w->name, "llama.cpp");
+    } else {
+        w = peer_add_llama(m->run->peer, g, m->run->llama, m->run->weights, answer ? 0 : m->n, answer ? ANSWER : 0, m->first);
     }
-    bench_way *w = bench_add(g, BENCH_PEER, "", call_llama, m);
-    snprintf(w->name, sizeof w->name, "llama.cpp");
+    if (w) w->repeats = answer ? ANSWER : 1;
 }
 
 static const char *type_name(vr_dtype type)

@@ -181,11 +181,12 @@ static double call_numpy(void *arg)
     return time_call(arg, "numpy");
 }
 
-static void add(peer *p, bench_group *g, const char *library, const char *version, double (*call)(void *arg), int most_rounds)
+static bench_way *add(peer *p, bench_group *g, const char *library, const char *version, double (*call)(void *arg), int most_rounds)
 {
     bench_way *w = bench_add(g, BENCH_PEER, "", call, p);
     snprintf(w->name, sizeof w->name, "%s-%s", library, version);
     w->most_rounds = most_rounds;
+    return w;
 }
 
 void peer_add(peer *p, bench_group *g, const char *what, const void *x, size_t n_bytes, const int *numbers, int n_numbers,
@@ -208,12 +209,12 @@ static double call_llama(void *arg)
     return time_call(arg, "llama");
 }
 
-void peer_add_llama(peer *p, bench_group *g, const char *module, const char *weights, int n_prompt, int n_answer, int depth)
+bench_way *peer_add_llama(peer *p, bench_group *g, const char *module, const char *weights, int n_prompt, int n_answer, int depth)
 {
     const int numbers[] = { n_prompt, n_answer, depth };
-    if (!p || !ask_case(p, "llama", module, weights, numbers, 3)) return;
+    if (!p || !ask_case(p, "llama", module, weights, numbers, 3)) return NULL;
     p->expected = -1;
-    add(p, g, "llama.cpp", module, call_llama, 0);
+    return add(p, g, "llama.cpp", module, call_llama, 0);
 }
 
 double peer_llama(const char *program, const char *weights, int n_threads, int n_prompt, int n_answer, int depth)

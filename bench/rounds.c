@@ -73,7 +73,7 @@ static double round_run(bench_group *g, int r, double peer_time)
         const double start = bench_seconds(), time = w->call(w->arg);
         if (is_peer) peer_time -= bench_seconds() - start;
         if (time <= 0.0) continue;
-        w->time[r] = time;
+        w->time[r] = w->repeats ? time / w->repeats : time;
         w->n++;
     }
     return peer_time;

@@ -3,6 +3,7 @@
 #
 #   packages.sh install   install what is missing for building and testing (as root or with passwordless sudo), else say what to type
 #   packages.sh plots     the same for drawing bench/results.csv
+#   packages.sh peers     the same for oneDNN, which the bench compares itself with; nothing needs it
 #   packages.sh build     only look at what building needs; say what to type when it is missing
 #   packages.sh python    print a python3 that has numpy
 set -u
@@ -44,6 +45,10 @@ missing_for_plots() {
     command -v gnuplot >/dev/null 2>&1 || printf 'gnuplot-nox '
 }
 
+missing_for_peers() {
+    echo '#include <dnnl.h>' | "${CC:-cc}" -E -x c - >/dev/null 2>&1 || printf 'libdnnl-dev '
+}
+
 # install_missing FUNCTION: what it prints
 install_missing() {
     missing=$($1)
@@ -77,8 +82,11 @@ install)
 plots)
     install_missing missing_for_plots
     ;;
+peers)
+    install_missing missing_for_peers
+    ;;
 *)
-    echo "usage: packages.sh install|plots|build|python" >&2
+    echo "usage: packages.sh install|plots|peers|build|python" >&2
     exit 2
     ;;
 esac
