@@ -12,6 +12,6 @@ vr_model_options vr_computing(const vr_options *options)
                                         .gemm = (vr_gemm)options->gemm,
                                         .precision = (vr_precision)options->precision },
                                .kv = (vr_kv)options->kv,
-                               .gpu_layers = options->gpu_layers,
+                               .gpu_layers = vr_places_gpu_layers(options->gpu_layers),
                                .device = vr_places_device(options->device) };
 }

@@ -80,7 +80,7 @@ const vr_option vr_option_table[VR_N_OPTIONS] = {
     [VR_OPTION_DEVICE] = { "device", 0, VR_OPTION_TEXT, "NAME", 0, 0, NULL, AT(device), computing,
         "auto (a GPU where there is one, the default), cpu, cuda or cuda:N; VIDRUN_DEVICE when not given" },
     [VR_OPTION_GPU_LAYERS] = { "gpu-layers", 0, VR_OPTION_TEXT, "N", 0, 0, NULL, AT(gpu_layers), computing,
-        "layers of the decoder on the GPU, the others on the processor; auto (the default): all that fit" },
+        "layers of the decoder on the GPU, the others on the processor; auto: all that fit; VIDRUN_GPU_LAYERS when not given" },
     [VR_OPTION_GEMM] = { "gemm", 0, VR_OPTION_CHOICE, "NAME", 0, 0, "own openblas", AT(gemm), computing,
         "matrix product: own or openblas" },
     [VR_OPTION_PRECISION] = { "precision", 0, VR_OPTION_CHOICE, "NAME", 0, 0, "f32 bf16 int8 auto", AT(precision), computing,

@@ -53,10 +53,21 @@ int vr_places_weights(const char *word, char *path, size_t n_bytes, vr_err *e)
     return vr_fail(e, VR_ERR_WEIGHTS, "the demo model is not there; tried %s (a file of this name is ./demo)", tried);
 }
 
+/* What was given, else what the environment says, else "auto". */
+static const char *choose(const char *given, const char *variable)
+{
+    const char *wanted = given ? given : getenv(variable);
+    return wanted && (*wanted || given) ? wanted : "auto";
+}
+
 const char *vr_places_device(const char *given)
 {
-    const char *wanted = given ? given : getenv("VIDRUN_DEVICE");
-    return wanted && *wanted ? wanted : "auto";
+    return choose(given, "VIDRUN_DEVICE");
+}
+
+const char *vr_places_gpu_layers(const char *given)
+{
+    return choose(given, "VIDRUN_GPU_LAYERS");
 }
 
 int vr_places_threads(void)

@@ -20,5 +20,7 @@ int vr_places_threads(void);
 
 /* What --device says, else VIDRUN_DEVICE, else "auto". */
 const char *vr_places_device(const char *given);
+/* What --gpu-layers says, else VIDRUN_GPU_LAYERS, else "auto". */
+const char *vr_places_gpu_layers(const char *given);
 
 #endif
