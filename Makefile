@@ -46,9 +46,9 @@ BENCH_OBJ := $(BENCH_SRC:%.c=$(BUILD)/%.o)
 LIB      := $(BUILD)/libvidrun.a
 PROGRAMS := $(BUILD)/vidrun $(BUILD)/vidrun-inspect $(BUILD)/vidrun-quantize $(BUILD)/vidrun-bench
 TESTS    := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/unit/*_test.c tests/check/*_test.c)) \
-            $(BUILD)/tests/simt/simt_test $(BUILD)/tests/simt/ladder_test
+            $(BUILD)/tests/simt/simt_test $(BUILD)/tests/simt/ladder_test $(BUILD)/tests/simt/mma_test
 ifneq ($(findstring sanitize=thread,$(CFLAGS)),) # it does not know the contexts of tests/simt
-TESTS    := $(filter-out %/simt_test %/ladder_test %/device_test %/device_step_test,$(TESTS))
+TESTS    := $(filter-out %/simt_test %/ladder_test %/mma_test %/device_test %/device_step_test,$(TESTS))
 endif
 REPLAYS  := $(patsubst %.c,$(BUILD)/%_replay,$(filter-out tests/fuzz/replay.c,$(wildcard tests/fuzz/*.c)))
 
@@ -131,7 +131,7 @@ $(BUILD)/tests/simt/%_test: $(BUILD)/simt/tests/simt/%_test.o $(BUILD)/simt/test
 	@mkdir -p $(@D)
 	$(CXX) $(CFLAGS) $(LDFLAGS) $^ $(CHECK_LIBS) $(shell pkg-config --libs openblas) -lpthread -o $@
 
-check-simt: $(PROGRAMS) $(BUILD)/libvidrun_simt.so $(BUILD)/tests/simt/simt_test $(BUILD)/tests/simt/ladder_test $(BUILD)/tests/check/device_test ## the CUDA kernels on this processor: all checks, recorded cases (GOLDEN=DIR), under sanitizers
+check-simt: $(PROGRAMS) $(BUILD)/libvidrun_simt.so $(BUILD)/tests/simt/simt_test $(BUILD)/tests/simt/ladder_test $(BUILD)/tests/simt/mma_test $(BUILD)/tests/check/device_test ## the CUDA kernels on this processor: all checks, recorded cases (GOLDEN=DIR), under sanitizers
 	BUILD=$(BUILD) PYTHON=$(PYTHON) tests/simt/check.sh $(GOLDEN)
 check-cuda: $(PROGRAMS) $(BUILD)/tests/check/device_test ## the CUDA kernels on a GPU: checks, recorded cases, compute-sanitizer, bench; SKIP without one
 	BUILD=$(BUILD) PYTHON=$(PYTHON) NVCC='$(NVCC)' tests/simt/check_gpu.sh $(GOLDEN)
@@ -225,6 +225,6 @@ clean: ## remove the build folders
 help: ## this list
 	@sed -n 's/^\([a-z][a-z -]*\):.*## \(.*\)/\1|\2/p' Makefile | awk -F'|' '{printf "make %-18s %s\n", $$1, $$2}'
 
--include $(LIB_OBJ:.o=.d) $(BENCH_OBJ:.o=.d) $(SIMT_OBJ:.o=.d) $(CUDA_SRC:%.cu=$(BUILD)/cuda/%.d) $(NEON_SRC:%.c=$(BUILD)/neon/%.d) $(wildcard $(BUILD)/*/*.d $(BUILD)/tests/*/*.d)
+-include $(LIB_OBJ:.o=.d) $(BENCH_OBJ:.o=.d) $(SIMT_OBJ:.o=.d) $(CUDA_SRC:%.cu=$(BUILD)/cuda/%.d) $(NEON_SRC:%.c=$(BUILD)/neon/%.d) $(wildcard $(BUILD)/*/*.d $(BUILD)/tests/*/*.d $(BUILD)/simt/tests/simt/*.d)
 .PHONY: all check check-c check-simt check-cuda check-neon cuda-report check-real parity demo bench plots asan ubsan tsan fuzz format tidy install uninstall clean help
 .SECONDARY:

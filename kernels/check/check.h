@@ -46,6 +46,7 @@ void vr_check_activations(vr_check *ck);
 void vr_check_rows(vr_check *ck);
 void vr_check_linear(vr_check *ck);
 void vr_check_attention(vr_check *ck);
+void vr_check_attention_narrow(vr_check *ck); /* of a device, in bf16: by two, which is not of precision f32 */
 void vr_check_kept(vr_check *ck);
 void vr_check_moves(vr_check *ck);
 void vr_check_grid(vr_check *ck);

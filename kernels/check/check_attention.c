@@ -181,43 +181,72 @@ static void check_tiles(vr_check *ck, const attention_case *cases, int n)
     for (int i = 0; i < 2; i++) be[i]->narrow = false, be[i]->dsp = before;
 }
 
+static const attention_case fixed[] = {
+    { 1, 1, 1, 1, 1, 1, .extra = false },
+    { 1, 1, 70, 2, 2, 128, .causal = true, .heads_first = true },
+    { 2, 3, 33, 4, 2, 64, .causal = true },
+    { 1, 4, 400, 2, 1, 88, .extra = true },
+    { 2, 32, 33, 3, 3, 64, .causal = false },
+    { 1, 17, 17, 2, 2, 88, .causal = true },
+    { 1, 9, 330, 2, 1, 72, .causal = true, .extra = true, .heads_first = true },
+    { 1, 40, 700, 1, 1, 128, .causal = true, .heads_first = true },
+    { 2, 23, 23, 2, 2, 64, .extra = true },
+    { 1, 270, 5, 1, 1, 7, .causal = false },
+    { 1, 65, 64, 1, 1, 16, .causal = false },
+    { 1, 5, 321, 4, 1, 33, .extra = true, .heads_first = true },
+    /* several ranges of keys, shared by threads: one head, grouped heads, a query that sees nothing of the last range */
+    { 1, 1, 1100, 1, 1, 128, .causal = true },
+    { 1, 2, 1030, 7, 1, 72, .causal = true, .extra = true },
+    { 2, 4, 513, 2, 2, 64, .causal = true },
+    { 1, 1, 1537, 12, 2, 24, .extra = true },
+};
+
+enum { N_FIXED = sizeof fixed / sizeof fixed[0] };
+
+static attention_case random_case(vr_check *ck)
+{
+    const uint32_t r = vr_check_random(ck);
+    attention_case c = { .n_batch = 1 + (int)(r % 2), .n_kv_heads = 1 + (int)(r >> 8) % 3, .causal = r & 2, .extra = r & 4 };
+    c.heads_first = r & 8;
+    c.n_heads = c.n_kv_heads * (1 + (int)(r >> 16) % 3);
+    c.n_queries = 1 + (int)(vr_check_random(ck) % (r & 16 ? 40 : 4));
+    c.n_keys = c.n_queries + (int)(vr_check_random(ck) % 90);
+    c.head_dim = 1 + (int)(vr_check_random(ck) % 130);
+    return c;
+}
+
 void vr_check_attention(vr_check *ck)
 {
-    static const attention_case fixed[] = {
-        { 1, 1, 1, 1, 1, 1, .extra = false },
-        { 1, 1, 70, 2, 2, 128, .causal = true, .heads_first = true },
-        { 2, 3, 33, 4, 2, 64, .causal = true },
-        { 1, 4, 400, 2, 1, 88, .extra = true },
-        { 2, 32, 33, 3, 3, 64, .causal = false },
-        { 1, 17, 17, 2, 2, 88, .causal = true },
-        { 1, 9, 330, 2, 1, 72, .causal = true, .extra = true, .heads_first = true },
-        { 1, 40, 700, 1, 1, 128, .causal = true, .heads_first = true },
-        { 2, 23, 23, 2, 2, 64, .extra = true },
-        { 1, 270, 5, 1, 1, 7, .causal = false },
-        { 1, 65, 64, 1, 1, 16, .causal = false },
-        { 1, 5, 321, 4, 1, 33, .extra = true, .heads_first = true },
-        /* several ranges of keys, shared by threads: one head, grouped heads, a query that sees nothing of the last range */
-        { 1, 1, 1100, 1, 1, 128, .causal = true },
-        { 1, 2, 1030, 7, 1, 72, .causal = true, .extra = true },
-        { 2, 4, 513, 2, 2, 64, .causal = true },
-        { 1, 1, 1537, 12, 2, 24, .extra = true },
-    };
-    for (size_t i = 0; i < sizeof fixed / sizeof fixed[0] && !vr_check_failed(ck); i++) check_case(ck, &fixed[i]);
-    if (!ck->device && ck->d->gemm_tile_bf16 && ck->d->tile_cols == 64) check_tiles(ck, fixed, sizeof fixed / sizeof fixed[0]);
+    for (int i = 0; i < N_FIXED && !vr_check_failed(ck); i++) check_case(ck, &fixed[i]);
+    if (!ck->device && ck->d->gemm_tile_bf16 && ck->d->tile_cols == 64) check_tiles(ck, fixed, N_FIXED);
     if (!ck->thorough) return;
     check_case(ck, &(attention_case){ 1, 257, 257, 4, 4, 88, .causal = false });
     check_case(ck, &(attention_case){ 1, 530, 530, 1, 1, 128, .causal = true });
     check_case(ck, &(attention_case){ 1, 9, 50, 1, 1, 512, .extra = true });
     for (int i = 0; i < 150 && !vr_check_failed(ck); i++) {
-        const uint32_t r = vr_check_random(ck);
-        attention_case c = {
-            .n_batch = 1 + (int)(r % 2), .n_kv_heads = 1 + (int)(r >> 8) % 3, .causal = r & 2, .extra = r & 4
-        };
-        c.heads_first = r & 8;
-        c.n_heads = c.n_kv_heads * (1 + (int)(r >> 16) % 3);
-        c.n_queries = 1 + (int)(vr_check_random(ck) % (r & 16 ? 40 : 4));
-        c.n_keys = c.n_queries + (int)(vr_check_random(ck) % 90);
-        c.head_dim = 1 + (int)(vr_check_random(ck) % 130);
+        const attention_case c = random_case(ck);
         check_case(ck, &c);
     }
+}
+
+void vr_check_attention_narrow(vr_check *ck)
+{
+    static const attention_case large[] = {
+        { 1, 70, 70, 4, 2, 128, .causal = true, .extra = true }, /* several blocks of queries, grouped heads */
+        { 1, 200, 600, 2, 1, 72, .causal = true },               /* and ranges of keys, some of them after all that is seen */
+    };
+    enum { ROWS = VR_DSP_DOT_T + 1, K = 8 };
+    vr_backend *const one = ck->one;
+    float *x = vr_check_floats(ck, (int64_t)ROWS * K), *y = vr_check_floats(ck, (int64_t)ROWS * K),
+          *wide = vr_check_floats(ck, (int64_t)K * K);
+    vr_check_fill(ck, x, (int64_t)ROWS * K, VR_FILL_NORMAL);
+    const vr_matrix w = { vr_check_weights(ck, VR_DTYPE_BF16, (int64_t)K * K, wide), VR_DTYPE_BF16, K, K };
+    ck->one = ck->two;
+    ck->one->ops->linear(ck->one, y, x, &w, NULL, VR_ACT_NONE, NULL, ROWS); /* a product in bf16 */
+    for (int i = 0; i < (ck->thorough ? 150 : 10) + N_FIXED + 2 && !vr_check_failed(ck); i++) {
+        attention_case c = i < N_FIXED ? fixed[i] : i < N_FIXED + 2 ? large[i - N_FIXED] : random_case(ck);
+        c.narrow = true;
+        if (c.n_queries > VR_DSP_DOT_T) check_types(ck, &c);
+    }
+    ck->one = one;
 }

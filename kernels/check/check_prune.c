@@ -366,7 +366,14 @@ void vr_check_prune(vr_check *ck)
         check_top_k(ck, pick(ck, 3), D < 600 ? D : 600, pick(ck, D + 2), i % 2 == 0);
         vr_arena_release(&ck->arena, mark);
     }
+    /* tensor cores want multiples of 8: one tile and several, chunks of columns and their ends */
+    static const int sizes[][2] = { { 16, 1000 }, { 13, 4104 }, { 70, 136 }, { 20, 4232 }, { 130, 8 } };
+    for (int i = 0; i < 10 && !vr_check_failed(ck); i++) {
+        check_gram(ck, i % 2 ? VR_DTYPE_BF16 : VR_DTYPE_F16, sizes[i / 2][0], sizes[i / 2][1]);
+        vr_arena_release(&ck->arena, mark);
+    }
     if (ck->thorough) check_gram(ck, VR_DTYPE_BF16, 3, 40000);
+    if (ck->thorough) check_gram(ck, VR_DTYPE_F16, 33, 40000);
     vr_arena_release(&ck->arena, mark);
     check_prune_sizes(ck);
     vr_arena_release(&ck->arena, mark);

@@ -79,9 +79,10 @@ int vr_selftest_device(vr_backend *f32, vr_backend *automatic, bool thorough, ui
                        void *cookie, vr_err *e)
 {
     static const vr_check_family of_devices[] = {
-        { "rows", vr_check_device },   { "linear", vr_check_linear },       { "attention", vr_check_attention },
-        { "moves", vr_check_moves },   { "grid", vr_check_grid },           { "prune", vr_check_prune },
-        { "quantised", check_strips }, { "distances", vr_check_distances }, { "kept", vr_check_kept },
+        { "rows", vr_check_device },           { "linear", vr_check_linear },       { "attention", vr_check_attention },
+        { "moves", vr_check_moves },           { "grid", vr_check_grid },           { "prune", vr_check_prune },
+        { "quantised", check_strips },         { "distances", vr_check_distances }, { "kept", vr_check_kept },
+        { "bf16", vr_check_attention_narrow },
     };
     vr_dsp c;
     VR_TRY(vr_dsp_select(&c, "c", e));
@@ -92,7 +93,7 @@ int vr_selftest_device(vr_backend *f32, vr_backend *automatic, bool thorough, ui
     int rc = VR_OK;
     for (size_t i = 0; i < sizeof of_devices / sizeof of_devices[0] && rc == VR_OK; i++) {
         /* operations with numbers that depend on the precision are compared on one backend alone */
-        ck.two = of_devices[i].run == check_strips ? automatic : f32;
+        ck.two = of_devices[i].run == check_strips || of_devices[i].run == vr_check_attention_narrow ? automatic : f32;
         rc = run_family(&ck, &of_devices[i], print, cookie, e);
         if (rc == VR_OK) rc = vr_backend_sync(f32, e);
         if (rc == VR_OK) rc = vr_backend_sync(automatic, e);

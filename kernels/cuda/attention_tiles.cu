@@ -22,6 +22,7 @@
 #define WARPS   4
 #define ROWS    (WARPS * VR_MMA_ROWS) /* queries of a block */
 #define KEYS    64
+#define PIECE   ((size_t)32 << 20) /* bytes of rows in bf16: as many batches at once */
 #define LOG2_E  1.44269504f
 #define LOG_E_2 0.693147181f
 
@@ -214,7 +215,7 @@ template <int W> static void launch(vr_cuda *c, tiles_job *j)
     vr_attend_merge(c, job);
 }
 
-void vr_attend_tiles(vr_cuda *c, vr_attend_job *given)
+static void piece_launch(vr_cuda *c, const vr_attend_job *given)
 {
     tiles_job j = tiles_job();
     j.attend = *given;
@@ -232,4 +233,19 @@ void vr_attend_tiles(vr_cuda *c, vr_attend_job *given)
         launch<96>(c, &j);
     else
         launch<128>(c, &j);
+}
+
+void vr_attend_tiles(vr_cuda *c, vr_attend_job *j)
+{
+    vr_attention *a = &j->a;
+    const size_t a_batch = (size_t)a->n_kv_heads * (size_t)a->n_keys * 2 * VR_ATTEND_TILES_WIDTH * sizeof(vr_bf16);
+    const int n_batch = a->n_batch, most = a_batch < PIECE ? (int)(PIECE / a_batch) : 1;
+    const int64_t element = (int64_t)vr_kept_bytes(a->kept);
+    for (int first = 0; first < n_batch && vr_cuda_ready(c); first += a->n_batch) {
+        a->n_batch = n_batch - first < most ? n_batch - first : most;
+        piece_launch(c, j);
+        a->q.data += a->n_batch * a->q.batch, a->out.data += a->n_batch * a->out.batch;
+        a->k.data = static_cast<const unsigned char *>(a->k.data) + a->n_batch * a->k.batch * element;
+        a->v.data = static_cast<const unsigned char *>(a->v.data) + a->n_batch * a->v.batch * element;
+    }
 }

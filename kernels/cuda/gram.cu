@@ -155,7 +155,7 @@ template <typename X> static __device__ inline void stage_rows(X *to, const pair
     }
 }
 
-template <typename X> static __global__ void __launch_bounds__(SIDE_WARPS *VR_WARP) tile_sums(pairs_job j)
+template <typename X> static __global__ void __launch_bounds__(SIDE_WARPS *VR_WARP, 3) tile_sums(pairs_job j)
 {
     VR_SHARED(uint4, room, 2 * 2 * SIDE * STAGE_ROW / 8);
     X *const stages = reinterpret_cast<X *>(static_cast<uint4 *>(room));

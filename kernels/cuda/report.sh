@@ -13,6 +13,7 @@ done | sed 's/__nv_static_[0-9a-zA-Z_]*__Z/_Z/' | c++filt | awk -v arch="$CUDA_A
     registers = shared = 0
     for (i = 2; i <= NF; i++) { if ($i ~ /^registers/) registers = $(i - 1); if ($i == "smem," || $i == "smem") shared = $(i - 2) }
     sub(/^void /, "", name)
+    gsub(/\(vr_kept\)/, "", name)
     sub(/\(.*/, "", name)
     printf "%-64s %9d %7d %7d\n", name, registers, shared, spill
     spilled += spill

@@ -1,6 +1,6 @@
 #!/bin/sh
 # check_gpu.sh - the CUDA backend on the GPU of this machine: `make check-cuda`. SKIP and why where there is none.
-#   build -> every operation against level c -> recorded cases -> compute-sanitizer (memory, races) -> bench
+#   build -> fragments of the tensor cores -> every operation against level c -> recorded cases -> compute-sanitizer (memory, races) -> bench
 # Arguments: folders of recorded cases. Environment: BUILD, PYTHON, NVCC.
 set -eu
 cd "$(dirname "$0")/../.."
@@ -11,6 +11,9 @@ command -v nvidia-smi > /dev/null && nvidia-smi -L 2> /dev/null | grep -q GPU ||
 nvidia-smi --query-gpu=name,driver_version,memory.total,compute_cap --format=csv,noheader
 "${MAKE:-make}" -s CUDA=1 BUILD="$BUILD" "$BUILD/libvidrun_cuda.so"
 export VIDRUN_CUDA_LIBRARY="$PWD/$BUILD/libvidrun_cuda.so"
+section "fragments of the tensor cores"
+"$NVCC" -std=c++17 -Isrc -I. -arch native -x cu tests/simt/mma_test.cc $(pkg-config --libs check) -o "$BUILD/mma_gpu_test"
+"$BUILD/mma_gpu_test"
 section "operations"
 VIDRUN_THOROUGH=1 "$BUILD/tests/check/device_test"
 section "recorded cases"
