@@ -107,7 +107,7 @@ static int open_and_measure(decoder *m, const char *family, vr_err *e)
 {
     part_matrices all = { 0 };
     VR_TRY(vr_weights_open(&m->w, m->run->weights, e));
-    VR_TRY(vr_stock_text_adopt(m->w, e));
+    VR_TRY(vr_stock_text_adopt(m->w, 0, e));
     VR_TRY(vr_llama_open(&m->llama, m->w, e));
     const vr_llama_config *c = vr_llama_config_get(m->llama);
     const vr_kvcache_config cache = vr_llama_cache(m->llama, CONTEXT, VR_KEPT_F16);

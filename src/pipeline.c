@@ -67,11 +67,11 @@ static int recipe_read(vr_model *m, vr_err *e)
     return stream_recipe_read(m, e);
 }
 
-static int model_bind(vr_model *m, vr_err *e)
+static int model_bind(vr_model *m, int context, vr_err *e)
 {
     vr_string name;
     int format;
-    VR_TRY(vr_stock_text_adopt(m->weights, e));
+    VR_TRY(vr_stock_text_adopt(m->weights, context, e));
     VR_TRY(vr_weights_int(m->weights, &format, 1, 1, e, "vidrun.format"));
     VR_TRY(vr_weights_string(m->weights, &name, e, "vidrun.system"));
     m->system = vr_system_find(name);
@@ -110,7 +110,7 @@ int vr_model_open(vr_model **out, const char *path, const vr_model_options *opti
     if (rc == VR_OK && m->device < 0) m->cpu.level = vr_cpu_level(m->backend);
     if (rc == VR_OK) m->kept = kept_choose(m, options->kv);
     if (rc == VR_OK) rc = vr_weights_open(&m->weights, path, e);
-    if (rc == VR_OK) rc = model_bind(m, e);
+    if (rc == VR_OK) rc = model_bind(m, options->n_context, e);
     if (rc != VR_OK) {
         vr_model_free(m);
         return rc;

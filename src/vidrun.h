@@ -51,6 +51,7 @@ typedef struct vr_model_options {
     vr_kv kv; /* a device that knows f32 alone keeps f32 and says so */
     const char *device; /* "cpu", "cuda", "cuda:N", "auto": a GPU where there is one; NULL: the CPU */
     const char *gpu_layers; /* of the decoder, on the GPU: "auto", all that fit, or a number; NULL: auto. The others are the CPU's */
+    int n_context;  /* rows of prompt and answer of a stock text model; 0: 4096, or what it was made for where that is less */
     vr_hooks hooks; /* used while opening, and by sessions */
 } vr_model_options;
 

@@ -13,5 +13,6 @@ vr_model_options vr_computing(const vr_options *options)
                                         .precision = (vr_precision)options->precision },
                                .kv = (vr_kv)options->kv,
                                .gpu_layers = vr_places_gpu_layers(options->gpu_layers),
+                               .n_context = options->n_context,
                                .device = vr_places_device(options->device) };
 }

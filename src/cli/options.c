@@ -35,6 +35,8 @@ const vr_option vr_option_table[VR_N_OPTIONS] = {
         "read the prompt from a file" },
     [VR_OPTION_TEXT_MODEL] = { "text", 0, VR_OPTION_FLAG, NULL, 0, 0, NULL, AT(text), asking,
         "WEIGHTS is a text model (a GGUF file of the architecture llama or qwen2): there is no VIDEO" },
+    [VR_OPTION_CONTEXT] = { "context", 0, VR_OPTION_INT, "N", 2, VR_MAX_CONTEXT, NULL, AT(n_context), asking,
+        "with --text: tokens of prompt and answer at most; 4096, or what the model was made for, when not given" },
     [VR_OPTION_FRAMES] = { "frames", 0, VR_OPTION_INT, "N", 1, VR_MAX_FRAMES, NULL, AT(n_frames), watching,
         "frames sampled from the video" },
     [VR_OPTION_FPS] = { "fps", 0, VR_OPTION_NUMBER, "X", 0.001, 1000, NULL, AT(fps), watching,
@@ -434,6 +436,7 @@ static int check(const vr_options *o, vr_err *e)
     VR_TRY(check_transcribe(o, e));
     VR_TRY(check_mode(o, e));
     if (o->text) VR_TRY(check_blind(o, VR_OPTION_TEXT_MODEL, e));
+    if (!o->text && vr_options_given(o, VR_OPTION_CONTEXT)) return vr_fail(e, VR_ERR_USAGE, "option --context needs --text");
     if (o->perplexity) VR_TRY(check_blind(o, VR_OPTION_PERPLEXITY, e));
     if (o->perplexity && !*o->perplexity) return vr_fail(e, VR_ERR_USAGE, "option --perplexity: the file's name is empty");
     if (o->dump_dir && !*o->dump_dir) return vr_fail(e, VR_ERR_USAGE, "option --dump-stages: the folder's name is empty");

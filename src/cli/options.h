@@ -19,7 +19,7 @@
 /* clang-format off */
 typedef enum vr_option_id {
     /* what is asked */
-    VR_OPTION_SYSTEM, VR_OPTION_TEMPLATE, VR_OPTION_PROMPT_FILE, VR_OPTION_TEXT_MODEL,
+    VR_OPTION_SYSTEM, VR_OPTION_TEMPLATE, VR_OPTION_PROMPT_FILE, VR_OPTION_TEXT_MODEL, VR_OPTION_CONTEXT,
     /* what is watched */
     VR_OPTION_FRAMES, VR_OPTION_FPS, VR_OPTION_NO_AUDIO, VR_OPTION_IMAGE, VR_OPTION_MEMORY,
     VR_OPTION_MODE, VR_OPTION_SPEECH,
@@ -64,7 +64,7 @@ typedef struct vr_options {
     const char *weights, *video, *prompt; /* operands; NULL: not given */
     const char *system_text, *template_name, *prompt_file, *dump_dir, *picture, *device, *gpu_layers;
     const char *speech, *ask_file, *ask_after, *srt, *vtt, *perplexity, *language;
-    int n_frames, n_predict, top_k, n_threads;
+    int n_frames, n_predict, n_context, top_k, n_threads;
     int gemm, precision, kv, completion, captions, memory, mode; /* choices; those of vidrun.h count as its enums do; precision and
                                                               kv: auto where they were not given */
     float temperature, top_p, repetition_penalty, fps;

@@ -13,12 +13,14 @@
 #include "systems/chat_forms.h"
 #include "text/vocab.h"
 
-#define CONTEXT 4096 /* rows of prompt and answer at most */
+#define CONTEXT 4096 /* rows of prompt and answer, where nothing is asked */
+#define PREDICT 512
 
 /* The file being read and the keys being made. */
 typedef struct adopter {
     const vr_weights *w;
     const char *arch; /* "llama", "qwen2": how the file's keys begin */
+    int context;      /* rows of prompt and answer; 0: not asked */
     vr_gguf_head head;
     char name[VR_MAX_NAME + 1]; /* of the key being read */
 } adopter;
@@ -124,7 +126,10 @@ static int decoder_adopt(adopter *a, vr_err *e)
             return vr_fail(e, VR_ERR_WEIGHTS, "%s: a mixture of %d experts, which this version does not know",
                            vr_weights_path(a->w), experts);
     }
-    return vr_gguf_put_int(&a->head, "prompt.context", context < CONTEXT ? context : CONTEXT, e);
+    if (a->context > context)
+        return vr_fail(e, VR_ERR_USAGE, "--context %d: %s was made for %d", a->context, vr_weights_path(a->w), context);
+    if (a->context == 0) a->context = context < CONTEXT ? context : CONTEXT;
+    return vr_gguf_put_int(&a->head, "prompt.context", a->context, e);
 }
 
 /* ---- tokenizer ---- */
@@ -267,7 +272,8 @@ static int sampling_put(adopter *a, vr_err *e)
     VR_TRY(vr_gguf_put_float(&a->head, "sampling.top_p", 0.95f, e));
     VR_TRY(vr_gguf_put_float(&a->head, "sampling.repetition_penalty", 1, e));
     VR_TRY(vr_gguf_put_int(&a->head, "sampling.top_k", 40, e));
-    return vr_gguf_put_int(&a->head, "sampling.predict", 512, e);
+    const int half = a->context / 2; /* the other half is the prompt's */
+    return vr_gguf_put_int(&a->head, "sampling.predict", half < 1 ? 1 : half < PREDICT ? half : PREDICT, e);
 }
 
 static int adopt(adopter *a, vr_err *e)
@@ -283,13 +289,20 @@ static int adopt(adopter *a, vr_err *e)
     return vr_gguf_head_end(&a->head, e);
 }
 
-int vr_stock_text_adopt(vr_weights *w, vr_err *e)
+int vr_stock_text_adopt(vr_weights *w, int context, vr_err *e)
 {
     vr_string arch;
+    if (vr_weights_has(w, "vidrun.system") && context > 0)
+        return vr_fail(e, VR_ERR_USAGE, "--context: %s is no stock text model, it says itself how much it takes",
+                       vr_weights_path(w));
     if (vr_weights_has(w, "vidrun.system") || !vr_weights_has(w, "general.architecture")) return VR_OK;
     VR_TRY(vr_weights_string(w, &arch, e, "general.architecture"));
     if (is_spelled(arch, "vidrun")) return VR_OK; /* one of ours that lacks its system */
-    adopter a = { .w = w, .arch = is_spelled(arch, "llama") ? "llama" : is_spelled(arch, "qwen2") ? "qwen2" : NULL };
+    adopter a = { .w = w,
+                  .context = context,
+                  .arch = is_spelled(arch, "llama")   ? "llama"
+                          : is_spelled(arch, "qwen2") ? "qwen2"
+                                                      : NULL };
     if (!a.arch) {
         char name[64];
         return vr_fail(e, VR_ERR_WEIGHTS,

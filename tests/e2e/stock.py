@@ -55,6 +55,11 @@ def q8_0(rows):
     return b"".join(s.tobytes() + n.tobytes() for s, n in zip(scale, numbers))
 
 
+def made_for(source):
+    """Positions that the decoder of one of our files was made for."""
+    return gguf_reader.read(source)[0]["llama.context_length"][1]
+
+
 def make(source, name, arch="llama", quantised=False, left_out=(), more=()):
     """Stock file of the decoder of one of our f32 files; more: keys added, left_out: keys of it left out. -> path"""
     keys, tensors = gguf_reader.read(source)

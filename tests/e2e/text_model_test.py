@@ -116,6 +116,19 @@ class Text(Program):
         self.assertEqual(turns[0]["plan"]["video_rows"], 0)
         self.assertIn("text alone, context", result.err)
 
+    def test_context(self):
+        path = stock.make(exact(), "stock.gguf")
+        result = run("--json", "--temp", "0", "-n", "3", "--context", "64", "--text", path, "Who?")
+        self.assertEqual(result.code, 0, result.err)
+        self.assertIn("text alone, context 64", result.err)
+        self.refused_like(run("--context", "8", "-n", "8", "--text", path, "Who?"), 5,
+                          r"the prompt has \d+ tokens, with an answer of up to 8 the context of 8 is exceeded")
+        made_for = stock.made_for(exact())
+        self.refused_like(run("--context", str(made_for + 1), "--text", path, "Who?"), 2,
+                          rf"--context {made_for + 1}: {re.escape(str(path))} was made for {made_for}")
+        self.refused_like(run("--context", "64", "--text", self.weights, "Who?"), 2,
+                          rf"--context: {re.escape(str(self.weights))} is no stock text model, .*")
+
     def test_a_template_is_recognised_and_may_be_chosen(self):
         plain = stock.make(exact(), "stock.gguf")
         chat = stock.make(exact(), "chat.gguf", more=(("tokenizer.chat_template", 8, CHATML),))
@@ -138,6 +151,28 @@ class Text(Program):
         self.refused_like(run("--text", self.weights, "Who?"), 2, r".*: it needs a video")
         self.refused_like(run(path, self.clip, "Who?"), 2, rf"{re.escape(str(path))} is a text model: it takes no video")
         self.refused_like(run("--stream", path, self.clip), 2, ".*")
+
+    def test_cut_files(self):
+        """Wherever a file ends too early there is one line and exit status 3."""
+        whole = stock.make(exact(), "stock.gguf", quantised=True).read_bytes()
+        for part in (0, 3, 8, 24, 100, 1000, 5000, len(whole) // 2, len(whole) - 1):
+            path = material.written("cut.gguf", whole[:part])
+            self.refused_like(run("--text", path, "Who?"), 3, f"{re.escape(str(path))}: .*")
+
+    def test_absurd_dimensions(self):
+        """Rows, columns, offsets and types of a matrix that cannot be: one line, exit status 3, at once."""
+        whole = stock.make(exact(), "stock.gguf", quantised=True).read_bytes()
+        name = b"blk.0.ffn_up.weight"
+        at = whole.index(name) + len(name)  # u32 dimensions, u64 each, u32 type, u64 offset
+        self.assertEqual(whole[at:at + 4], b"\x02\0\0\0")
+        for place, size, values in ((0, 4, (0, 5, 2 ** 32 - 1)), (4, 8, (0, 31, 2 ** 31, 2 ** 40, 2 ** 63, 2 ** 64 - 1)),
+                                    (12, 8, (0, 1, 2 ** 31, 2 ** 62, 2 ** 64 - 32)), (20, 4, (4, 99, 2 ** 32 - 1)),
+                                    (24, 8, (1, 2 ** 40, 2 ** 64 - 32))):
+            for value in values:
+                data = bytearray(whole)
+                data[at + place:at + place + size] = value.to_bytes(size, "little")
+                path = material.written("absurd.gguf", bytes(data))
+                self.refused_like(run("--text", path, "Who?"), 3, f"{re.escape(str(path))}: .*")
 
     def test_files_that_are_refused(self):
         for name, message, options in (

@@ -210,6 +210,9 @@ END_TEST
 
 START_TEST(keys_and_values_are_auto_unless_given)
 {
+    ck_assert_int_eq(accept("--text|--context=100|w").n_context, 100);
+    refuse("--context|100|w|v", "option --context needs --text");
+    refuse("--text|--context|1|w", "option --context: '1' is not a whole number from 2 to 1048576");
     ck_assert_int_eq(accept("w|v").kv, 3); /* VR_KV_AUTO */
     ck_assert_int_eq(accept("w|v|--kv=f32").kv, 0);
     ck_assert_int_eq(accept("w|v|--kv|f16").kv, 1);

@@ -55,13 +55,13 @@ static void head(writer *f, const char *arch)
     for (int i = 0; i < 8 * 5; i++) put_f32(f, (float)i);
 }
 
-static int adopt(const writer *f, vr_weights **w, void **bytes, vr_err *e)
+static int adopt(const writer *f, int context, vr_weights **w, void **bytes, vr_err *e)
 {
     *w = NULL;
     ck_assert_int_eq(posix_memalign(bytes, 64, f->n), 0);
     memcpy(*bytes, f->bytes, f->n);
     const int rc = vr_weights_open_memory(w, *bytes, f->n, "stock.gguf", e);
-    return rc == VR_OK ? vr_stock_text_adopt(*w, e) : rc;
+    return rc == VR_OK ? vr_stock_text_adopt(*w, context, e) : rc;
 }
 
 static int number(const vr_weights *w, const char *key)
@@ -91,7 +91,7 @@ START_TEST(keys)
         vr_tokenizer *tokenizer;
         vr_prompt *prompt;
         head(&f, archs[i]);
-        ck_assert_msg(adopt(&f, &w, &bytes, &e) == VR_OK, "%s", e.text);
+        ck_assert_msg(adopt(&f, 0, &w, &bytes, &e) == VR_OK, "%s", e.text);
         ck_assert(is(w, "vidrun.system", "text") && is(w, "llama.rope.pairs", pairs[i]));
         ck_assert(is(w, "prompt.template", "chatml") && is(w, "prompt.system.video", "Be kind."));
         ck_assert_int_eq(number(w, "llama.attention.head_count_kv"), 2);
@@ -113,6 +113,31 @@ START_TEST(keys)
 }
 END_TEST
 
+START_TEST(context)
+{
+    static const struct {
+        int asked, context, predict;
+    } cases[] = { { 0, 4096, 512 }, { 2, 2, 1 }, { 100, 100, 50 }, { 5000, 5000, 512 }, { 9000, 9000, 512 } };
+    vr_weights *w;
+    void *bytes;
+    vr_err e = { 0 };
+    writer f = { 0 };
+    head(&f, "llama");
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        ck_assert_msg(adopt(&f, cases[i].asked, &w, &bytes, &e) == VR_OK, "%s", e.text);
+        ck_assert_int_eq(number(w, "prompt.context"), cases[i].context);
+        ck_assert_int_eq(number(w, "sampling.predict"), cases[i].predict);
+        vr_weights_free(w);
+        free(bytes);
+    }
+    ck_assert_int_eq(adopt(&f, 9001, &w, &bytes, &e), VR_ERR_USAGE);
+    ck_assert_str_eq(e.text, "--context 9001: stock.gguf was made for 9000");
+    vr_weights_free(w);
+    free(bytes);
+    writer_free(&f);
+}
+END_TEST
+
 START_TEST(other_architectures)
 {
     writer f = { 0 };
@@ -120,7 +145,7 @@ START_TEST(other_architectures)
     void *bytes;
     vr_err e = { 0 };
     head(&f, "gemma");
-    ck_assert_int_eq(adopt(&f, &w, &bytes, &e), VR_ERR_WEIGHTS);
+    ck_assert_int_eq(adopt(&f, 0, &w, &bytes, &e), VR_ERR_WEIGHTS);
     ck_assert_msg(strstr(e.text, "general.architecture is \"gemma\""), "%s", e.text);
     vr_weights_free(w);
     free(bytes);
@@ -143,7 +168,7 @@ START_TEST(damaged_heads)
         vr_err e = { 0 };
         const unsigned char kept = f.bytes[at];
         f.bytes[at] = (unsigned char)rand();
-        const int rc = adopt(&f, &w, &bytes, &e);
+        const int rc = adopt(&f, 0, &w, &bytes, &e);
         ck_assert(rc == VR_OK || (e.code == rc && e.text[0]));
         vr_tokenizer *tokenizer = NULL;
         if (rc == VR_OK && vr_tokenizer_open(&tokenizer, w, &e) == VR_OK) {
@@ -168,6 +193,7 @@ int main(void)
     Suite *const suite = suite_create("stock_text");
     TCase *const t = tcase_create("stock_text");
     tcase_add_test(t, keys);
+    tcase_add_test(t, context);
     tcase_add_test(t, other_architectures);
     tcase_add_test(t, damaged_heads);
     suite_add_tcase(suite, t);
