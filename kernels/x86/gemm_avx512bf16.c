@@ -48,8 +48,8 @@ VR_INLINE __m512i pairs_bf16(const void *w, int64_t at, int n)
     return _mm512_maskz_loadu_epi16((__mmask32)(((uint32_t)1 << n) - 1), p);
 }
 
-/* 16 columns of a panel, 16 pairs deep, from n rows of `depth` numbers (1 to 32). Both are constants where 16 and 32 exist: without
- * branches packing is 1.4 times as fast. */
+/* 16 columns of a panel, 16 pairs deep, from n rows of `depth` numbers (1 to 32). Both are constants where 16 and 32 exist:
+ * without branches packing is 1.4 times as fast. */
 VR_INLINE void pack_block(pairs_fn load, size_t element, uint16_t *panel, const void *rows, int64_t at, int64_t w_row, int n,
                           int depth)
 {
