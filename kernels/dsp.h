@@ -60,8 +60,10 @@ typedef void vr_dsp_gemm_tile_bf16_fn(float *c, int64_t c_row, const uint16_t *a
 typedef void vr_dsp_dot_fn(float *y, int64_t y_row, const float *x, int64_t x_row, int T, const void *w, int64_t w_row,
                            int n_rows, int K);
 
-/* y[e] = y[e] factor + sum_j p[j] v[j][e];  j < n, e < E; rows of v_row elements. class REDUCE */
-typedef void vr_dsp_weighted_sum_fn(float *y, float factor, const void *v, int64_t v_row, const float *p, int n, int E);
+/* y[t][e] = y[t][e] factor[t] + sum_j p[t][j] v[j][e];  t < T <= VR_DSP_DOT_T, j < n, e < E; rows of y_row, v_row and p_row
+ * elements. A row of y gives the same bits in every company. class REDUCE */
+typedef void vr_dsp_weighted_sum_fn(float *y, int64_t y_row, const float *factor, const void *v, int64_t v_row, const float *p,
+                                    int64_t p_row, int T, int n, int E);
 
 /* row of n numbers as kept.h has it, every byte of it; row is aligned for its elements, of Q8 for 2 bytes. EXACT */
 typedef void vr_dsp_keep_fn(void *row, const float *x, int n);

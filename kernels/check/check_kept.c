@@ -115,30 +115,42 @@ static void check_dot(vr_check *ck, vr_kept type, int T, int n, int E, vr_fill f
     vr_arena_release(&ck->arena, mark);
 }
 
-static void check_weighted_sum(vr_check *ck, vr_kept type, int n, int E, vr_fill fill)
+/* T sums at once, each of which gives the bits that it gives alone. */
+static void check_weighted_sum(vr_check *ck, vr_kept type, int T, int n, int E, vr_fill fill)
 {
     const size_t mark = vr_arena_mark(&ck->arena);
-    const int64_t row = vr_kept_row(type, E) + 4;
+    const int64_t row = vr_kept_row(type, E) + 4, y_row = E + 3, p_row = n + 1, size = (T - 1) * y_row + E;
+    const float factor[VR_DSP_DOT_T] = { 0.3F, 1.0F, 0.0F, 2.5F };
     char what[128];
-    snprintf(what, sizeof what, "weighted_sum of %d rows of %d as %s, %s", n, E, names[type], vr_fill_name(fill));
-    float *wide = vr_check_floats(ck, (int64_t)n * E), *p = vr_check_floats(ck, n), *y = vr_check_floats(ck, E);
+    snprintf(what, sizeof what, "weighted_sum %d of %d rows of %d as %s, %s", T, n, E, names[type], vr_fill_name(fill));
+    float *wide = vr_check_floats(ck, (int64_t)n * E), *p = vr_check_floats(ck, T * p_row);
+    float *y = vr_check_floats(ck, size), *alone = vr_check_floats(ck, E);
     double *want = vr_check_doubles(ck, E), *limit = vr_check_doubles(ck, E);
     /* of what kept.h can hold */
     const void *v = make_rows(ck, type, n, E, row, type == VR_KEPT_F32 || fill != VR_FILL_HUGE ? fill : VR_FILL_NORMAL, wide);
-    vr_check_fill(ck, p, n, VR_FILL_NORMAL);
-    vr_check_fill(ck, y, E, fill);
-    for (int e = 0; e < E; e++) {
-        double terms = fabs((double)y[e]);
-        want[e] = (double)y[e] * (double)0.3F;
-        for (int j = 0; j < n; j++) {
-            want[e] += (double)p[j] * (double)wide[j * E + e];
-            terms += fabs((double)p[j] * (double)wide[j * E + e]);
+    vr_check_fill(ck, p, T * p_row, VR_FILL_NORMAL);
+    for (int t = 0; t < T; t++) vr_check_fill(ck, y + t * y_row, E, fill);
+    float *first = vr_check_floats(ck, size);
+    memcpy(first, y, (size_t)size * sizeof *first);
+    ck->d->kept[type].weighted_sum(y, y_row, factor, v, row, p, p_row, T, n, E);
+    for (int t = 0; t < T; t++) {
+        for (int e = 0; e < E; e++) {
+            const double before = (double)first[t * y_row + e];
+            double terms = fabs(before * (double)factor[t]);
+            want[e] = before * (double)factor[t];
+            for (int j = 0; j < n; j++) {
+                want[e] += (double)p[t * p_row + j] * (double)wide[j * E + e];
+                terms += fabs((double)p[t * p_row + j] * (double)wide[j * E + e]);
+            }
+            limit[e] = vr_check_reduce(fill, n + 2, terms);
         }
-        limit[e] = vr_check_reduce(fill, n + 2, terms);
+        vr_check_near(ck, what, y + t * y_row, want, limit, E);
+        if (t > 0) vr_check_equal(ck, what, y + t * y_row - 3, first + t * y_row - 3, 3);
+        memcpy(alone, first + t * y_row, (size_t)E * sizeof *alone);
+        ck->d->kept[type].weighted_sum(alone, y_row, factor + t, v, row, p + t * p_row, p_row, 1, n, E);
+        vr_check_equal(ck, what, alone, y + t * y_row, E);
     }
-    ck->d->kept[type].weighted_sum(y, 0.3f, v, row, p, n, E);
-    vr_check_near(ck, what, y, want, limit, E);
-    vr_check_guards(ck, what, y, E);
+    vr_check_guards(ck, what, y, size);
     vr_arena_release(&ck->arena, mark);
 }
 
@@ -185,8 +197,8 @@ void vr_check_kept(vr_check *ck)
             for (int T = 1; T <= VR_DSP_DOT_T; T++) check_dot(ck, kept, T, T == 1 ? 19 : 9, n, VR_FILL_NORMAL);
             for (int fill = 1; fill < VR_FILLS; fill++) check_dot(ck, kept, 2, 2, n, (vr_fill)fill);
             for (int fill = 0; fill < VR_FILLS; fill++) {
-                check_weighted_sum(ck, kept, 7, n, (vr_fill)fill);
-                check_weighted_sum(ck, kept, n, 88, (vr_fill)fill);
+                for (int T = 1; T <= VR_DSP_DOT_T; T++) check_weighted_sum(ck, kept, T, 7, n, (vr_fill)fill);
+                check_weighted_sum(ck, kept, 1, n, 88, (vr_fill)fill);
             }
         }
         for (int E = 64; E <= 136 && !vr_check_failed(ck); E += 8) check_dot(ck, kept, 1, 64, E, VR_FILL_NORMAL);

@@ -7,7 +7,8 @@
  *     out = o / sum
  *   in bf16 (backend.h, vr_precision) the same with q, k, p and v rounded: panels of pairs, of neighbours in E for k, of keys for v
  *   1 to 4 queries (decoding), task (batch, group of heads, piece of the keys): k and v are read in place, once, by dot and
- *   weighted_sum; keys in short blocks, heads inside, because a cache row [Hk*E] holds neighbouring heads in one page of memory
+ *   weighted_sum, heads of one query that share keys together; keys in short blocks, heads inside, because a cache row [Hk*E]
+ *   holds neighbouring heads in one page of memory
  *     many keys are cut into ranges, each with a softmax of its own: (max, sum, o) of each -> merged, in order
  *
  * k and v are f32, f16 or bytes (kernels/kept.h): blocks are widened when they are packed, a few queries widen in registers.
@@ -45,10 +46,12 @@ typedef struct job {
     int query_block, n_query_blocks, key_block;
     bool narrow;         /* in bf16 */
     int rows;            /* of a tile */
-    int group, n_groups; /* heads a task, with few queries; so too: */
+    int bundle, n_units; /* with few queries: heads whose rows are multiplied together, bundles in all; so too: */
+    int group, n_groups; /* bundles a task */
     int range, n_ranges; /* keys of a range */
     int n_pieces;        /* of the ranges, one a task */
-    float *parts;        /* [batch, H, n_ranges] of part_floats each: max, sum, o; NULL: one range, in the scratch */
+    size_t part;         /* floats: [rows] max, [rows] sum, [rows][o_row] of a range and bundle */
+    float *parts;        /* [batch, n_units, n_ranges][part]; NULL: one range, in the scratch */
 } job;
 
 /* One task: what it reads, and its parts of the scratch. */
@@ -60,7 +63,9 @@ typedef struct task {
     const void *k, *v;
     float *out;
     const float *extra_k, *extra_v;
-    int first, n_queries; /* queries of this task */
+    int64_t q_row, out_row;
+    bool bundled;         /* rows are heads of one query */
+    int first, n_queries; /* queries of this task; bundled: heads */
     int o_row;            /* head_dim, up to whole panels */
     float *k_panels, *v_panels, *o, *s, *max, *sum;
     float *wide;                   /* [tile_cols][head_dim] rows that are kept narrow */
@@ -104,6 +109,7 @@ static void open_task(task *w, const job *j, int64_t n, int h, int block, int th
     *w = (task){ .a = a, .d = &j->cpu->dsp, .first = block * j->query_block };
     w->n_queries = vr_min_int(j->query_block, a->n_queries - w->first);
     w->q = a->q.data + n * a->q.batch + w->first * a->q.row + h * a->q.head;
+    w->q_row = a->q.row, w->out_row = a->out.row;
     w->kept = &w->d->kept[a->kept];
     w->k = row_at(a, a->k.data, 1, n * a->k.batch + kv * a->k.head);
     w->v = row_at(a, a->v.data, 1, n * a->v.batch + kv * a->v.head);
@@ -132,7 +138,7 @@ static void start(const task *w)
         w->sum[t] = 0.0f;
         memset(o, 0, (size_t)w->o_row * sizeof *o);
         if (!w->extra_k) continue;
-        w->d->dot[VR_DSP_F32](&w->max[t], 1, w->q + t * w->a->q.row, 0, 1, w->extra_k, 0, 1, E);
+        w->d->dot[VR_DSP_F32](&w->max[t], 1, w->q + t * w->q_row, 0, 1, w->extra_k, 0, 1, E);
         w->max[t] *= w->a->scale;
         w->sum[t] = 1.0f;
         memcpy(o, w->extra_v, (size_t)E * sizeof *o);
@@ -324,58 +330,67 @@ static ahead ahead_of(const task *w, int first, int n, int n_heads, int n_calls)
     return f;
 }
 
-/* n keys from first on, all queries of one head. */
+/* n keys from first on, all rows of one bundle. */
 static void attend_few(const task *w, int first, int n, ahead *next)
 {
     const vr_attention *a = w->a;
+    const int T = w->n_queries;
+    float factor[VR_DSP_DOT_T];
     for (int i = 0; i < n; i += SLICE) {
         fetch(next);
-        w->kept->dot(w->s + i, FEW_KEYS, w->q, a->q.row, w->n_queries, row_at(a, w->k, a->k.row, first + i), a->k.row,
+        w->kept->dot(w->s + i, FEW_KEYS, w->q, w->q_row, T, row_at(a, w->k, a->k.row, first + i), a->k.row,
                      vr_min_int(SLICE, n - i), a->head_dim);
     }
-    for (int t = 0; t < w->n_queries; t++) {
-        const int sees = vr_min_int(n, visible(a, t) - first);
-        if (sees <= 0) continue;
-        float factor = w->d->softmax(w->s + t * FEW_KEYS, sees, sees, a->scale, &w->max[t], &w->sum[t]);
-        for (int i = 0; i < sees; i += SLICE, factor = 1.0f) {
-            if (t == 0) fetch(next);
-            w->kept->weighted_sum(w->o + t * w->o_row, factor, row_at(a, w->v, a->v.row, first + i), a->v.row,
-                                  w->s + t * FEW_KEYS + i, vr_min_int(SLICE, sees - i), a->head_dim);
-        }
+    for (int t = 0; t < T; t++) {
+        const int sees = visible(a, w->bundled ? 0 : t) - first;
+        factor[t] = w->d->softmax(w->s + t * FEW_KEYS, sees < 0 ? 0 : vr_min_int(n, sees), n, a->scale, &w->max[t], &w->sum[t]);
+    }
+    for (int i = 0; i < n; i += SLICE) {
+        fetch(next);
+        w->kept->weighted_sum(w->o, w->o_row, factor, row_at(a, w->v, a->v.row, first + i), a->v.row, w->s + i, FEW_KEYS, T,
+                              vr_min_int(SLICE, n - i), a->head_dim);
+        for (int t = 0; t < T; t++) factor[t] = 1.0f;
     }
 }
 
-/* Floats of the part of a range and head: [queries] max, [queries] sum, [queries][o_row]. */
-static size_t part_floats(const task *w)
+/* The first head of a bundle. */
+static int head_of(const job *j, int unit)
 {
-    return (size_t)w->n_queries * (size_t)(2 + w->o_row);
+    const int shared = j->a->n_heads / j->a->n_kv_heads, of_each = vr_ceil_div(shared, j->bundle);
+    return unit / of_each * shared + unit % of_each * j->bundle;
 }
 
-/* The softmax of range r of head h of batch n begins; place: of the head in the scratch. */
-static void open_range(task *w, const job *j, int64_t n, int h, int r, int place, int thread)
+/* The softmax of range r of a bundle of batch n begins; place: of the bundle in the scratch. */
+static void open_range(task *w, const job *j, int64_t n, int unit, int r, int place, int thread)
 {
+    const int h = head_of(j, unit), shared = j->a->n_heads / j->a->n_kv_heads;
     open_task(w, j, n, h, 0, thread);
-    const size_t at =
-        j->parts ? ((size_t)n * (size_t)j->a->n_heads + (size_t)h) * (size_t)j->n_ranges + (size_t)r : (size_t)place;
-    w->max = (j->parts ? j->parts : w->o) + at * part_floats(w);
+    if (j->bundle > 1) {
+        w->bundled = true, w->n_queries = vr_min_int(j->bundle, shared - h % shared);
+        w->q_row = j->a->q.head, w->out_row = j->a->out.head;
+    }
+    w->max = j->parts ? j->parts + (((size_t)n * (size_t)j->n_units + (size_t)unit) * (size_t)j->n_ranges + (size_t)r) * j->part
+                      : w->o + (size_t)place * j->part;
     w->sum = w->max + w->n_queries;
     w->o = w->sum + w->n_queries;
     if (r > 0) w->extra_k = w->extra_v = NULL;
 }
 
-/* out = the ranges of a head on a common maximum, w that of the first one. A single range: out = o / sum. */
+/* out = the ranges of a bundle on a common maximum, w that of the first one. A single range: out = o / sum. */
 static void merge(const task *w, const job *j)
 {
-    const int64_t part = (int64_t)part_floats(w);
+    const int64_t part = (int64_t)j->part;
+    const float nothing = 0.0f;
     for (int t = 0; t < w->n_queries; t++) {
-        float *const share = w->s, *const out = w->out + t * j->a->out.row;
+        float *const share = w->s, *const out = w->out + t * w->out_row;
         float max = -INFINITY, sum = 0.0f, total = 0.0f;
         for (int r = 0; r < j->n_ranges; r++) share[r] = w->max[r * part + t];
         w->d->softmax(share, j->n_ranges, j->n_ranges, 1.0f, &max, &sum);
         for (int r = 0; r < j->n_ranges; r++) total += share[r] * w->sum[r * part + t];
         w->d->scale(share, 1.0f / total, j->n_ranges);
         memset(out, 0, (size_t)j->a->head_dim * sizeof *out);
-        w->d->kept[VR_KEPT_F32].weighted_sum(out, 0.0f, w->o + t * w->o_row, part, share, j->n_ranges, j->a->head_dim);
+        w->d->kept[VR_KEPT_F32].weighted_sum(out, 0, &nothing, w->o + t * w->o_row, part, share, 0, 1, j->n_ranges,
+                                             j->a->head_dim);
     }
 }
 
@@ -384,40 +399,40 @@ static void few_task(void *arg, int index, int thread)
     const job *j = arg;
     const vr_attention *a = j->a;
     const int piece = index % j->n_pieces, n = index / j->n_pieces / j->n_groups;
-    const int h = index / j->n_pieces % j->n_groups * j->group, n_heads = vr_min_int(j->group, a->n_heads - h);
-    const int shared = a->n_heads / a->n_kv_heads, n_kv = (h + n_heads - 1) / shared - h / shared + 1;
-    task w[FEW_HEADS];
+    const int unit = index / j->n_pieces % j->n_groups * j->group, n_units = vr_min_int(j->group, j->n_units - unit);
+    const int shared = a->n_heads / a->n_kv_heads;
+    const int n_kv = head_of(j, unit + n_units - 1) / shared - head_of(j, unit) / shared + 1;
     const int r_first = (int)((int64_t)piece * j->n_ranges / j->n_pieces);
     const int r_end = (int)((piece + (int64_t)1) * j->n_ranges / j->n_pieces), last = vr_min_int(a->n_keys, r_end * j->range);
+    task w[FEW_HEADS];
     for (int r = r_first; r < r_end; r++) {
-        for (int i = 0; i < n_heads; i++) {
-            open_range(&w[i], j, n, h + i, r, i, thread);
+        for (int i = 0; i < n_units; i++) {
+            open_range(&w[i], j, n, unit + i, r, i, thread);
             start(&w[i]);
         }
         const int end = vr_min_int(a->n_keys, (r + 1) * j->range);
         for (int first = r * j->range; first < end; first += FEW_KEYS) {
-            const int n_keys = vr_min_int(FEW_KEYS, end - first);
-            const int next = first + n_keys;
+            const int n_keys = vr_min_int(FEW_KEYS, end - first), next = first + n_keys;
             if (first == r_first * j->range) {
                 ahead f = ahead_of(&w[0], first, n_keys, n_kv, 1);
                 fetch(&f);
             }
-            ahead f = ahead_of(&w[0], next, vr_min_int(FEW_KEYS, last - next), n_kv, n_heads * 2 * vr_ceil_div(n_keys, SLICE));
-            for (int i = 0; i < n_heads; i++) attend_few(&w[i], first, n_keys, &f);
+            ahead f = ahead_of(&w[0], next, vr_min_int(FEW_KEYS, last - next), n_kv, n_units * 2 * vr_ceil_div(n_keys, SLICE));
+            for (int i = 0; i < n_units; i++) attend_few(&w[i], first, n_keys, &f);
         }
     }
-    for (int i = 0; j->n_pieces == 1 && i < n_heads; i++) {
-        open_range(&w[i], j, n, h + i, 0, i, thread);
+    for (int i = 0; j->n_pieces == 1 && i < n_units; i++) {
+        open_range(&w[i], j, n, unit + i, 0, i, thread);
         merge(&w[i], j);
     }
 }
 
-/* Where several tasks had a share in a head. */
+/* Where several tasks had a share in a bundle. */
 static void merge_task(void *arg, int index, int thread)
 {
     const job *j = arg;
     task w;
-    open_range(&w, j, index / j->a->n_heads, index % j->a->n_heads, 0, 0, thread);
+    open_range(&w, j, index / j->n_units, index % j->n_units, 0, 0, thread);
     merge(&w, j);
 }
 
@@ -427,29 +442,35 @@ static int even_block(int n, int max, int step)
     return vr_ceil_div(vr_ceil_div(n, vr_ceil_div(n, max)), step) * step;
 }
 
-/* Heads that share keys in one task, so that their keys are read once; where that leaves too few tasks for the threads, pieces of
- * the keys: two for each thread, as one of them may be held up. */
+/* One query: heads that share keys are rows of one product, up to four, so that a key is read and widened once for them. All
+ * bundles that share keys in one task; where that leaves too few tasks for the threads, pieces of the keys: two for each thread, as
+ * one of them may be held up. Nothing of this but the bundles changes a bit. */
 static void attend_with_few(job *j)
 {
     const vr_attention *a = j->a;
-    const int heads = a->n_batch * a->n_heads, shared = a->n_heads / a->n_kv_heads, wanted = 2 * vr_pool_threads(j->cpu->pool);
+    const int shared = a->n_heads / a->n_kv_heads, wanted = 2 * vr_pool_threads(j->cpu->pool);
+    task w;
     j->query_block = VR_DSP_DOT_T;
+    j->bundle = a->n_queries == 1 ? vr_min_int(shared, VR_DSP_DOT_T) : 1;
+    const int of_each = vr_ceil_div(shared, j->bundle);
+    j->n_units = a->n_kv_heads * of_each;
     j->range = even_block(a->n_keys, RANGE, FEW_KEYS);
     j->n_ranges = vr_ceil_div(a->n_keys, j->range);
-    j->group = vr_min_int(FEW_HEADS, heads / wanted > 1 ? heads / wanted : 1); /* changes no bit of a head */
-    if (j->n_ranges > 1 && j->group < shared) j->group = vr_min_int(FEW_HEADS, shared);
-    j->n_groups = vr_ceil_div(a->n_heads, j->group);
+    const int units = a->n_batch * j->n_units;
+    j->group = vr_min_int(FEW_HEADS, units / wanted > 1 ? units / wanted : 1);
+    if (j->n_ranges > 1 && j->group < of_each) j->group = vr_min_int(FEW_HEADS, of_each);
+    j->n_groups = vr_ceil_div(j->n_units, j->group);
     const int tasks = a->n_batch * j->n_groups;
     j->n_pieces = vr_min_int(j->n_ranges, vr_ceil_div(wanted, tasks));
+    open_task(&w, j, 0, 0, 0, 0);
+    j->part = (size_t)(j->bundle > 1 ? j->bundle : a->n_queries) * (size_t)(2 + w.o_row);
     if (j->n_ranges > 1) {
-        task w;
-        open_task(&w, j, 0, 0, 0, 0);
-        j->parts = vr_cpu_rows(j->cpu, (size_t)heads * (size_t)j->n_ranges * part_floats(&w) * sizeof *j->parts);
+        j->parts = vr_cpu_rows(j->cpu, (size_t)units * (size_t)j->n_ranges * j->part * sizeof *j->parts);
         if (!j->parts) return;
     }
     assert((int64_t)tasks * j->n_pieces < INT32_MAX);
     vr_pool_run(j->cpu->pool, tasks * j->n_pieces, few_task, j);
-    if (j->n_pieces > 1) vr_pool_run(j->cpu->pool, heads, merge_task, j);
+    if (j->n_pieces > 1) vr_pool_run(j->cpu->pool, units, merge_task, j);
 }
 
 void vr_cpu_attention(vr_backend *be, const vr_attention *a)

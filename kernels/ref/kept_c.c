@@ -1,7 +1,7 @@
 /*
  * kept_c.c - rows of keys and values at level c.
  *
- *   x [n] -> row;  row -> y [n];  x [T][K], rows -> y [T][rows];  p [n], rows [n][E] -> y [E], all sums in double
+ *   x [n] -> row;  row -> y [n];  x [T][K], rows -> y [T][rows];  p [T][n], rows [n][E] -> y [T][E], all sums in double
  *
  * Ref: kernels/kept.h, kernels/dsp.h.
  */
@@ -32,12 +32,15 @@ static float value_q8(const void *row, int E, int e)
 }
 
 #define WEIGHTED_SUM(type, element)                                                                                            \
-    void vr_weighted_sum_##type##_c(float *y, float factor, const void *v, int64_t v_row, const float *p, int n, int E)        \
+    void vr_weighted_sum_##type##_c(float *y, int64_t y_row, const float *factor, const void *v, int64_t v_row,                \
+                                    const float *p, int64_t p_row, int T, int n, int E)                                        \
     {                                                                                                                          \
-        for (int e = 0; e < E; e++) {                                                                                          \
-            double sum = (double)y[e] * (double)factor;                                                                        \
-            for (int j = 0; j < n; j++) sum += (double)p[j] * (double)value_##type((const element *)v + j * v_row, E, e);      \
-            y[e] = (float)sum;                                                                                                 \
+        for (int i = 0; i < T * E; i++) {                                                                                      \
+            const int t = i / E, e = i % E;                                                                                    \
+            double sum = (double)y[t * y_row + e] * (double)factor[t];                                                         \
+            for (int j = 0; j < n; j++)                                                                                        \
+                sum += (double)p[t * p_row + j] * (double)value_##type((const element *)v + j * v_row, E, e);                  \
+            y[t * y_row + e] = (float)sum;                                                                                     \
         }                                                                                                                      \
     }
 

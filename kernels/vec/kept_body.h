@@ -1,7 +1,7 @@
 /*
  * kept_body.h - rows of keys and values as a cache keeps them, for the vectors of a vec_*.h included before.
  *
- *   weighted_sum:  columns, 8 vectors at a time, stay in registers while the rows of v pass
+ *   weighted_sum:  columns, 8 vectors at a time or 4 of several sums, stay in registers while the rows of v pass
  *   dot of Q8:     a group of 32 bytes -> widen -> times x -> a vector of sums, times the scale, added to the row's sums
  *
  * Bytes and numbers of 16 bits are widened in registers; what is read of memory is the row as it is kept.
@@ -19,7 +19,8 @@
 #define GROUP      VR_KEPT_GROUP
 #define MAX_GROUPS (VR_MAX_HEAD_DIM / GROUP)
 #define VECTORS    (GROUP / VF) /* of a group */
-#define COLUMNS    8            /* vectors of columns at once */
+#define COLUMNS    8            /* vectors of columns at once, at most */
+#define MAX_T      (VF == 16 ? 4 : 2)
 
 VR_INLINE vf load_i8(const void *w, int64_t at, int n)
 {
@@ -36,86 +37,81 @@ VR_INLINE void scales_of(float *scale, const int8_t *row, int E, int first, int 
     for (; g < n; g++) scale[g] = f32_of_f16(p + g);
 }
 
-/* Columns `from` on of rows of E numbers; vectors and grouped are constants where this is called; the last vector has part lanes;
- * grouped: rows of Q8. */
-VR_INLINE void sum_columns(load_fn load, bool grouped, float *y, float factor, const void *v, int64_t v_row, const float *p,
-                           int n, int E, int from, int vectors, int part)
+/* Columns `from` on of rows of E numbers; T, vectors and grouped are constants where this is called; the last vector has part
+ * lanes; grouped: rows of Q8. */
+VR_INLINE void sum_columns(load_fn load, bool grouped, float *y, int64_t y_row, const float *factor, const void *v,
+                           int64_t v_row, const float *p, int64_t p_row, int T, int n, int E, int from, int vectors, int part)
 {
-    vf sum[COLUMNS];
+    vf sum[MAX_T][COLUMNS];
     VR_UNROLL
-    for (int i = 0; i < vectors; i++) {
-        sum[i] = vf_mul(i < vectors - 1 ? vf_load(y + from + i * VF) : vf_load_part(y + from + i * VF, part), vf_set1(factor));
+    for (int t = 0; t < T; t++) {
+        const float *row = y + t * y_row + from;
+        VR_UNROLL
+        for (int i = 0; i < vectors; i++)
+            sum[t][i] = vf_mul(load_f32(row, i * VF, i < vectors - 1 ? VF : part), vf_set1(factor[t]));
     }
     for (int j = 0; j < n; j++) {
-        vf weight = vf_set1(p[j]);
+        vf weight[MAX_T];
         float scale[COLUMNS];
+        VR_UNROLL
+        for (int t = 0; t < T; t++) weight[t] = vf_set1(p[t * p_row + j]);
         if (grouped) scales_of(scale, (const int8_t *)v + j * v_row, E, from / GROUP, (vectors + VECTORS - 1) / VECTORS);
         VR_UNROLL
         for (int i = 0; i < vectors; i++) {
-            if (grouped && i % VECTORS == 0) weight = vf_mul(vf_set1(p[j]), vf_set1(scale[i / VECTORS]));
-            sum[i] = vf_fma(weight, load(v, j * v_row + from + i * VF, i < vectors - 1 ? VF : part), sum[i]);
+            if (grouped && i % VECTORS == 0) {
+                VR_UNROLL
+                for (int t = 0; t < T; t++) weight[t] = vf_mul(vf_set1(p[t * p_row + j]), vf_set1(scale[i / VECTORS]));
+            }
+            const vf x = load(v, j * v_row + from + i * VF, i < vectors - 1 ? VF : part);
+            VR_UNROLL
+            for (int t = 0; t < T; t++) sum[t][i] = vf_fma(weight[t], x, sum[t][i]);
         }
     }
     VR_UNROLL
-    for (int i = 0; i < vectors; i++) {
-        if (i < vectors - 1)
-            vf_store(y + from + i * VF, sum[i]);
-        else
-            vf_store_part(y + from + i * VF, sum[i], part);
+    for (int t = 0; t < T; t++) {
+        float *row = y + t * y_row + from;
+        VR_UNROLL
+        for (int i = 0; i < vectors - 1; i++) vf_store(row + i * VF, sum[t][i]);
+        vf_store_part(row + (vectors - 1) * VF, sum[t][vectors - 1], part);
     }
 }
 
-VR_INLINE void weighted_sum(load_fn load, bool grouped, float *y, float factor, const void *v, int64_t v_row, const float *p,
-                            int n, int E)
+/* T and columns, vectors at once, are constants where this is called. */
+VR_INLINE void sum_rows(load_fn load, bool grouped, float *y, int64_t y_row, const float *factor, const void *v, int64_t v_row,
+                        const float *p, int64_t p_row, int T, int columns, int n, int E)
 {
-    int from = 0;
-    for (; E - from >= COLUMNS * VF; from += COLUMNS * VF)
-        sum_columns(load, grouped, y, factor, v, v_row, p, n, E, from, COLUMNS, VF);
     const int part = E % VF ? E % VF : VF;
-    switch ((E - from + VF - 1) / VF) {
-    case 1:
-        sum_columns(load, grouped, y, factor, v, v_row, p, n, E, from, 1, part);
-        break;
-    case 2:
-        sum_columns(load, grouped, y, factor, v, v_row, p, n, E, from, 2, part);
-        break;
-    case 3:
-        sum_columns(load, grouped, y, factor, v, v_row, p, n, E, from, 3, part);
-        break;
-    case 4:
-        sum_columns(load, grouped, y, factor, v, v_row, p, n, E, from, 4, part);
-        break;
-    case 5:
-        sum_columns(load, grouped, y, factor, v, v_row, p, n, E, from, 5, part);
-        break;
-    case 6:
-        sum_columns(load, grouped, y, factor, v, v_row, p, n, E, from, 6, part);
-        break;
-    case 7:
-        sum_columns(load, grouped, y, factor, v, v_row, p, n, E, from, 7, part);
-        break;
-    case 8:
-        sum_columns(load, grouped, y, factor, v, v_row, p, n, E, from, 8, part);
-        break;
-    default:
-        break;
+    for (int from = 0; from < E; from += columns * VF) {
+        const int vectors = (E - from + VF - 1) / VF;
+        VR_UNROLL
+        for (int i = 1; i <= columns; i++)
+            if (i == (vectors < columns ? vectors : columns))
+                sum_columns(load, grouped, y, y_row, factor, v, v_row, p, p_row, T, n, E, from, i,
+                            vectors <= columns ? part : VF);
     }
 }
 
-void VR_LEVEL(vr_weighted_sum_f32)(float *y, float factor, const void *v, int64_t v_row, const float *p, int n, int E)
+/* Four rows, two or one: their sums stay in registers, 8 to 16 of them. */
+VR_INLINE void weighted_sum(load_fn load, bool grouped, float *y, int64_t y_row, const float *factor, const void *v,
+                            int64_t v_row, const float *p, int64_t p_row, int T, int n, int E)
 {
-    weighted_sum(load_f32, false, y, factor, v, v_row, p, n, E);
+    for (; T >= MAX_T && MAX_T == 4; T -= 4, y += 4 * y_row, factor += 4, p += 4 * p_row)
+        sum_rows(load, grouped, y, y_row, factor, v, v_row, p, p_row, MAX_T, 4, n, E);
+    for (; T >= 2; T -= 2, y += 2 * y_row, factor += 2, p += 2 * p_row)
+        sum_rows(load, grouped, y, y_row, factor, v, v_row, p, p_row, 2, VECTORS > 4 ? VECTORS : 4, n, E);
+    if (T == 1) sum_rows(load, grouped, y, y_row, factor, v, v_row, p, p_row, 1, COLUMNS, n, E);
 }
 
-void VR_LEVEL(vr_weighted_sum_f16)(float *y, float factor, const void *v, int64_t v_row, const float *p, int n, int E)
-{
-    weighted_sum(load_f16, false, y, factor, v, v_row, p, n, E);
-}
+#define DEFINE_WEIGHTED_SUM(type, load, grouped)                                                                               \
+    void VR_LEVEL(vr_weighted_sum_##type)(float *y, int64_t y_row, const float *factor, const void *v, int64_t v_row,          \
+                                          const float *p, int64_t p_row, int T, int n, int E)                                  \
+    {                                                                                                                          \
+        weighted_sum(load, grouped, y, y_row, factor, v, v_row, p, p_row, T, n, E);                                            \
+    }
 
-void VR_LEVEL(vr_weighted_sum_q8)(float *y, float factor, const void *v, int64_t v_row, const float *p, int n, int E)
-{
-    weighted_sum(load_i8, true, y, factor, v, v_row, p, n, E);
-}
+DEFINE_WEIGHTED_SUM(f32, load_f32, false)
+DEFINE_WEIGHTED_SUM(f16, load_f16, false)
+DEFINE_WEIGHTED_SUM(q8, load_i8, true)
 
 /* Group `k / 32` of R rows, its first n numbers; R, T and whole are constants where this is called; whole: n is 32. */
 VR_INLINE void dot_group(vf total[8][VR_DSP_DOT_T], float scale[8][MAX_GROUPS], const float *x, int64_t x_row, int R, int T,
