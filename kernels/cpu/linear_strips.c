@@ -110,9 +110,11 @@ void vr_strips_panel(float *panel, int tile_cols, const vr_matrix *w, int column
         const int row = column + c;
         const void *strip =
             (const unsigned char *)w->data + vr_strips_bytes(w->dtype, row / VR_STRIP_ROWS * VR_STRIP_ROWS, w->cols);
-        for (int i = 0; i < depth; i++) {
-            panel[(ptrdiff_t)i * tile_cols + c] = 0;
-            if (c < n) vr_strip_widen(&panel[(ptrdiff_t)i * tile_cols + c], strip, w->dtype, row % VR_STRIP_ROWS, k + i, 1);
+        for (int first = 0; first < depth; first += VR_STRIP_COLUMNS) {
+            const int some = vr_min_int(VR_STRIP_COLUMNS, depth - first);
+            float numbers[VR_STRIP_COLUMNS] = { 0 };
+            if (c < n) vr_strip_widen(numbers, strip, w->dtype, row % VR_STRIP_ROWS, k + first, some);
+            for (int i = 0; i < some; i++) panel[(ptrdiff_t)(first + i) * tile_cols + c] = numbers[i];
         }
     }
 }

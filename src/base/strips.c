@@ -146,11 +146,16 @@ void vr_strip_from_stock(void *out, vr_dtype t, const void *rows, size_t row_byt
 
 void vr_strip_widen(float *y, const void *strip, vr_dtype t, int row, int first, int n)
 {
-    for (int i = 0; i < n; i++) {
-        const int column = first + i, c = column % VR_STRIP_COLUMNS, group = c / VR_STRIP_GROUP;
+    const bool has_least = t == VR_DTYPE_Q4M_R16;
+    for (int i = 0; i < n;) {
+        const int column = first + i, left = VR_STRIP_GROUP - column % VR_STRIP_GROUP, end = left < n - i ? i + left : n;
         const unsigned char *block =
             (const unsigned char *)strip + (size_t)(column / VR_STRIP_COLUMNS) * vr_strip_block_bytes(t);
-        y[i] = half_at(block, scale_at(group, row)) * (float)get(block, t, row, c);
-        if (t == VR_DTYPE_Q4M_R16) y[i] += half_at(block, least_at(group, row));
+        const int group = column % VR_STRIP_COLUMNS / VR_STRIP_GROUP;
+        const float scale = half_at(block, scale_at(group, row)), least = has_least ? half_at(block, least_at(group, row)) : 0;
+        for (; i < end; i++) {
+            y[i] = scale * (float)get(block, t, row, (first + i) % VR_STRIP_COLUMNS);
+            if (has_least) y[i] += least;
+        }
     }
 }
