@@ -372,6 +372,8 @@ static int close_temporary(quantizer *q, int rc, vr_err *e)
     if (!q->file) return rc;
     if (rc == VR_OK && (fflush(q->file) != 0 || fsync(fileno(q->file)) != 0))
         rc = vr_fail(e, VR_ERR_OTHER, "%s: %s", q->o->out, strerror(errno));
+    /* what small pieces have left in memory are small pages: whoever maps the file reads it anew, in large ones (weights.c) */
+    if (rc == VR_OK) posix_fadvise(fileno(q->file), 0, 0, POSIX_FADV_DONTNEED);
     if (fclose(q->file) != 0 && rc == VR_OK) rc = vr_fail(e, VR_ERR_OTHER, "%s: %s", q->o->out, strerror(errno));
     if (rc == VR_OK && rename(q->temporary, q->o->out) != 0)
         rc = vr_fail(e, VR_ERR_OTHER, "%s: %s", q->o->out, strerror(errno));

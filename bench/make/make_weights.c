@@ -9,10 +9,12 @@
  * Trap: digests (vidrun.tensor_sha256) are left out: they would take longer than the numbers.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 #include <sys/stat.h>
 
 #include "base/gguf.h"
@@ -261,6 +263,8 @@ static int make(maker *m, vr_err *e)
     m->file = fopen(m->out, "wb");
     int rc = m->file && chunk ? write_head(m, e) : vr_fail(e, VR_ERR_OTHER, "%s: %s", m->out, strerror(errno));
     for (int i = 0; rc == VR_OK && i < m->model.n_tensors; i++) rc = write_tensor(m, &m->model.tensors[i], chunk, e);
+    if (rc == VR_OK && fflush(m->file) == 0 && fsync(fileno(m->file)) == 0) /* as vidrun-quantize: pages in memory are small */
+        posix_fadvise(fileno(m->file), 0, 0, POSIX_FADV_DONTNEED);
     if (m->file && fclose(m->file) != 0 && rc == VR_OK) rc = vr_fail(e, VR_ERR_OTHER, "%s: %s", m->out, strerror(errno));
     if (rc != VR_OK && m->file) remove(m->out);
     free(chunk);

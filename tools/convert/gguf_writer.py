@@ -103,6 +103,8 @@ def write(path, keys, outputs, report):
             os.umask(mask)
             os.fchmod(file.fileno(), 0o666 & ~mask)  # mkstemp gives 0600
             os.fsync(file.fileno())
+            # what small pieces have left in memory are small pages: whoever maps the file reads it anew, in large ones
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
         os.replace(temporary, path)
     except BaseException:
         try:
