@@ -82,7 +82,7 @@ $(BUILD)/vidrun-quantize: $(BUILD)/tools/quantize.o $(LIB)
 $(BUILD)/vidrun-bench: $(BENCH_OBJ) $(LIB)
 	$(CC) $(CFLAGS) $(LDFLAGS) $^ $(PKG_LIBS) $(if $(ONEDNN),-ldnnl) -o $@
 # oneDNN is a peer of the bench where it is installed (tools/packages.sh peers), never a part of vidrun
-ONEDNN = $(shell printf '\043include <dnnl.h>\nint main(void) { return 0; }' | $(CC) -x c - -ldnnl -o /dev/null 2>/dev/null && echo yes)
+ONEDNN = $(shell printf '\043include <dnnl.h>\nint main(void) { return 0; }' | $(CC) $(CPPFLAGS) -x c - $(LDFLAGS) -ldnnl -o /dev/null 2>/dev/null && echo yes)
 $(BUILD)/bench/onednn.o: ISA = $(if $(ONEDNN),-DBENCH_ONEDNN)
 $(BUILD)/vidrun-make-weights: $(BUILD)/bench/make/make_weights.o $(BUILD)/bench/make/parts.o $(BUILD)/bench/make/released.o $(LIB)
 	$(CC) $(CFLAGS) $(LDFLAGS) $^ $(PKG_LIBS) -o $@

@@ -67,7 +67,7 @@ static int run_decode(bench_run *run, vr_err *e)
 }
 
 static const family families[] = {
-    { "gemm", 14, 14, run_gemm, false },
+    { "gemm", 18, 18, run_gemm, false },
     { "gemv", 10, 10, run_gemv, false },
     { "attention", 7, 7, run_attention, false },
     { "norms", 3, 3, run_norms, false },
@@ -185,7 +185,7 @@ static int run_families(bench_run *run, const wishes *w, vr_err *e)
     VR_TRY(vr_pool_open(&run->pool, run->n_threads, e));
     int rc = bench_probe_open(run, e);
     if (rc == VR_OK) {
-        if (run->peers) run->peer = peer_open(run->script, run->n_threads);
+        if (run->peers && run->script) run->peer = peer_open(run->script, run->n_threads);
         bench_machine(run, level);
     }
     for (int f = 0; f < N_FAMILIES; f++) {
@@ -216,7 +216,7 @@ int main(int argc, char **argv)
         fputs(usage, stdout);
         return 0;
     }
-    if (w.processor) bench_clock_processor(), run.n_threads = 1, run.peers = false;
+    if (w.processor) bench_clock_processor(), run.n_threads = 1;
     if (run.seconds <= 0.0) run.seconds = run.sweep ? 600.0 : 40.0;
     run.start = bench_seconds();
     if (rc == VR_OK && w.device) {
@@ -227,6 +227,7 @@ int main(int argc, char **argv)
         return rc == VR_OK ? 0 : rc == VR_ERR_USAGE ? 2 : 1;
     }
     find_script(&run, path, sizeof path, argv[0]);
+    if (w.processor) run.script = run.llama = NULL; /* peers in this process only: others have clocks of their own */
     const bool again = run.sweep && run.n_threads > 1;
     const double seconds = run.seconds;
     if (again) run.seconds = seconds / 2.0;
