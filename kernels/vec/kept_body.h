@@ -28,7 +28,7 @@ VR_INLINE vf load_i8(const void *w, int64_t at, int n)
     return n >= VF ? vf_load_i8(p) : vf_load_part_i8(p, n);
 }
 
-/* scale [n] of groups from first on of a row of E numbers: to memory, as a vector of one of them is then a load and nothing else */
+/* scale [n] of groups from first on of a row of E numbers: to memory, where a vector of one of them is a load, nothing else */
 VR_INLINE void scales_of(float *scale, const int8_t *row, int E, int first, int n)
 {
     const uint16_t *p = (const uint16_t *)(const void *)(row + vr_kept_scales(E)) + first;
@@ -80,14 +80,37 @@ VR_INLINE void sum_columns(load_fn load, bool grouped, float *y, int64_t y_row, 
 VR_INLINE void sum_rows(load_fn load, bool grouped, float *y, int64_t y_row, const float *factor, const void *v, int64_t v_row,
                         const float *p, int64_t p_row, int T, int columns, int n, int E)
 {
-    const int part = E % VF ? E % VF : VF;
-    for (int from = 0; from < E; from += columns * VF) {
-        const int vectors = (E - from + VF - 1) / VF;
-        VR_UNROLL
-        for (int i = 1; i <= columns; i++)
-            if (i == (vectors < columns ? vectors : columns))
-                sum_columns(load, grouped, y, y_row, factor, v, v_row, p, p_row, T, n, E, from, i,
-                            vectors <= columns ? part : VF);
+    int from = 0;
+    for (; E - from >= columns * VF; from += columns * VF)
+        sum_columns(load, grouped, y, y_row, factor, v, v_row, p, p_row, T, n, E, from, columns, VF);
+    const int part = E % VF ? E % VF : VF, left = (E - from + VF - 1) / VF;
+    switch (left) {
+    case 1:
+        sum_columns(load, grouped, y, y_row, factor, v, v_row, p, p_row, T, n, E, from, 1, part);
+        break;
+    case 2:
+        sum_columns(load, grouped, y, y_row, factor, v, v_row, p, p_row, T, n, E, from, 2, part);
+        break;
+    case 3:
+        sum_columns(load, grouped, y, y_row, factor, v, v_row, p, p_row, T, n, E, from, 3, part);
+        break;
+    case 4:
+        sum_columns(load, grouped, y, y_row, factor, v, v_row, p, p_row, T, n, E, from, 4, part);
+        break;
+    case 5:
+        if (columns > 4) sum_columns(load, grouped, y, y_row, factor, v, v_row, p, p_row, T, n, E, from, 5, part);
+        break;
+    case 6:
+        if (columns > 4) sum_columns(load, grouped, y, y_row, factor, v, v_row, p, p_row, T, n, E, from, 6, part);
+        break;
+    case 7:
+        if (columns > 4) sum_columns(load, grouped, y, y_row, factor, v, v_row, p, p_row, T, n, E, from, 7, part);
+        break;
+    case 8:
+        if (columns > 4) sum_columns(load, grouped, y, y_row, factor, v, v_row, p, p_row, T, n, E, from, 8, part);
+        break;
+    default:
+        break;
     }
 }
 
