@@ -16,9 +16,9 @@ BENCH = pathlib.Path(material.PROGRAM).with_name("vidrun-bench")
 
 @unittest.skipUnless(BENCH.exists(), f"no {BENCH}")
 class Bench(unittest.TestCase):
-    def bench(self, *arguments, code=0):
+    def bench(self, *arguments, code=0, peers=("--no-peers",)):
         """-> comments, lines as dictionaries, standard error"""
-        command = [BENCH, "--csv", "--no-peers", "--rounds", "1", "--seconds", "20", "--threads", "1", *map(str, arguments)]
+        command = [BENCH, "--csv", *peers, "--rounds", "1", "--seconds", "20", "--threads", "1", *map(str, arguments)]
         done = subprocess.run(command, capture_output=True, text=True, timeout=material.SECONDS, env=os.environ)
         self.assertEqual(done.returncode, code, done.stderr)
         lines = done.stdout.splitlines()
@@ -47,6 +47,24 @@ class Bench(unittest.TestCase):
         parts = sum(float(line["ms"]) for name, line in stages.items() if name != "whole")
         self.assertLessEqual(parts, float(stages["whole"]["ms"]) * 1.01)
         self.assertIn("pipeline: weights", notes)
+
+    def test_llama_bench(self):
+        """A program that answers as llama-bench does: 16 s for what it is asked."""
+        program = material.written("llama-bench", b"""#!/bin/sh
+echo "$@" >> "$0.words"
+printf '[\\n  {\\n    "n_prompt": 512,\\n    "avg_ns": 16000000000,\\n    "stddev_ns": 0\\n  }\\n]\\n'
+""")
+        program.chmod(0o755)
+        _, lines, notes = self.bench("--weights", material.weights(), "--llama", program, "prefill", "decode",
+                                     peers=("--peers", "nowhere"))
+        for line in lines:
+            self.assertEqual(line["peer_name"], "llama.cpp")
+            milliseconds = 16000 if line["bench"] == "prefill" else 1000  # of an answer 16 tokens are asked for
+            self.assertAlmostEqual(float(line["peer"]) * float(line["ms"]) / milliseconds, 1, delta=0.01)
+        words = program.with_name("llama-bench.words").read_text()
+        self.assertIn("-t 1 -p 512 -n 0 -d 0", words)
+        self.assertIn("-t 1 -p 0 -n 16 -d 1024", words)
+        self.assertIn("llama.cpp 1, ratio", notes)
 
     def test_usage(self):
         self.assertIn("--weights FILE is needed", self.bench("vit", code=2)[2])
