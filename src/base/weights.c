@@ -411,8 +411,10 @@ static int repack(vr_weights *w, vr_matrix *m, const char *name, vr_err *e)
     const size_t bytes = (vr_stock_target_bytes(m->dtype, m->rows, m->cols) + 63) / 64 * 64;
     repacked_matrix *grown = realloc(w->repacked, ((size_t)w->n_repacked + 1) * sizeof *grown);
     if (grown) w->repacked = grown;
-    void *data = grown ? aligned_alloc(64, bytes) : NULL;
-    if (!data) return vr_fail(e, VR_ERR_OTHER, "%s: no memory for tensor \"%s\"", w->path, name);
+    void *data = NULL;
+    if (!grown || posix_memalign(&data, bytes < LARGE_PAGE ? 64 : LARGE_PAGE, bytes) != 0)
+        return vr_fail(e, VR_ERR_OTHER, "%s: no memory for tensor \"%s\"", w->path, name);
+    if (bytes >= LARGE_PAGE) madvise(data, bytes / LARGE_PAGE * LARGE_PAGE, MADV_HUGEPAGE);
     w->repacked[w->n_repacked++] = (repacked_matrix){ data, bytes };
     vr_stock_repack(data, m->dtype, m->data, m->rows, m->cols);
     m->data = data;
