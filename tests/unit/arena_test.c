@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "base/arena.h"
+#include "tests/unit/suite.h"
 
 #if defined(__SANITIZE_ADDRESS__)
 #define TEST_ASAN 1
@@ -187,9 +188,5 @@ int main(void)
     tcase_add_test_raise_signal(all, does_not_fit, SIGABRT);
     tcase_add_test_raise_signal(all, product_overflows, SIGABRT);
     suite_add_tcase(suite, all);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    const int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed != 0;
+    return suite_run(suite);
 }

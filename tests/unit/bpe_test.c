@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "base/limits.h"
+#include "tests/unit/suite.h"
 #include "tests/unit/temporary.h"
 #include "tests/unit/tokenizer_support.h"
 #include "text/split.h"
@@ -462,9 +463,5 @@ int main(void)
     tcase_add_loop_test(t, a_megabyte, 0, 2);
     tcase_add_loop_test(t, published_vectors, 0, 2);
     suite_add_tcase(suite, t);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    const int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed != 0;
+    return suite_run(suite);
 }

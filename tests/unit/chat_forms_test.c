@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "systems/chat_forms.h"
+#include "tests/unit/suite.h"
 
 static vr_string string_of(const char *s)
 {
@@ -95,9 +96,5 @@ int main(void)
     tcase_add_test(t, system_texts);
     tcase_add_test(t, the_table_is_sound);
     suite_add_tcase(suite, t);
-    SRunner *const runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    const int n_failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return n_failed > 0;
+    return suite_run(suite);
 }

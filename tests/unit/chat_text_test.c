@@ -13,6 +13,7 @@
 
 #include "cli/json_read.h"
 #include "describe/chat_text.h"
+#include "tests/unit/suite.h"
 
 enum { MOST = 8 };
 
@@ -269,9 +270,5 @@ int main(void)
     tcase_add_test(all, answers);
     tcase_add_test(all, history_of_one_endless_line);
     suite_add_tcase(suite, all);
-    SRunner *const runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    const int n_failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return n_failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return suite_run(suite);
 }

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "base/dump.h"
+#include "tests/unit/suite.h"
 #include "tests/unit/temporary.h"
 
 static char folder[TEMPORARY_PATH];
@@ -270,9 +271,5 @@ int main(void)
     tcase_add_test(all, full_disk);
     tcase_add_test(all, earlier_files_survive_a_failure);
     suite_add_tcase(suite, all);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    const int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed != 0;
+    return suite_run(suite);
 }

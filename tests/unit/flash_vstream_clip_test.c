@@ -5,6 +5,7 @@
  *                  -> maps of the same frames -> rules in double -> rows
  */
 #include "tests/unit/flash_vstream_support.h"
+#include "tests/unit/suite.h"
 
 static void clip_rule(const small_model *small, memory *m, float (*maps)[MAP_ROWS * D], int T, bool paper, vr_random *r)
 {
@@ -136,5 +137,5 @@ int main(void)
     TCase *tests = tcase_create("flash_vstream_clip");
     tcase_add_test(tests, clips);
     tcase_add_test(tests, refused);
-    return run_tests("flash_vstream_clip", tests);
+    return suite_run_case("flash_vstream_clip", tests);
 }

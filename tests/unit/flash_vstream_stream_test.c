@@ -8,6 +8,7 @@
  */
 #include "systems/flash_vstream_paper.h"
 #include "tests/unit/flash_vstream_support.h"
+#include "tests/unit/suite.h"
 
 static void stream_rule(const small_model *small, memory *m, float (*maps)[MAP_ROWS * D], int t, bool paper, vr_random *r)
 {
@@ -149,5 +150,5 @@ int main(void)
     TCase *tests = tcase_create("flash_vstream_stream");
     tcase_add_test(tests, streams);
     tcase_add_test(tests, bank_thins_out);
-    return run_tests("flash_vstream_stream", tests);
+    return suite_run_case("flash_vstream_stream", tests);
 }

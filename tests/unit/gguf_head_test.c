@@ -9,6 +9,7 @@
 
 #include "base/gguf_head.h"
 #include "tests/unit/model_support.h"
+#include "tests/unit/suite.h"
 
 static void check_ok(int rc, const vr_err *e)
 {
@@ -118,9 +119,5 @@ int main(void)
     tcase_add_test(t, a_broken_head_is_refused);
     tcase_add_test(t, tensors_and_raw_keys);
     suite_add_tcase(suite, t);
-    SRunner *const runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    const int n_failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return n_failed > 0;
+    return suite_run(suite);
 }

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "tests/unit/gguf_writer.h"
+#include "tests/unit/suite.h"
 #include "tests/unit/temporary.h"
 
 static const char sha_a[] = "206402cab345415716d9a33469feba57a90dc200c064bc0190b4191af058b0eb"; /* bytes 1..12 */
@@ -209,9 +210,5 @@ int main(void)
     tcase_add_test(all, not_finite);
     tcase_add_test(all, output_that_cannot_be_written);
     suite_add_tcase(suite, all);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    const int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed != 0;
+    return suite_run(suite);
 }

@@ -12,6 +12,7 @@
 #include "cli/json.h"
 #include "cli/output.h"
 #include "cli/questions.h"
+#include "tests/unit/suite.h"
 #include "tests/unit/temporary.h"
 
 static char *text;
@@ -231,9 +232,5 @@ int main(void)
     tcase_add_test(all, lines_that_are_refused);
     tcase_add_test(all, a_prompt_file);
     suite_add_tcase(suite, all);
-    SRunner *const runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    const int n_failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return n_failed > 0;
+    return suite_run(suite);
 }

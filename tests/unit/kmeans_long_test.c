@@ -3,6 +3,7 @@
  */
 #include "compress/kmeans_long.h"
 #include "tests/unit/memory_support.h"
+#include "tests/unit/suite.h"
 
 enum { T = 2500, D = 24, K = 9 };
 
@@ -105,5 +106,5 @@ int main(void)
     tcase_add_test(tests, recorded_units);
     tcase_add_test(tests, many_rows);
     tcase_add_test(tests, emptied_slots);
-    return run_tests("kmeans_long", tests);
+    return suite_run_case("kmeans_long", tests);
 }

@@ -7,6 +7,7 @@
 #include "compress/kmeans.h"
 #include "compress/ordered_kmeans.h"
 #include "tests/unit/memory_support.h"
+#include "tests/unit/suite.h"
 
 #define MAX_ROWS  64
 #define MAX_SLOTS 32
@@ -277,5 +278,5 @@ int main(void)
     tcase_add_test(tests, as_published);
     tcase_add_test(tests, copies);
     tcase_add_test(tests, alike);
-    return run_tests("kmeans", tests);
+    return suite_run_case("kmeans", tests);
 }

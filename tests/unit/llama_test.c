@@ -14,6 +14,7 @@
 
 #include "decode/generate.h"
 #include "tests/unit/model_support.h"
+#include "tests/unit/suite.h"
 
 enum { D = 8, H = 4, HK = 2, E = 6, F = 10, V = 11, L = 2, T = 7 };
 static const double base = 100;
@@ -226,14 +227,8 @@ END_TEST
 
 int main(void)
 {
-    Suite *suite = suite_create("llama");
     TCase *t = tcase_create("llama");
     tcase_add_loop_test(t, as_the_formulas, 0, 16);
     tcase_add_test(t, a_bias_is_missing);
-    suite_add_tcase(suite, t);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    const int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed != 0;
+    return suite_run_case("llama", t);
 }

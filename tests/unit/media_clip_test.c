@@ -3,6 +3,7 @@
  */
 #include "media/clip_pixels.h"
 #include "tests/unit/media_support.h"
+#include "tests/unit/suite.h"
 
 enum { LONG = 31, SHORT = 19 };
 
@@ -64,5 +65,5 @@ int main(void)
     tcase_add_test(tests, recorded_crops);
     tcase_add_test(tests, too_narrow);
     tcase_add_test(tests, normalised);
-    return run_case("media_clip", tests);
+    return suite_run_case("media_clip", tests);
 }

@@ -10,6 +10,7 @@
 #include "media/float_resize.h"
 #include "media/linspace.h"
 #include "tests/unit/media_support.h"
+#include "tests/unit/suite.h"
 
 static const vr_float_pixels clip = { 224,
                                       { 0.48145466F, 0.4578275F, 0.40821073F },
@@ -174,5 +175,5 @@ int main(void)
     tcase_add_test(tests, second_writing);
     tcase_add_test(tests, too_narrow);
     tcase_add_test(tests, as_the_original);
-    return run_case("media_float", tests);
+    return suite_run_case("media_float", tests);
 }

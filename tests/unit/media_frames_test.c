@@ -8,6 +8,7 @@
 
 #include "base/limits.h"
 #include "tests/unit/media_support.h"
+#include "tests/unit/suite.h"
 
 static int grey_of(int64_t number)
 {
@@ -243,5 +244,5 @@ int main(void)
     tcase_add_test(tests, size_and_format_change);
     tcase_add_test(tests, joined_files);
     tcase_add_test(tests, refusals);
-    return run_case("media_frames", tests);
+    return suite_run_case("media_frames", tests);
 }

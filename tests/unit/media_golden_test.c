@@ -8,6 +8,7 @@
 #include "media/clip_pixels.h"
 #include "media/sound.h"
 #include "tests/unit/media_support.h"
+#include "tests/unit/suite.h"
 
 enum { SIZE = 224, CLIPS = 8, AREA = 128 * 204 };
 
@@ -219,5 +220,5 @@ int main(void)
     tcase_add_test(tests, video_llama);
     tcase_add_test(tests, pictures_by_pillow);
     tcase_add_test(tests, whole_frames);
-    return run_case("media_golden", tests);
+    return suite_run_case("media_golden", tests);
 }

@@ -6,6 +6,7 @@
 
 #include "media/mel.h"
 #include "tests/unit/media_support.h"
+#include "tests/unit/suite.h"
 
 enum { WINDOW = 400, SHIFT = 160, N_FFT = 512, BINS = 128, FRAMES = 204 };
 static const double PI = 3.14159265358979323846;
@@ -121,5 +122,5 @@ int main(void)
     tcase_add_test(tests, signals);
     tcase_add_test(tests, silence_and_the_empty_bin);
     tcase_add_test(tests, refusals);
-    return run_case("media_mel", tests);
+    return suite_run_case("media_mel", tests);
 }

@@ -8,6 +8,7 @@
 #include "media/frame_list.h"
 #include "media/smart_resize.h"
 #include "tests/unit/media_support.h"
+#include "tests/unit/suite.h"
 
 START_TEST(two_resizes) /* spec B3, and recorded with the original */
 {
@@ -141,9 +142,5 @@ int main(void)
     tcase_add_test(t, long_lists);
     tcase_add_test(t, patches_by_definition);
     suite_add_tcase(s, t);
-    SRunner *r = srunner_create(s);
-    srunner_run_all(r, CK_ENV);
-    const int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed ? 1 : 0;
+    return suite_run(s);
 }

@@ -6,6 +6,7 @@
 
 #include "media/resample.h"
 #include "tests/unit/media_support.h"
+#include "tests/unit/suite.h"
 
 static int divisor(int a, int b)
 {
@@ -138,5 +139,5 @@ int main(void)
     tcase_add_test(tests, lengths);
     tcase_add_test(tests, stretches_equal_the_whole);
     tcase_add_test(tests, refusals);
-    return run_case("media_resample", tests);
+    return suite_run_case("media_resample", tests);
 }

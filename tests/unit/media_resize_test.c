@@ -6,6 +6,7 @@
 #include <time.h>
 
 #include "tests/unit/media_support.h"
+#include "tests/unit/suite.h"
 
 enum { IN_W = 31, IN_H = 19 };
 
@@ -150,5 +151,5 @@ int main(void)
     tcase_add_test(tests, random_sizes);
     tcase_add_test(tests, pictures);
     tcase_add_test(tests, first_frame_of_a_video);
-    return run_case("media_resize", tests);
+    return suite_run_case("media_resize", tests);
 }

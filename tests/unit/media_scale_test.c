@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "tests/unit/media_support.h"
+#include "tests/unit/suite.h"
 #include "tests/unit/temporary.h"
 
 enum { N_FRAMES = 2 };
@@ -184,5 +185,5 @@ int main(void)
     tcase_add_test(tests, colour_tags);
     tcase_add_test(tests, odd_sizes);
     tcase_add_test(tests, turns);
-    return run_case("media_scale", tests);
+    return suite_run_case("media_scale", tests);
 }

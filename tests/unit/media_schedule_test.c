@@ -6,6 +6,7 @@
 
 #include "media/clips.h"
 #include "tests/unit/media_support.h"
+#include "tests/unit/suite.h"
 
 static void expect_indices(int64_t n_total, int n_wanted, int n, const int64_t *expected)
 {
@@ -140,5 +141,5 @@ int main(void)
     tcase_add_test(tests, clip_starts);
     tcase_add_test(tests, clip_starts_are_exact);
     tcase_add_test(tests, normalise);
-    return run_case("media_schedule", tests);
+    return suite_run_case("media_schedule", tests);
 }

@@ -7,6 +7,7 @@
 #include "media/mel.h"
 #include "media/sound.h"
 #include "tests/unit/media_support.h"
+#include "tests/unit/suite.h"
 #include "tests/unit/temporary.h"
 
 enum { CLIPS = 8, BINS = 128, FRAMES = 204, AREA = BINS * FRAMES };
@@ -190,5 +191,5 @@ int main(void)
     tcase_add_test(tests, unusable);
     tcase_add_test(tests, broken_tail);
     tcase_add_test(tests, refusals);
-    return run_case("media_sound", tests);
+    return suite_run_case("media_sound", tests);
 }

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "tests/unit/media_support.h"
+#include "tests/unit/suite.h"
 #include "tests/unit/temporary.h"
 
 static void refuse(const char *path, const char *message)
@@ -227,5 +228,5 @@ int main(void)
     tcase_add_test(tests, standard_input);
     tcase_add_test(tests, percent_in_a_name);
     tcase_add_test(tests, damaged_files);
-    return run_case("media_source", tests);
+    return suite_run_case("media_source", tests);
 }

@@ -86,17 +86,4 @@ static inline const char *shared_folder(void)
     return folder && *folder ? folder : "../shared";
 }
 
-/* A program of one suite with one case. */
-static inline int run_case(const char *name, TCase *tests)
-{
-    Suite *suite = suite_create(name);
-    tcase_set_timeout(tests, 300);
-    suite_add_tcase(suite, tests);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    const int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed != 0;
-}
-
 #endif

@@ -98,17 +98,4 @@ static inline void random_fill(vr_random *r, float *x, size_t n)
     for (size_t i = 0; i < n; i++) x[i] = random_number(r);
 }
 
-/* A program of one suite with one case. */
-static inline int run_tests(const char *name, TCase *tests)
-{
-    Suite *suite = suite_create(name);
-    tcase_set_timeout(tests, 300);
-    suite_add_tcase(suite, tests);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    const int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed != 0;
-}
-
 #endif

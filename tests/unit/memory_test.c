@@ -9,6 +9,7 @@
 #include "compress/temporal_memory.h"
 #include "compress/weight_order.h"
 #include "tests/unit/memory_support.h"
+#include "tests/unit/suite.h"
 
 /* --- order of weights --------------------------------------------------------------------------------------------------- */
 
@@ -331,5 +332,5 @@ int main(void)
     tcase_add_test(tests, abstract_average);
     tcase_add_test(tests, temporal_stream);
     tcase_add_test(tests, temporal_long_first);
-    return run_tests("memory", tests);
+    return suite_run_case("memory", tests);
 }

@@ -9,6 +9,7 @@
 #include "base/limits.h"
 #include "cli/help.h"
 #include "cli/options.h"
+#include "tests/unit/suite.h"
 
 enum { MAX_WORDS = 12 };
 
@@ -353,9 +354,5 @@ int main(void)
     tcase_add_test(texts, the_manual_page_escapes_what_roff_reads);
     suite_add_tcase(suite, parsing);
     suite_add_tcase(suite, texts);
-    SRunner *const runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    const int n_failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return n_failed > 0;
+    return suite_run(suite);
 }

@@ -12,6 +12,7 @@
 #include <time.h>
 
 #include "base/pool.h"
+#include "tests/unit/suite.h"
 
 #define MAX_TILES   1000
 #define MAX_THREADS 8
@@ -182,9 +183,5 @@ int main(void)
     tcase_add_test(all, two_pools_at_once);
     tcase_add_test(all, opened_and_freed);
     suite_add_tcase(suite, all);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    const int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed != 0;
+    return suite_run(suite);
 }

@@ -11,6 +11,7 @@
 #include "tests/unit/gguf_writer.h"
 #include "text/answer.h"
 #include "text/prompt.h"
+#include "tests/unit/suite.h"
 
 typedef struct prompt_file { /* NULL: the key is left out, or empty */
     const char *first, *next, *open, *answer, *stop;
@@ -349,9 +350,5 @@ int main(void)
     tcase_add_test(t, numpy_times_as_recorded);
     tcase_add_test(t, told);
     suite_add_tcase(suite, t);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    const int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed != 0;
+    return suite_run(suite);
 }

@@ -15,6 +15,7 @@
 #include "project/patch_merger.h"
 #include "systems/flash_vstream_qwen.h"
 #include "tests/unit/model_support.h"
+#include "tests/unit/suite.h"
 
 enum {
     D = 16,
@@ -253,9 +254,5 @@ int main(void)
     tcase_add_test(t, as_the_formulas);
     tcase_add_test(t, places_of_a_memory);
     suite_add_tcase(s, t);
-    SRunner *r = srunner_create(s);
-    srunner_run_all(r, CK_ENV);
-    const int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed ? 1 : 0;
+    return suite_run(s);
 }

@@ -4,6 +4,7 @@
 #include "base/random.h"
 
 #include "tests/unit/memory_support.h"
+#include "tests/unit/suite.h"
 
 START_TEST(known_numbers)
 {
@@ -41,5 +42,5 @@ int main(void)
     TCase *tests = tcase_create("random");
     tcase_add_test(tests, known_numbers);
     tcase_add_test(tests, permutations);
-    return run_tests("random", tests);
+    return suite_run_case("random", tests);
 }

@@ -9,6 +9,7 @@
 
 #include "cli/record.h"
 #include "cli/report.h"
+#include "tests/unit/suite.h"
 
 static char *text;
 static size_t n_bytes;
@@ -230,9 +231,5 @@ int main(void)
     tcase_add_test(all, facts_lines);
     tcase_add_test(all, a_turn_as_json);
     suite_add_tcase(suite, all);
-    SRunner *const runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    const int n_failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return n_failed > 0;
+    return suite_run(suite);
 }

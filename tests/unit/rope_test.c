@@ -9,6 +9,7 @@
 
 #include "decode/generate.h"
 #include "tests/unit/model_support.h"
+#include "tests/unit/suite.h"
 
 /* ---- frequencies of the published models ---- */
 
@@ -173,7 +174,6 @@ END_TEST
 
 int main(void)
 {
-    Suite *suite = suite_create("rope");
     TCase *t = tcase_create("rope");
     tcase_add_loop_test(t, frequencies, 0, 3);
     tcase_add_test(t, divided_frequencies);
@@ -181,10 +181,5 @@ int main(void)
     tcase_add_test(t, rows_and_table);
     tcase_add_test(t, places_of_a_prompt);
     tcase_add_test(t, wrong_scaling);
-    suite_add_tcase(suite, t);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    const int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed != 0;
+    return suite_run_case("rope", t);
 }

@@ -14,6 +14,7 @@
 
 #include "decode/sample.h"
 #include "kernels/ops.h"
+#include "tests/unit/suite.h"
 
 #define MAX_V 512
 
@@ -415,9 +416,5 @@ int main(void)
     tcase_add_test(t, large_vocabulary);
     tcase_add_test(t, few_are_enough);
     suite_add_tcase(suite, t);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    const int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed != 0;
+    return suite_run(suite);
 }

@@ -4,6 +4,7 @@
 #include "compress/scene_tiling.h"
 
 #include "tests/unit/memory_support.h"
+#include "tests/unit/suite.h"
 
 #define MAX_T 200
 
@@ -156,5 +157,5 @@ int main(void)
     tcase_add_test(tests, by_definition);
     tcase_add_test(tests, edges);
     tcase_add_test(tests, zero_rows);
-    return run_tests("scene_tiling", tests);
+    return suite_run_case("scene_tiling", tests);
 }

@@ -13,6 +13,7 @@
 #include "cli/sheet.h"
 #include "media/frames.h"
 #include "media/png.h"
+#include "tests/unit/suite.h"
 #include "tests/unit/temporary.h"
 
 static const int sizes[][2] = { { 1280, 720 }, { 720, 1280 }, { 640, 480 }, { 64, 64 }, { 16384, 1 }, { 1, 16384 } };
@@ -159,9 +160,5 @@ int main(void)
     tcase_add_test(cases, drawing_is_clipped);
     tcase_add_test(cases, a_png_comes_back_as_it_was);
     suite_add_tcase(suite, cases);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    const int n_failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return n_failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return suite_run(suite);
 }

@@ -13,6 +13,7 @@
 #include "speech/rules.h"
 #include "speech/wave.h"
 #include "tests/unit/media_support.h"
+#include "tests/unit/suite.h"
 #include "tests/unit/temporary.h"
 
 static const double PI = 3.14159265358979323846;
@@ -360,7 +361,7 @@ int main(void)
     tcase_add_test(tests, times_come_in_pairs);
     tcase_add_test(tests, numbers_that_are_none_stay_harmless);
     tcase_add_test(tests, segments_end_between_times);
-    const int failed = run_case("speech", tests);
+    const int failed = suite_run_case("speech", tests);
     unlink(path);
     return failed;
 }

@@ -15,6 +15,7 @@
 #include "tests/unit/gguf_writer.h"
 #include "text/prompt.h"
 #include "text/tokenizer.h"
+#include "tests/unit/suite.h"
 
 static void key_int(writer *f, const char *key, uint32_t value)
 {
@@ -197,9 +198,5 @@ int main(void)
     tcase_add_test(t, other_architectures);
     tcase_add_test(t, damaged_heads);
     suite_add_tcase(suite, t);
-    SRunner *const runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    const int n_failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return n_failed > 0;
+    return suite_run(suite);
 }

@@ -17,6 +17,7 @@
 
 #include "base/clock.h"
 #include "session.h"
+#include "tests/unit/suite.h"
 
 enum { ROWS = 3, PAUSE_MS = 4 };
 
@@ -348,9 +349,5 @@ int main(void)
     tcase_add_test(all, stages);
     tcase_add_test(all, a_system_without_streams_is_refused);
     suite_add_tcase(suite, all);
-    SRunner *const runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    const int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed != 0;
+    return suite_run(suite);
 }

@@ -9,6 +9,7 @@
 #include "base/half.h"
 #include "base/stock.h"
 #include "base/strips.h"
+#include "tests/unit/suite.h"
 
 static uint32_t state = 1;
 
@@ -244,9 +245,5 @@ int main(void)
     tcase_add_test(t, stock_blocks_of_six_bits);
     tcase_add_test(t, rows_of_a_matrix);
     suite_add_tcase(suite, t);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    const int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return suite_run(suite);
 }

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "text/tokenizer.h"
+#include "tests/unit/suite.h"
 
 #define BAD "\xef\xbf\xbd"
 
@@ -166,9 +167,5 @@ int main(void)
     tcase_add_test(t, waits_for_the_rest);
     tcase_add_test(t, random_bytes);
     suite_add_tcase(suite, t);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    const int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed != 0;
+    return suite_run(suite);
 }

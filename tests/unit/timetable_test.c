@@ -10,6 +10,7 @@
 
 #include "cli/subtitles.h"
 #include "cli/timetable.h"
+#include "tests/unit/suite.h"
 
 static const char path[] = "timetable_test.tmp";
 
@@ -175,9 +176,5 @@ int main(void)
     tcase_add_test(all, captions_become_webvtt);
     tcase_add_test(all, subtitles_tell_what_went_wrong);
     suite_add_tcase(suite, all);
-    SRunner *const runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    const int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed != 0;
+    return suite_run(suite);
 }

@@ -2,6 +2,7 @@
  * tokenizer_refuse_test.c - tokenizers of damaged or malicious files: each is refused with its reason, or read harmlessly.
  */
 #include "base/limits.h"
+#include "tests/unit/suite.h"
 #include "tests/unit/tokenizer_support.h"
 
 static const int zero = 0;
@@ -235,9 +236,5 @@ int main(void)
     tcase_add_test(t, wrong_but_harmless);
     tcase_add_test(t, colliding_pieces);
     suite_add_tcase(suite, t);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    const int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed != 0;
+    return suite_run(suite);
 }

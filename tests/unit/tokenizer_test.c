@@ -7,6 +7,7 @@
 #include <time.h>
 
 #include "base/limits.h"
+#include "tests/unit/suite.h"
 #include "tests/unit/tokenizer_support.h"
 
 static char *read_file(const char *path, size_t *n_bytes)
@@ -519,9 +520,5 @@ int main(void)
     tcase_add_test(t, texts_of_pieces);
     tcase_add_test(t, a_megabyte);
     suite_add_tcase(suite, t);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    const int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed != 0;
+    return suite_run(suite);
 }

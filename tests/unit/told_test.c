@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "describe/told.h"
+#include "tests/unit/suite.h"
 
 typedef struct helper {
     int n_summaries, fail_at; /* fail_at 0: never */
@@ -183,9 +184,5 @@ int main(void)
     tcase_add_test(all, a_line_longer_than_the_room);
     tcase_add_test(all, what_fails);
     suite_add_tcase(suite, all);
-    SRunner *const runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    const int n_failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return n_failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return suite_run(suite);
 }

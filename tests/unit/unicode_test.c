@@ -11,6 +11,7 @@
 #include <time.h>
 
 #include "text/unicode.h"
+#include "tests/unit/suite.h"
 
 #define CLASSES      0x11fa0bc44166e2e1u /* Unicode 15.1.0 */
 #define NORMAL_FORMS 0x861a5003d3a3287bu
@@ -150,9 +151,5 @@ int main(void)
     tcase_add_test(t, normal_forms);
     tcase_add_test(t, random_marks);
     suite_add_tcase(suite, t);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    const int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed != 0;
+    return suite_run(suite);
 }

@@ -4,6 +4,7 @@
 #include <check.h>
 
 #include "base/utf8.h"
+#include "tests/unit/suite.h"
 
 START_TEST(utf8)
 {
@@ -62,9 +63,5 @@ int main(void)
     tcase_add_test(text, utf8);
     tcase_add_test(text, escape);
     suite_add_tcase(suite, text);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    const int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed != 0;
+    return suite_run(suite);
 }

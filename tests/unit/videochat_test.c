@@ -11,6 +11,7 @@
 #include "media/clip_pixels.h"
 #include "media/frames.h"
 #include "systems/videochat.h"
+#include "tests/unit/suite.h"
 
 enum { MOST = 64, WIDTH = 100, HEIGHT = 80, SIDE = 224 };
 
@@ -81,9 +82,5 @@ int main(void)
     tcase_add_test(all, middles_lie_in_the_clip);
     tcase_add_test(all, pixels_as_recorded);
     suite_add_tcase(suite, all);
-    SRunner *const runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    const int n_failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return n_failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return suite_run(suite);
 }

@@ -3,6 +3,7 @@
  *
  *   plan, watch in the memory that was planned -> rows, facts
  */
+#include "tests/unit/suite.h"
 #include "tests/unit/videollamb_support.h"
 
 START_TEST(frames_that_cannot_be)
@@ -104,5 +105,5 @@ int main(void)
     tcase_add_test(tests, frames_that_cannot_be);
     tcase_add_test(tests, files_that_cannot_be);
     tcase_add_test(tests, clips);
-    return run_case("videollamb_clip", tests);
+    return suite_run_case("videollamb_clip", tests);
 }

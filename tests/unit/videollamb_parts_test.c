@@ -6,6 +6,7 @@
  */
 #include "compress/memory_bridge.h"
 #include "encode/temporal.h"
+#include "tests/unit/suite.h"
 #include "tests/unit/videollamb_support.h"
 
 static double *rows_new(int n)
@@ -207,5 +208,5 @@ int main(void)
     TCase *tests = tcase_create("videollamb_parts");
     tcase_add_test(tests, attention_over_time);
     tcase_add_test(tests, bridge_and_retrieval);
-    return run_case("videollamb_parts", tests);
+    return suite_run_case("videollamb_parts", tests);
 }

@@ -3,6 +3,7 @@
  *
  *   frames one by one -> events; snapshot -> rows
  */
+#include "tests/unit/suite.h"
 #include "tests/unit/videollamb_support.h"
 
 typedef struct watched {
@@ -204,5 +205,5 @@ int main(void)
     tcase_add_test(tests, memories_of_a_stream);
     tcase_add_test(tests, captions_of_the_original);
     tcase_add_test(tests, captions_of_scenes);
-    return run_case("videollamb_stream", tests);
+    return suite_run_case("videollamb_stream", tests);
 }

@@ -8,6 +8,7 @@
 
 #include "base/gguf.h"
 #include "base/limits.h"
+#include "tests/unit/suite.h"
 #include "tests/unit/weights_support.h"
 
 /* The file must be refused with exactly this message. Frees f. */
@@ -333,9 +334,5 @@ int main(void)
     tcase_add_test(refusals, every_truncation_is_refused);
     tcase_add_test(refusals, damaged_files);
     suite_add_tcase(suite, refusals);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    const int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed != 0;
+    return suite_run(suite);
 }

@@ -13,6 +13,7 @@
 
 #include "base/gguf.h"
 #include "base/limits.h"
+#include "tests/unit/suite.h"
 #include "tests/unit/temporary.h"
 #include "tests/unit/weights_support.h"
 
@@ -380,9 +381,5 @@ int main(void)
     tcase_add_test(files, paths);
     tcase_add_test(files, open_reads_only_the_head);
     suite_add_tcase(suite, files);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    const int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed != 0;
+    return suite_run(suite);
 }
