@@ -105,7 +105,7 @@ static const char usage[] =
     "  --llama PROGRAM  llama-bench of llama.cpp, a peer of prefill and decode on a stock file; or a Python module: cyllama\n"
     "  --clip FILE      video of pipeline\n"
     "  --stream FILE    instead: a stream of ten hours with this weight file\n"
-    "  --device cuda[:N]  instead: the operations of a GPU\n"
+    "  --device cuda[:N]  instead: the operations of a GPU, with --weights its decoder too\n"
     "  --processor      count processor time of one thread, for a busy machine; such figures are no wall time\n";
 
 typedef struct wishes {
@@ -219,6 +219,7 @@ int main(int argc, char **argv)
     if (w.processor) bench_clock_processor(), run.n_threads = 1;
     if (run.seconds <= 0.0) run.seconds = run.sweep ? 600.0 : 40.0;
     run.start = bench_seconds();
+    find_script(&run, path, sizeof path, argv[0]);
     if (rc == VR_OK && w.device) {
         const bool numbered = strncmp(w.device, "cuda:", 5) == 0;
         const int device = numbered ? atoi(w.device + 5) : strcmp(w.device, "cuda") == 0 ? 0 : -1;
@@ -226,7 +227,6 @@ int main(int argc, char **argv)
         if (rc != VR_OK) fprintf(stderr, "vidrun-bench: %s\n", e.text);
         return rc == VR_OK ? 0 : rc == VR_ERR_USAGE ? 2 : 1;
     }
-    find_script(&run, path, sizeof path, argv[0]);
     if (w.processor) run.script = run.llama = NULL; /* peers in this process only: others have clocks of their own */
     const bool again = run.sweep && run.n_threads > 1;
     const double seconds = run.seconds;

@@ -136,8 +136,8 @@ int bench_memory_update(bench_run *run, vr_err *e);
 int bench_scene_tiling(bench_run *run, vr_err *e);
 int bench_ladder(bench_run *run, vr_err *e);
 
-/* device.c: instead of everything else; prints its own table. */
-int bench_device(const bench_run *run, int device, vr_err *e);
+/* device.c: instead of everything else. Without a device: a note, and VR_OK. */
+int bench_device(bench_run *run, int device, vr_err *e);
 
 /* stream.c */
 int bench_stream(const bench_run *run, const char *weights, vr_err *e);

@@ -1,53 +1,85 @@
 /*
- * device.c - operations of a CUDA device, each against what the same device was seen to do at best: vidrun-bench --device cuda.
+ * device.c - operations of a CUDA device and a decoder on it, each beside what the same device does at best in the same round:
+ * vidrun-bench --device cuda.
  *
- *   best rates (copy of 1 GB; bf16 product of 8192^3 by cuBLAS) -> each case: warm-up, rounds of several calls, median -> a line
+ *   probes (a large copy; large products in f32 and in bf16 by cuBLAS) -> each case: warm-up, rounds of probe, own way, peers in an
+ *   order that rotates -> lines as of all families (lines.c); level "cuda"
  *
- * Time is that of the host around calls and a sync: launches count, as they do in a run. Weights and activations lie on the
- * device before. Over the shim of the tests (tests/simt) sizes are small and the figures mean nothing: it shows that all runs.
+ * floor: bytes at the rate of the copy, operations at that of the product of their type. A round is clean where its probe reaches
+ * 0.85 of its best. Time is that of the host around several calls and a sync: launches count, as they do in a run. Weights and
+ * activations lie on the device before. Peers: PyTorch as it is and compiled (bench/peers/device_peers.py), which multiplies by
+ * cuBLAS and cuBLASLt.
+ * Over the shim of the tests (tests/simt) sizes are small, the level is "simt" and the figures mean nothing: it shows that all runs.
+ * Without a device: one line that says why.
  */
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/strips.h"
 #include "bench/bench.h"
+#include "bench/part.h"
+#include "decode/llama.h"
+#include "device.h"
+#include "systems/stock_text.h"
 
-typedef enum kind { COPY, LINEAR, ATTENTION, RMS_NORM, PRUNE, PRUNE_COPY, GRAM } kind;
+#define CLEAN    0.85
+#define LONGEST  0.002 /* seconds that the calls of one round take at least */
+#define MOST     2000  /* calls */
+#define PREFILL  512
+#define CONTEXT  1100
+
+typedef enum kind { COPY, LINEAR, ATTENTION, RMS_NORM, LAYER_NORM, PRUNE, PRUNE_COPY, GRAM, BEST } kind;
 
 typedef struct device_case {
-    const char *name;
+    const char *bench, *form;
     kind kind;
-    vr_dtype dtype;
-    int T, K, N; /* linear; attention: queries, keys, heads; rows and columns */
-    int E;       /* attention */
+    vr_dtype dtype; /* of weights or rows; of attention: of the products */
+    int T, K, N;    /* linear; attention: queries, keys, heads; rows and columns */
+    int E;          /* attention */
 } device_case;
 
-static const device_case cases[] = {
-    { "copy_rows", COPY, VR_DTYPE_F32, 32768, 4096, 0, 0 },
-    { "linear bf16, 8192^3", LINEAR, VR_DTYPE_BF16, 8192, 8192, 8192, 0 },
-    { "linear bf16, 8 frames of EVA-g", LINEAR, VR_DTYPE_BF16, 2056, 1408, 6144, 0 },
-    { "linear f16, 8 frames of EVA-g", LINEAR, VR_DTYPE_F16, 2056, 1408, 6144, 0 },
-    { "linear bf16, prefill", LINEAR, VR_DTYPE_BF16, 512, 4096, 11008, 0 },
-    { "linear q8, prefill", LINEAR, VR_DTYPE_Q8_R16, 512, 4096, 11008, 0 },
-    { "linear bf16, a token", LINEAR, VR_DTYPE_BF16, 1, 4096, 11008, 0 },
-    { "linear f16, a token", LINEAR, VR_DTYPE_F16, 1, 4096, 11008, 0 },
-    { "linear q8, a token", LINEAR, VR_DTYPE_Q8_R16, 1, 4096, 11008, 0 },
-    { "linear q4, a token", LINEAR, VR_DTYPE_Q4_R16, 1, 4096, 11008, 0 },
-    { "attention, a frame of EVA-g", ATTENTION, VR_DTYPE_F32, 257, 257, 16, 88 },
-    { "attention, prefill", ATTENTION, VR_DTYPE_F32, 2048, 2048, 32, 128 },
-    { "attention, a token", ATTENTION, VR_DTYPE_F32, 1, 2048, 32, 128 },
-    { "rms_norm", RMS_NORM, VR_DTYPE_F32, 2048, 4096, 0, 0 },
-    { "prune, index form", PRUNE, VR_DTYPE_BF16, 400, 3584, 144, 0 },
-    { "prune, copy form", PRUNE_COPY, VR_DTYPE_BF16, 400, 3584, 144, 0 },
-    { "gram of 16 frames", GRAM, VR_DTYPE_BF16, 16, 884736, 0, 0 },
+enum { BY_COPY, BY_F32, BY_BF16, PROBES };
+static const device_case probes[PROBES] = {
+    { "probe", "copy", COPY, VR_DTYPE_F32, 32768, 4096, 0, 0 },
+    { "probe", "product", LINEAR, VR_DTYPE_F32, 4096, 4096, 4096, 0 },
+    { "probe", "product", LINEAR, VR_DTYPE_BF16, 8192, 8192, 8192, 0 },
 };
+
+static const device_case cases[] = {
+    { "linear", "8 frames of EVA-g", LINEAR, VR_DTYPE_BF16, 2056, 1408, 6144, 0 },
+    { "linear", "8 frames of EVA-g", LINEAR, VR_DTYPE_F16, 2056, 1408, 6144, 0 },
+    { "linear", "8 frames of EVA-g", LINEAR, VR_DTYPE_F32, 2056, 1408, 6144, 0 },
+    { "linear", "prefill", LINEAR, VR_DTYPE_BF16, 512, 4096, 11008, 0 },
+    { "linear", "prefill", LINEAR, VR_DTYPE_Q8_R16, 512, 4096, 11008, 0 },
+    { "linear", "prefill", LINEAR, VR_DTYPE_Q4_R16, 512, 4096, 11008, 0 },
+    { "linear", "a token", LINEAR, VR_DTYPE_BF16, 1, 4096, 11008, 0 },
+    { "linear", "a token", LINEAR, VR_DTYPE_F16, 1, 4096, 11008, 0 },
+    { "linear", "a token", LINEAR, VR_DTYPE_Q8_R16, 1, 4096, 11008, 0 },
+    { "linear", "a token", LINEAR, VR_DTYPE_Q4_R16, 1, 4096, 11008, 0 },
+    { "attention", "a frame of EVA-g", ATTENTION, VR_DTYPE_F32, 257, 257, 16, 88 },
+    { "attention", "a frame of EVA-g", ATTENTION, VR_DTYPE_BF16, 257, 257, 16, 88 },
+    { "attention", "prefill", ATTENTION, VR_DTYPE_F32, 2048, 2048, 32, 128 },
+    { "attention", "prefill", ATTENTION, VR_DTYPE_BF16, 2048, 2048, 32, 128 },
+    { "attention", "a token", ATTENTION, VR_DTYPE_F32, 1, 2048, 32, 128 },
+    { "rms_norm", "", RMS_NORM, VR_DTYPE_F32, 2048, 4096, 0, 0 },
+    { "layer_norm", "", LAYER_NORM, VR_DTYPE_F32, 2056, 1408, 0, 0 },
+    { "prune", "index", PRUNE, VR_DTYPE_BF16, 400, 3584, 144, 0 },
+    { "prune", "copy", PRUNE_COPY, VR_DTYPE_BF16, 400, 3584, 144, 0 },
+    { "gram", "16 frames", GRAM, VR_DTYPE_BF16, 16, 884736, 0, 0 },
+    { "best", "50 of the logits", BEST, VR_DTYPE_F32, 1, 152064, 50, 0 },
+};
+enum { N_CASES = sizeof cases / sizeof *cases };
 
 typedef struct data {
     vr_backend *be;
     vr_arena arena;
     device_case c; /* sizes as they are run */
     void *x, *y, *host_w, *out;
+    int calls; /* of a round */
+    const struct data *probe; /* whose rate is the floor */
+    double fixed;             /* not 0: its work, whatever the case says */
 } data;
 
 static double operations(const device_case *c)
@@ -60,7 +92,7 @@ static double operations(const device_case *c)
 static size_t weight_bytes(const device_case *c)
 {
     if (c->kind != LINEAR) return 0;
-    return vr_is_strips(c->dtype) ? vr_strips_bytes(c->dtype, c->N, c->K) : (size_t)c->K * (size_t)c->N * 2;
+    return vr_is_strips(c->dtype) ? vr_strips_bytes(c->dtype, c->N, c->K) : (size_t)c->K * (size_t)c->N * vr_dtype_bytes(c->dtype);
 }
 
 static double bytes(const device_case *c)
@@ -69,7 +101,10 @@ static double bytes(const device_case *c)
     switch (c->kind) {
     case COPY:
     case RMS_NORM:
+    case LAYER_NORM:
         return 8.0 * rows;
+    case BEST:
+        return 4.0 * rows;
     case LINEAR:
         return (double)weight_bytes(c) + 4.0 * rows + 4.0 * c->T * c->N;
     case ATTENTION:
@@ -116,6 +151,12 @@ static void call(const data *d)
     case RMS_NORM:
         op->rms_norm(be, y, x, x, c->T, c->K, 1e-6F);
         break;
+    case LAYER_NORM:
+        op->layer_norm(be, y, x, x, x, c->T, c->K, 1e-6F);
+        break;
+    case BEST:
+        op->best(be, d->out, (float *)d->out + VR_BEST_MOST, x, c->K, c->N);
+        break;
     case PRUNE:
     case PRUNE_COPY:
         op->prune(be, &(vr_prune){ .x = x,
@@ -138,7 +179,7 @@ static void call(const data *d)
 }
 
 /* Numbers on the device; half: 16 bits each. */
-static int fill(data *d, void *x, size_t n, bool half, vr_err *e)
+static int fill(const data *d, void *x, size_t n, bool half, vr_err *e)
 {
     uint64_t seed = 7;
     const size_t size = half ? 2 : 4;
@@ -148,6 +189,14 @@ static int fill(data *d, void *x, size_t n, bool half, vr_err *e)
     d->be->write(d->be, x, host, n * size);
     free(host);
     return vr_backend_sync(d->be, e);
+}
+
+/* Attention is one of bf16 behind a product of bf16 (backend.h vr_precision). */
+static void make_narrow(const data *d)
+{
+    static const uint16_t w[16 * 16];
+    const vr_matrix m = { w, VR_DTYPE_BF16, 16, 16 };
+    d->be->ops->linear(d->be, d->y, d->x, &m, NULL, VR_ACT_NONE, NULL, 8);
 }
 
 static int prepare(data *d, vr_err *e)
@@ -170,36 +219,40 @@ static int prepare(data *d, vr_err *e)
         memset(d->host_w, 0x3c, n_bytes); /* about 1 in every type */
         d->be->hold(d->be, d->host_w, n_bytes);
     }
+    if (c->kind == ATTENTION && c->dtype == VR_DTYPE_BF16) make_narrow(d);
     return fill(d, d->x, rows, half, e);
 }
 
-static int by_value(const void *a, const void *b)
+static double work(const device_case *c)
 {
-    const double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
+    const double products = operations(c);
+    return products > 0 ? products : bytes(c);
 }
 
-/* Seconds of a call: median of rounds of as many calls as take about 20 ms. */
-static int measure(const data *d, int rounds, double *seconds, vr_err *e)
+/* Seconds of a call; negative: it failed. */
+static double timed(const data *d)
 {
-    double time[BENCH_MAX_ROUNDS];
-    int calls = 1;
-    for (int round = -2; round < rounds; round++) { /* two of warming up: weights, plans of cuBLAS */
-        const double start = bench_seconds();
-        for (int i = 0; i < calls; i++) call(d);
-        VR_TRY(vr_backend_sync(d->be, e));
-        const double took = (bench_seconds() - start) / calls;
-        if (round >= 0) time[round] = took;
-        if (round == -1) calls = took > 0.02 ? 1 : took > 1e-5 ? (int)(0.02 / took) : 2000;
-    }
-    qsort(time, (size_t)rounds, sizeof *time, by_value);
-    *seconds = time[rounds / 2];
-    return VR_OK;
+    const double start = bench_seconds();
+    for (int i = 0; i < d->calls; i++) call(d);
+    return vr_backend_sync(d->be, NULL) == VR_OK ? (bench_seconds() - start) / d->calls : -1;
+}
+
+static double call_own(void *arg)
+{
+    return timed(arg);
+}
+
+/* What the probe would take for the work of this case. */
+static double call_floor(void *arg)
+{
+    const data *d = arg;
+    return timed(d->probe) * (d->fixed > 0 ? d->fixed : work(&d->c)) / work(&d->probe->c);
 }
 
 /* Sizes that a processor gets through, for the shim of the tests. */
 static device_case smaller(device_case c)
 {
+    if (c.kind == BEST) return c.K = 700, c;
     c.T = c.T > 8 ? (c.T + 127) / 128 : c.T;
     c.K = (c.K + 31) / 32 * 2, c.N = (c.N + 15) / 16;
     if (c.kind == ATTENTION && c.T > 1) c.T = c.K;
@@ -207,32 +260,265 @@ static device_case smaller(device_case c)
     return c;
 }
 
-int bench_device(const bench_run *run, int device, vr_err *e)
+/* The backend of a case alone: weights of the last one give their memory back. Warm: weights, plans of cuBLAS. */
+static int case_open(data *d, const device_case *c, int device, bool shim, vr_err *e)
 {
-    vr_backend *first;
-    VR_TRY(vr_backend_open_cuda(&first, &(vr_cuda_options){ .device = device, .precision = VR_PRECISION_AUTO }, e));
-    const bool shim = strstr(first->name, "SIMT") != NULL;
-    double best_copy = 0, best_product = 0;
-    int rc = VR_OK;
-    printf("%s, %d rounds%s\n", first->name, run->rounds, shim ? "; small sizes, no measurement" : "");
-    printf("%-34s %10s %10s %12s\n", "operation", "us", "rate", "of the best");
-    for (size_t i = 0; rc == VR_OK && i < sizeof cases / sizeof *cases; i++) {
-        /* a backend of its own: weights of the last case give their memory back */
-        data d = { .c = shim ? smaller(cases[i]) : cases[i] };
-        double seconds = 0;
-        rc = vr_backend_open_cuda(&d.be, &(vr_cuda_options){ .device = device, .precision = VR_PRECISION_AUTO }, e);
-        if (rc == VR_OK) rc = prepare(&d, e);
-        if (rc == VR_OK) rc = measure(&d, run->rounds, &seconds, e);
-        const double work = operations(&d.c), rate = (work > 0 ? work : bytes(&d.c)) / (seconds > 0 ? seconds : 1);
-        double *best = work > 0 ? &best_product : &best_copy;
-        if (*best == 0) *best = rate;
-        if (rc == VR_OK)
-            printf("%-34s %10.1f %6.2f %s %10.1f %%\n", d.c.name, 1e6 * seconds, 1e-12 * rate, work > 0 ? "TF/s" : "TB/s",
-                   100 * rate / *best);
-        vr_arena_close(&d.arena);
-        vr_backend_free(d.be);
-        if (d.host_w) bench_free(d.host_w, weight_bytes(&d.c));
+    *d = (data){ .c = shim ? smaller(*c) : *c, .calls = 1 };
+    VR_TRY(vr_backend_open_cuda(&d->be, &(vr_cuda_options){ .device = device, .precision = VR_PRECISION_AUTO }, e));
+    VR_TRY(prepare(d, e));
+    timed(d);
+    const double seconds = timed(d);
+    if (seconds > 0 && seconds < LONGEST) d->calls = LONGEST / seconds < MOST ? 1 + (int)(LONGEST / seconds) : MOST;
+    call(d);
+    return vr_backend_sync(d->be, e);
+}
+
+static void case_close(data *d)
+{
+    vr_arena_close(&d->arena);
+    vr_backend_free(d->be);
+    if (d->host_w) bench_free(d->host_w, weight_bytes(&d->c));
+    *d = (data){ 0 };
+}
+
+typedef struct device_run {
+    bench_run *run;
+    int device;
+    bool shim;
+    data probe[PROBES];
+    double best[PROBES]; /* seconds of a probe */
+    peer *peers[2];
+} device_run;
+
+/* Rounds of a group whose first way is its floor, made by this probe. */
+static void rounds(device_run *r, bench_group *g, int probe)
+{
+    bool clean[BENCH_MAX_ROUNDS];
+    int n = 0;
+    for (; n < r->run->rounds && (n < BENCH_MIN_CLEAN || bench_seconds() < r->run->group_end); n++) {
+        for (int i = 0; i < g->n_ways; i++) {
+            bench_way *w = &g->ways[(i + n) % g->n_ways];
+            const double time = w->call(w->arg);
+            w->time[n] = time > 0 ? time : (double)NAN;
+            w->n += time > 0;
+        }
+        const double now = timed(&r->probe[probe]);
+        if (now > 0 && (r->best[probe] <= 0 || now < r->best[probe])) r->best[probe] = now;
+        clean[n] = now > 0 && now * CLEAN <= r->best[probe];
     }
+    bench_lines(r->run, g, clean, n);
+}
+
+static const char *type_name(vr_dtype type)
+{
+    switch (type) {
+    case VR_DTYPE_Q8_R16:
+        return "q8";
+    case VR_DTYPE_Q4_R16:
+        return "q4";
+    case VR_DTYPE_F16:
+        return "f16";
+    default:
+        return type == VR_DTYPE_BF16 ? "bf16" : "f32";
+    }
+}
+
+/* A group of one own way and its floor. */
+static void group_begin(const device_run *r, bench_group *g, const char *bench, const char *form, vr_dtype type, data *d)
+{
+    *g = (bench_group){ .bench = bench };
+    snprintf(g->type, sizeof g->type, "%s", type_name(type));
+    bench_add(g, BENCH_FLOOR, "probe", call_floor, d);
+    bench_way *own = bench_add(g, BENCH_OWN, form, call_own, d);
+    own->floors = 1, own->n_threads = 1;
+    snprintf(own->level, sizeof own->level, "%s", r->shim ? "simt" : "cuda");
+}
+
+static void peers_add(device_run *r, bench_group *g, const device_case *c)
+{
+    static const char *const names[] = { [LINEAR] = "linear", [ATTENTION] = "attention", [RMS_NORM] = "rms_norm",
+                                         [LAYER_NORM] = "layer_norm", [PRUNE] = "prune", [GRAM] = "gram", [BEST] = "top-k" };
+    const char *what = (size_t)c->kind < sizeof names / sizeof *names ? names[c->kind] : NULL;
+    const int numbers[] = { c->T, c->K, c->N, c->E };
+    for (int i = 0; what && !vr_is_strips(c->dtype) && i < 2; i++)
+        peer_add(r->peers[i], g, what, NULL, 0, numbers, 4, BENCH_MAX_ROUNDS, 0);
+}
+
+static int case_run(device_run *r, const device_case *given, vr_err *e)
+{
+    data d;
+    bench_group g;
+    group_begin(r, &g, given->bench, given->form, given->dtype, &d);
+    if (!bench_begin(r->run, &g)) return VR_OK;
+    int rc = case_open(&d, given, r->device, r->shim, e);
+    if (rc == VR_OK) {
+        const device_case *c = &d.c;
+        const int probe = operations(c) <= 0 ? BY_COPY : c->dtype == VR_DTYPE_F32 ? BY_F32 : BY_BF16;
+        d.probe = &r->probe[probe];
+        g.ways[1].bytes = bytes(c), g.ways[1].operations = operations(c);
+        if (c->kind == ATTENTION)
+            snprintf(g.shape, sizeof g.shape, "%dx%d %dx%d", c->T, c->K, c->N, c->E);
+        else if (c->N > 0)
+            snprintf(g.shape, sizeof g.shape, "%dx%dx%d", c->T, c->K, c->N);
+        else
+            snprintf(g.shape, sizeof g.shape, "%dx%d", c->T, c->K);
+        peers_add(r, &g, c);
+        rounds(r, &g, probe);
+    }
+    case_close(&d);
+    return rc;
+}
+
+/* --- a whole decoder ---------------------------------------------------------------------------------------------------- */
+
+typedef struct decoder {
+    vr_llama *llama;
+    vr_weights *w;
+    vr_kvcache cache;
+    vr_arena scratch, host, rows;
+    vr_run pass;
+    float *from, *x, *logits; /* rows as they are and as they are used up, on the device */
+    int n, first;
+    data floor; /* its work and probe alone */
+} decoder;
+
+static void forward(decoder *m, vr_run *pass)
+{
+    const int64_t width = vr_llama_config_get(m->llama)->width;
+    m->cache.n_rows = m->first;
+    pass->be->ops->copy_rows(pass->be, m->x, width, m->from, width, m->n, (int)width);
+    vr_llama_forward(m->llama, pass, &m->cache, NULL, m->x, m->n, m->logits);
+}
+
+static double call_decoder(void *arg)
+{
+    decoder *m = arg;
+    const size_t mark = vr_arena_mark(&m->scratch);
+    const double start = bench_seconds();
+    forward(m, &m->pass);
+    const int rc = vr_backend_sync(m->pass.be, NULL);
+    vr_arena_release(&m->scratch, mark);
+    return rc == VR_OK ? bench_seconds() - start : -1;
+}
+
+static int decoder_open(decoder *m, vr_backend *be, const char *weights, vr_err *e)
+{
+    vr_backend *nothing;
+    vr_arena counted;
+    VR_TRY(vr_weights_open(&m->w, weights, e));
+    VR_TRY(vr_stock_text_adopt(m->w, e));
+    VR_TRY(vr_llama_open(&m->llama, m->w, e));
+    vr_device_hold(be, m->w);
+    const vr_llama_config *c = vr_llama_config_get(m->llama);
+    const int context = c->context < CONTEXT ? c->context : CONTEXT;
+    const vr_kvcache_config config = vr_llama_cache(m->llama, context, vr_kvcache_kept(be, VR_KEPT_F16));
+    const size_t n = PREFILL * (size_t)c->width;
+    VR_TRY(vr_kvcache_open(&m->cache, be, &config, e));
+    VR_TRY(vr_backend_open_plan(&nothing, e));
+    vr_arena_plan(&counted);
+    vr_run plan = { .be = nothing, .scratch = &counted, .host = &counted };
+    m->n = PREFILL < context ? PREFILL : context;
+    vr_llama_forward(m->llama, &plan, &m->cache, NULL, m->x, m->n, m->x);
+    vr_backend_free(nothing);
+    VR_TRY(vr_backend_arena_open(be, &m->rows, (2 * n + (size_t)c->vocab) * sizeof(float) + 4096, e));
+    m->from = vr_arena_floats(&m->rows, n), m->x = vr_arena_floats(&m->rows, n);
+    m->logits = vr_arena_floats(&m->rows, (size_t)c->vocab);
+    const data d = { .be = be };
+    VR_TRY(fill(&d, m->from, n, false, e));
+    return vr_run_open(&m->pass, be, &m->scratch, &m->host, counted.peak, e);
+}
+
+/* One line: n rows behind first. */
+static void decoder_measure(device_run *r, decoder *m, const char *bench, int n, int first, int probe)
+{
+    const part_matrices all = part_decoder(m->w);
+    const vr_llama_config *c = vr_llama_config_get(m->llama);
+    bench_group g;
+    if (first + n > m->cache.config.n_max) return;
+    m->n = n, m->first = first;
+    const double cached = 2.0 * c->n_layers * first * (double)m->cache.row * (double)vr_kept_bytes(m->cache.config.kept);
+    const double floor_work = probe == BY_COPY ? all.bytes + cached : 2.0 * n * all.numbers;
+    m->floor = (data){ .probe = &r->probe[probe], .fixed = floor_work };
+    group_begin(r, &g, bench, "decoder", all.quantised ? VR_DTYPE_Q8_R16 : all.type, &m->floor);
+    if (!bench_begin(r->run, &g)) return;
+    snprintf(g.shape, sizeof g.shape, "%d behind %d", n, first);
+    bench_way *own = &g.ways[1];
+    own->call = call_decoder, own->arg = m, own->units = n, own->unit = "tokens";
+    if (probe == BY_COPY)
+        own->bytes = floor_work;
+    else
+        own->operations = floor_work;
+    call_decoder(m);
+    call_decoder(m); /* the second one of a step is its graph */
+    rounds(r, &g, probe);
+}
+
+static int decoder_run(device_run *r, vr_err *e)
+{
+    decoder m = { 0 };
+    vr_backend *be = NULL;
+    VR_TRY(vr_backend_open_cuda(&be, &(vr_cuda_options){ .device = r->device, .precision = VR_PRECISION_AUTO }, e));
+    const int rc = decoder_open(&m, be, r->run->weights, e);
+    if (rc == VR_OK) {
+        decoder_measure(r, &m, "prefill", r->shim ? 32 : PREFILL, 0, BY_BF16);
+        decoder_measure(r, &m, "decode", 1, 64, BY_COPY);
+        if (!r->shim) decoder_measure(r, &m, "decode", 1, 1024, BY_COPY);
+    }
+    vr_kvcache_close(&m.cache);
+    vr_arena_close(&m.rows);
+    vr_arena_close(&m.host);
+    vr_arena_close(&m.scratch);
+    vr_llama_free(m.llama);
+    vr_backend_free(be);
+    vr_weights_free(m.w);
+    return rc;
+}
+
+/* --- the run ------------------------------------------------------------------------------------------------------------ */
+
+/* Children beside the script of the other peers. */
+static void peers_open(device_run *r)
+{
+    static const char *const names[] = { "device_peers.py", "device_peers_compiled.py" };
+    const char *script = r->run->script, *slash = script ? strrchr(script, '/') : NULL;
+    for (int i = 0; r->run->peers && !r->shim && slash && i < 2; i++) {
+        char path[4096];
+        snprintf(path, sizeof path, "%.*s/%s", (int)(slash - script), script, names[i]);
+        r->peers[i] = peer_open(path, 1);
+    }
+}
+
+static int device_run_all(device_run *r, vr_err *e)
+{
+    r->run->groups_left = N_CASES + (r->run->weights ? 3 : 0);
+    for (int i = 0; i < PROBES; i++) {
+        VR_TRY(case_open(&r->probe[i], &probes[i], r->device, r->shim, e));
+        r->probe[i].calls = 1;
+        r->best[i] = timed(&r->probe[i]);
+        const double rate = work(&r->probe[i].c) / r->best[i];
+        bench_note("%s %s: %.2f %s", probes[i].form, type_name(probes[i].dtype), 1e-12 * rate, i == BY_COPY ? "TB/s" : "TFLOP/s");
+    }
+    for (int i = 0; i < N_CASES; i++) VR_TRY(case_run(r, &cases[i], e));
+    if (!r->run->weights) bench_note("SKIP prefill and decode: no --weights FILE (vidrun-make-weights)");
+    return r->run->weights ? decoder_run(r, e) : VR_OK;
+}
+
+int bench_device(bench_run *run, int device, vr_err *e)
+{
+    device_run r = { .run = run, .device = device };
+    vr_backend *first;
+    vr_err why = { 0 };
+    if (vr_backend_open_cuda(&first, &(vr_cuda_options){ .device = device }, &why) != VR_OK) {
+        bench_note("SKIP device: %s", why.text);
+        return VR_OK;
+    }
+    r.shim = strstr(first->name, "SIMT") != NULL;
+    if (r.shim && run->rounds > BENCH_MIN_CLEAN) run->rounds = BENCH_MIN_CLEAN;
+    bench_note("%s, %d rounds at most%s", first->name, run->rounds, r.shim ? "; small sizes, no measurement" : "");
     vr_backend_free(first);
+    peers_open(&r);
+    const int rc = device_run_all(&r, e);
+    for (int i = 0; i < PROBES; i++) case_close(&r.probe[i]);
+    for (int i = 0; i < 2; i++) peer_close(r.peers[i]);
     return rc;
 }

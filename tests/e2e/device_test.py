@@ -6,19 +6,106 @@ device_test.py - --device: a GPU where there is one, else the processor and one 
 
 The kernels of the GPU run on this processor (libvidrun_simt.so beside the program: tests/simt).
 """
+import csv
 import json
 import os
 import pathlib
+import subprocess
 import unittest
 
 import material
 import speech_test
 import videochat_clips_test
-from material import Program, run
+from material import ROOT, Program, run
 
 GREEDY = ("--temp", "0", "-n", "4", "--frames", "1", "--precision", "f32")
 QUESTION = "What is in the video?"
 SIMT = str(pathlib.Path(material.PROGRAM).resolve().parent / "libvidrun_simt.so")
+
+
+# A library of this build, or of another, whose driver fails as one that is too old does.
+LIBRARY = """#include <stdio.h>
+#include "kernels/cuda/library.h"
+unsigned vr_cuda_library_version(void)
+{
+    return VR_CUDA_VERSION + ANOTHER;
+}
+int vr_cuda_library_open(vr_backend **out, const vr_cuda_options *options, vr_err *e)
+{
+    (void)out, (void)options;
+    e->code = VR_ERR_USAGE;
+    snprintf(e->text, sizeof e->text, "no CUDA device can be used: CUDA driver version is insufficient");
+    return e->code;
+}
+"""
+
+
+def library(another):
+    path = material.FOLDER / f"library{another}.so"
+    source = material.written("library.c", LIBRARY.encode())
+    compiler = os.environ.get("CC", "cc").split()
+    subprocess.run([*compiler, "-shared", "-fPIC", "-std=c11", "-D_POSIX_C_SOURCE=200809L", f"-DANOTHER={another}", f"-I{ROOT}",
+                    f"-I{ROOT}/src", source, "-o", path], check=True)
+    return dict(VIDRUN_CUDA_LIBRARY=str(path))
+
+
+class Plain(Program):
+    """The program itself knows nothing of CUDA."""
+
+    def test_libraries_and_size(self):
+        sections = subprocess.run(["readelf", "-dW", material.PROGRAM], capture_output=True, text=True, check=True).stdout
+        needed = [line.split("[")[1].rstrip("]") for line in sections.splitlines() if "(NEEDED)" in line]
+        self.assertIn("libc.so.6", needed)
+        self.assertEqual([name for name in needed if any(part in name for part in ("cuda", "cublas", "nv", "stdc++"))], [])
+        if any("asan" in name or "tsan" in name for name in needed):
+            return
+        text = subprocess.run(["size", material.PROGRAM], capture_output=True, text=True, check=True).stdout.splitlines()[1]
+        self.assertLess(int(text.split()[0]), 2 << 20)  # 1.1 MB of code and tables
+
+    def test_a_driver_that_fails(self):
+        why = "no CUDA device can be used: CUDA driver version is insufficient"
+        broken = library(0)
+        result = self.answer(*GREEDY, "--device", "auto", QUESTION, **broken)
+        self.assertEqual(result.err.count(f"computing on the processor: {why}"), 1)
+        self.assertEqual(result.out, self.answer(*GREEDY, "--device", "cpu", QUESTION).out)
+        self.refused_like(run(*GREEDY, "--device", "cuda", self.weights, self.clip, QUESTION, **broken), 2, why)
+
+    def test_a_library_of_another_build(self):
+        self.refused_like(run(*GREEDY, "--device", "cuda", self.weights, self.clip, QUESTION, **library(1)), 2,
+                          ".*library1.so belongs to another build of this program")
+
+
+class Bench(Program):
+    """vidrun-bench --device cuda."""
+
+    def bench(self, *arguments, **variables):
+        program = pathlib.Path(material.PROGRAM).parent / "vidrun-bench"
+        if not program.exists():
+            self.skipTest("vidrun-bench is not built")
+        done = subprocess.run([program, "--device", "cuda", *map(str, arguments)], capture_output=True, text=True,
+                              timeout=material.SECONDS, env={**os.environ, **variables})
+        self.assertEqual(done.returncode, 0, done.stderr)
+        return done
+
+    def test_every_line(self):
+        """Over the shim: all of it runs, and no line could be taken for a measurement."""
+        if not os.path.exists(SIMT):
+            self.skipTest("libvidrun_simt.so is not built")
+        done = self.bench("--csv", "--rounds", 1, "--seconds", 100, "--weights", self.weights, VIDRUN_CUDA_LIBRARY=SIMT)
+        lines = list(csv.DictReader(done.stdout.splitlines()))
+        families = {line["bench"] for line in lines}
+        self.assertEqual(families, {"linear", "attention", "rms_norm", "layer_norm", "prune", "gram", "best", "prefill", "decode"})
+        self.assertEqual({line["level"] for line in lines}, {"simt"})
+        for line in lines:
+            self.assertGreater(float(line["ms"]), 0, line)
+            self.assertGreater(float(line["floor_ms"]), 0, line)
+        self.assertGreater(float(lines[-1]["units_s"]), 0)
+        self.assertIn("small sizes, no measurement", done.stderr)
+
+    def test_no_device(self):
+        done = self.bench(VIDRUN_CUDA_LIBRARY="/nowhere/libvidrun_cuda.so")
+        self.assertEqual(done.stdout, "")
+        self.assertIn("SKIP device: the CUDA backend cannot be loaded: /nowhere/libvidrun_cuda.so", done.stderr)
 
 
 class Devices(Program):
