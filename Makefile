@@ -131,10 +131,12 @@ $(BUILD)/tests/simt/%_test: $(BUILD)/simt/tests/simt/%_test.o $(BUILD)/simt/test
 	@mkdir -p $(@D)
 	$(CXX) $(CFLAGS) $(LDFLAGS) $^ $(CHECK_LIBS) $(shell pkg-config --libs openblas) -lpthread -o $@
 
-check-simt: $(PROGRAMS) $(BUILD)/libvidrun_simt.so $(BUILD)/tests/simt/simt_test $(BUILD)/tests/simt/ladder_test $(BUILD)/tests/simt/mma_test $(BUILD)/tests/check/device_test ## the CUDA kernels on this processor: all checks, recorded cases (GOLDEN=DIR), under sanitizers
-	BUILD=$(BUILD) PYTHON=$(PYTHON) tests/simt/check.sh $(GOLDEN)
-check-cuda: $(PROGRAMS) $(BUILD)/tests/check/device_test ## the CUDA kernels on a GPU: checks, recorded cases, compute-sanitizer, bench; SKIP without one
-	BUILD=$(BUILD) PYTHON=$(PYTHON) NVCC='$(NVCC)' tests/simt/check_gpu.sh $(GOLDEN)
+simt-programs: $(PROGRAMS) $(BUILD)/libvidrun_simt.so $(patsubst %.cc,$(BUILD)/%,$(wildcard tests/simt/*_test.cc)) $(patsubst %.c,$(BUILD)/%,$(wildcard tests/check/device*_test.c))
+check-simt: ## all that a GPU computes, by its kernels on this processor, under sanitizers; 20 minutes (GOLDEN=DIR, JOBS=2)
+	$(MAKE) -s BUILD=$(BUILD)-simt CFLAGS="-O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=undefined" simt-programs
+	$(PYTHON) tests/simt/check.py --build $(BUILD)-simt --jobs $(or $(JOBS),2) $(GOLDEN)
+check-cuda: $(PROGRAMS) $(patsubst %.c,$(BUILD)/%,$(wildcard tests/check/device*_test.c)) ## the same on a GPU, with compute-sanitizer and the bench (WEIGHTS=FILE: its decoder too); SKIP without one
+	BUILD=$(BUILD) PYTHON=$(PYTHON) NVCC='$(NVCC)' WEIGHTS='$(WEIGHTS)' tests/simt/check_gpu.sh $(GOLDEN)
 
 # --- NEON on a machine of another kind: kernels, base and the self-test as a static program of AArch64, run by qemu
 NEON_CC   ?= aarch64-linux-gnu-gcc
@@ -226,5 +228,5 @@ help: ## this list
 	@sed -n 's/^\([a-z][a-z -]*\):.*## \(.*\)/\1|\2/p' Makefile | awk -F'|' '{printf "make %-18s %s\n", $$1, $$2}'
 
 -include $(LIB_OBJ:.o=.d) $(BENCH_OBJ:.o=.d) $(SIMT_OBJ:.o=.d) $(CUDA_SRC:%.cu=$(BUILD)/cuda/%.d) $(NEON_SRC:%.c=$(BUILD)/neon/%.d) $(wildcard $(BUILD)/*/*.d $(BUILD)/tests/*/*.d $(BUILD)/simt/tests/simt/*.d)
-.PHONY: all check check-c check-simt check-cuda check-neon cuda-report check-real parity demo bench plots asan ubsan tsan fuzz format tidy install uninstall clean help
+.PHONY: all check check-c check-simt simt-programs check-cuda check-neon cuda-report check-real parity demo bench plots asan ubsan tsan fuzz format tidy install uninstall clean help
 .SECONDARY:

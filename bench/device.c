@@ -406,7 +406,7 @@ static int decoder_open(decoder *m, vr_backend *be, const char *weights, vr_err 
     vr_backend *nothing;
     vr_arena counted;
     VR_TRY(vr_weights_open(&m->w, weights, e));
-    VR_TRY(vr_stock_text_adopt(m->w, e));
+    VR_TRY(vr_stock_text_adopt(m->w, 0, e));
     VR_TRY(vr_llama_open(&m->llama, m->w, e));
     vr_device_hold(be, m->w);
     const vr_llama_config *c = vr_llama_config_get(m->llama);

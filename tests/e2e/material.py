@@ -6,7 +6,7 @@ material.py - what the tests of the program need: weight files, broken weight fi
     run(arguments) -> Result(code, out, err)
 
 Everything lies in one temporary folder that goes away at the end. Environment: VIDRUN (program, default build/vidrun), PYTHON
-(one with numpy, for the converter), VIDRUN_SHARED (golden cases that are not in the tree).
+(one with numpy, for the converter), VIDRUN_SHARED (golden cases that are not in the tree), VIDRUN_SECONDS (longest run).
 
 Ref:   weights/FORMAT.md for the bytes that broken() changes.
 """
@@ -27,7 +27,7 @@ PROGRAM = os.path.abspath(os.environ.get("VIDRUN", ROOT / "build/vidrun"))
 PYTHON = os.environ.get("PYTHON") or "/usr/bin/python3"
 SHARED = pathlib.Path(os.environ.get("VIDRUN_SHARED", ROOT / "../shared"))
 FOLDER = pathlib.Path(tempfile.mkdtemp(prefix="vidrun-e2e-"))
-SECONDS = 120  # longest run; a hang is a failure
+SECONDS = int(os.environ.get("VIDRUN_SECONDS", 120))  # longest run; a hang is a failure
 atexit.register(shutil.rmtree, FOLDER, ignore_errors=True)
 
 Result = namedtuple("Result", "code out err")

@@ -2,7 +2,7 @@
 """
 whisper_test.py - --transcribe against the float64 reference: every stage of the first window, then all segments.
 
-    whisper_test.py [--build DIR] [--show]
+    whisper_test.py [--build DIR] [--levels LIST] [--show]
 
   made checkpoint and made sound -> vidrun at every level of this machine -> stages within 1e-4 (relative L2), segments equal
 
@@ -109,11 +109,13 @@ def check_level(level, program, weights, path, folder, expected, show):
 def main():
     p = argparse.ArgumentParser(description=__doc__.split("\n")[1])
     p.add_argument("--build", default="build")
+    p.add_argument("--levels", help="values of VIDRUN_CPU, separated by commas (default: all of this machine)")
     p.add_argument("--show", action="store_true", help="a line for every level")
     args = p.parse_args()
     program, failures, n = ROOT / args.build / "vidrun", 0, 0
     flags = pathlib.Path("/proc/cpuinfo").read_text().split()
     levels = ["c"] + [level for level, flag in (("avx2", "avx2"), ("avx512", "avx512vl")) if flag in flags]
+    levels = args.levels.split(",") if args.levels else levels
     for seed, seconds in CASES:
         with tempfile.TemporaryDirectory() as tmp:
             tmp = pathlib.Path(tmp)

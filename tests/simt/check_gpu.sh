@@ -1,7 +1,7 @@
 #!/bin/sh
 # check_gpu.sh - the CUDA backend on the GPU of this machine: `make check-cuda`. SKIP and why where there is none.
-#   build -> fragments of the tensor cores -> every operation against level c -> recorded cases -> compute-sanitizer (memory, races) -> bench
-# Arguments: folders of recorded cases. Environment: BUILD, PYTHON, NVCC.
+#   build -> fragments of the tensor cores -> every operation against level c -> cases, text models, streams, speech -> compute-sanitizer (memory, races) -> bench
+# Arguments: folders of recorded cases. Environment: BUILD, PYTHON, NVCC; WEIGHTS: a weight file whose decoder is measured.
 set -eu
 cd "$(dirname "$0")/../.."
 section() { printf '== %s\n' "$1"; }
@@ -14,13 +14,10 @@ export VIDRUN_CUDA_LIBRARY="$PWD/$BUILD/libvidrun_cuda.so"
 section "fragments of the tensor cores"
 "$NVCC" -std=c++17 -Isrc -I. -arch native -x cu tests/simt/mma_test.cc $(pkg-config --libs check) -o "$BUILD/mma_gpu_test"
 "$BUILD/mma_gpu_test"
-section "operations"
+section "operations, many sizes"
 VIDRUN_THOROUGH=1 "$BUILD/tests/check/device_test"
-section "recorded cases"
-for folder in tests/golden "$@"; do
-    [ -d "$folder" ] || { echo "SKIP: $folder is not there"; continue; }
-    VIDRUN_DEVICE=cuda "$PYTHON" tests/parity/parity.py --build "$BUILD" --levels best --threads 1 "$folder"
-done
+section "cases, text models, streams, speech"
+"$PYTHON" tests/simt/check.py --build "$BUILD" --library "$BUILD/libvidrun_cuda.so" "$@"
 sanitizer=$(command -v compute-sanitizer || echo "$(dirname "$NVCC")/compute-sanitizer")
 for tool in memcheck racecheck synccheck; do
     section "compute-sanitizer $tool"
@@ -28,4 +25,5 @@ for tool in memcheck racecheck synccheck; do
     CK_FORK=no "$sanitizer" --tool "$tool" --error-exitcode 1 "$BUILD/tests/check/device_test"
 done
 section "bench"
-"$BUILD/vidrun-bench" --device cuda
+"$BUILD/vidrun-bench" --device cuda --seconds 300 --csv ${WEIGHTS:+--weights "$WEIGHTS"} | tee "$BUILD/device.csv"
+echo "the lines are in $BUILD/device.csv, in the form of bench/results.csv"
