@@ -190,12 +190,12 @@ static int memory_plan(vr_session *s, vr_err *e)
     return rc;
 }
 
-int vr_session_memory_check(vr_session *s, vr_err *e)
+int vr_session_memory_check(vr_session *s, size_t beside_bytes, vr_err *e)
 {
     const long pages = sysconf(_SC_PHYS_PAGES), page = sysconf(_SC_PAGESIZE);
     const size_t needed = s->scratch_bytes + s->cache_bytes;
     const vr_kvcache_config cache = vr_llama_cache(s->model->llama, s->context, s->model->kept);
-    VR_TRY(vr_layers_place(s->model, s->scratch_bytes, &cache, e));
+    VR_TRY(vr_layers_place(s->model, s->scratch_bytes + beside_bytes, &cache, e));
     VR_TRY(vr_rest_plan(s->model, s->context, &s->rest_bytes, e));
     if (pages <= 0 || page <= 0 || needed / (size_t)page < (size_t)pages) return VR_OK;
     return vr_fail(e, VR_ERR_LIMIT, "%zu MB of working memory are needed beside the weights; this machine has %zu MB",
@@ -250,7 +250,7 @@ static int session_prepare(vr_session *s, const char *video, const vr_watch_opti
     if (options->dump_dir) VR_TRY(vr_dump_open(&s->dump, options->dump_dir, e));
     VR_TRY(memory_plan(s, e));
     s->cache_bytes = vr_session_cache_bytes(s);
-    return vr_session_memory_check(s, e);
+    return vr_session_memory_check(s, 0, e);
 }
 
 int vr_session_open(vr_session **out, vr_model *model, const char *video, const vr_watch_options *options, const char *question,

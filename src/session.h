@@ -79,8 +79,9 @@ int vr_session_rule_check(const vr_model *model, vr_memory_rule rule, vr_err *e)
 size_t vr_session_cache_bytes(const vr_session *s);
 /* Counts what the longest part of a prompt and an answer take of run->scratch; run plans. */
 void vr_session_answer_plan(const vr_session *s, vr_run *run);
-/* Is there s->scratch_bytes and s->cache_bytes of memory in this machine? Decides which layers a device takes: s->rest_bytes. */
-int vr_session_memory_check(vr_session *s, vr_err *e);
+/* Is there s->scratch_bytes and s->cache_bytes of memory in this machine? Decides which layers a device takes: s->rest_bytes.
+ * beside_bytes: of a device, for what works there at the same time. */
+int vr_session_memory_check(vr_session *s, size_t beside_bytes, vr_err *e);
 /* Takes the memory that was planned, and view.rows at its start. */
 int vr_session_memory_open(vr_session *s, vr_backend *be, vr_err *e);
 /* The rows of the clip are others: those in the cache are no longer valid. */

@@ -133,7 +133,7 @@ static int memory_open(vr_stream *s, const vr_stream_options *o, vr_err *e)
     vr_cpu_options cpu = m->cpu;
     if (o->n_threads_ask > 0) cpu.n_threads = o->n_threads_ask;
     VR_TRY(memory_plan(s, &push_bytes, e));
-    VR_TRY(vr_session_memory_check(s->asker, e));
+    VR_TRY(vr_session_memory_check(s->asker, push_bytes, e));
     VR_TRY(vr_run_open(&s->run, m->backend, &s->scratch, &s->host, push_bytes, e));
     pages_take(&s->scratch);
     VR_TRY(vr_device_open_beside(&s->backend, m->backend, m->device, &cpu, e));
