@@ -30,6 +30,7 @@
 #define VR_SHARED_DYNAMIC(type, name)                                                                                          \
     extern __shared__ __align__(16) unsigned char vr_dynamic_shared[];                                                         \
     type *const name = reinterpret_cast<type *>(vr_dynamic_shared)
+#define VR_ROLLED _Pragma("unroll 1") /* before a loop whose addresses are not worth registers */
 
 static __device__ inline float vr_half_bits(uint16_t bits)
 {

@@ -144,7 +144,8 @@ template <typename X> static __global__ void __launch_bounds__(WINDOW_WARPS *VR_
 /* 64 rows from r on, columns d .. d + 63, on their way; beyond the last row the last once more, beyond end zeros. */
 template <typename X> static __device__ inline void stage_rows(X *to, const pairs_job &j, int r, int64_t d, int64_t end)
 {
-    for (int i = (int)threadIdx.x; i < SIDE * (DEPTH / 8); i += SIDE_WARPS * VR_WARP) {
+    VR_ROLLED for (int i = (int)threadIdx.x; i < SIDE * (DEPTH / 8); i += SIDE_WARPS * VR_WARP)
+    {
         const int row = r + i / (DEPTH / 8), col = i % (DEPTH / 8) * 8;
         X *at = to + i / (DEPTH / 8) * STAGE_ROW + col;
         const X *from = static_cast<const X *>(j.x) + (row < j.T ? row : j.T - 1) * j.D + d + col;
@@ -155,7 +156,7 @@ template <typename X> static __device__ inline void stage_rows(X *to, const pair
     }
 }
 
-template <typename X> static __global__ void __launch_bounds__(SIDE_WARPS *VR_WARP, 3) tile_sums(pairs_job j)
+template <typename X> static __global__ void __launch_bounds__(SIDE_WARPS *VR_WARP, 2) tile_sums(pairs_job j)
 {
     VR_SHARED(uint4, room, 2 * 2 * SIDE * STAGE_ROW / 8);
     X *const stages = reinterpret_cast<X *>(static_cast<uint4 *>(room));

@@ -28,6 +28,7 @@
 #define __forceinline__ inline
 #define __restrict__
 #define __launch_bounds__(...)
+#define VR_ROLLED
 
 struct simt_place {
     const char *file;
