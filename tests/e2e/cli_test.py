@@ -271,6 +271,29 @@ class Estimate(Program):
         self.assertIn("is exceeded", result.err)
 
 
+class KeysAndValues(Program):
+    def cache(self, *options):
+        turn = json.loads(self.answer("--estimate", "--json", *options, QUESTION).out)
+        return turn["kv"], turn["plan"]["cache_bytes"]
+
+    def test_fewer_bytes(self):
+        wide, half, bytes_ = (self.cache("--kv", kv) for kv in ("f32", "f16", "q8_0"))
+        self.assertEqual([wide[0], half[0], bytes_[0]], ["f32", "f16", "q8_0"])
+        self.assertAlmostEqual(half[1] / wide[1], 1 / 2, 2)
+        self.assertTrue(1 / 4 < bytes_[1] / wide[1] < 1 / 3, bytes_[1] / wide[1])
+
+    def test_the_default_goes_with_the_precision(self):
+        self.assertEqual(self.cache(), self.cache("--kv", "f16"))
+        self.assertEqual(self.cache("--precision", "f32"), self.cache("--kv", "f32"))
+        self.assertEqual(self.cache("--precision", "f32", "--kv", "q8_0"), self.cache("--kv", "q8_0"))
+
+    def test_every_type_answers(self):
+        for kv in ("f32", "f16", "q8_0"):
+            results = {self.answer(*GREEDY, "--json", "--kv", kv, "-t", threads, QUESTION).out.split('"timings"')[0]
+                       for threads in ("1", "2")}
+            self.assertEqual(len(results), 1, kv)
+
+
 class Outputs(Program):
     def test_a_closed_reader(self):
         for options in (GREEDY, (*GREEDY, "--json")):
