@@ -8,6 +8,8 @@
  * Ref:   openai/whisper audio.py (log_mel_spectrogram); librosa.filters.mel, whose float32 table the original ships.
  * Trap:  the window is periodic (400 in the cosine, not 399), and 400 is no power of two: the DFT splits by 2, 2, 2, 2, 5, 5.
  *        All sums are double, because quiet frames live near the floor; triangles are rounded to float32 as the original's are.
+ * Also beside a GPU this is done here: frames are made as the sound is decoded, twice (listen.h: the loudest comes first), and 80
+ * numbers of a frame are fewer than its power spectrum or its samples, which would cross instead.
  */
 #include "speech/log_mel.h"
 
