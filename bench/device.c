@@ -24,11 +24,11 @@
 #include "device.h"
 #include "systems/stock_text.h"
 
-#define CLEAN    0.85
-#define LONGEST  0.002 /* seconds that the calls of one round take at least */
-#define MOST     2000  /* calls */
-#define PREFILL  512
-#define CONTEXT  1100
+#define CLEAN   0.85
+#define LEAST   0.002 /* seconds that the calls of one round take at least */
+#define MOST    2000  /* calls */
+#define PREFILL 512
+#define CONTEXT 1100
 
 typedef enum kind { COPY, LINEAR, ATTENTION, RMS_NORM, LAYER_NORM, PRUNE, PRUNE_COPY, GRAM, BEST } kind;
 
@@ -77,7 +77,7 @@ typedef struct data {
     vr_arena arena;
     device_case c; /* sizes as they are run */
     void *x, *y, *host_w, *out;
-    int calls; /* of a round */
+    int calls;                /* of a round */
     const struct data *probe; /* whose rate is the floor */
     double fixed;             /* not 0: its work, whatever the case says */
 } data;
@@ -92,7 +92,8 @@ static double operations(const device_case *c)
 static size_t weight_bytes(const device_case *c)
 {
     if (c->kind != LINEAR) return 0;
-    return vr_is_strips(c->dtype) ? vr_strips_bytes(c->dtype, c->N, c->K) : (size_t)c->K * (size_t)c->N * vr_dtype_bytes(c->dtype);
+    return vr_is_strips(c->dtype) ? vr_strips_bytes(c->dtype, c->N, c->K)
+                                  : (size_t)c->K * (size_t)c->N * vr_dtype_bytes(c->dtype);
 }
 
 static double bytes(const device_case *c)
@@ -268,7 +269,7 @@ static int case_open(data *d, const device_case *c, int device, bool shim, vr_er
     VR_TRY(prepare(d, e));
     timed(d);
     const double seconds = timed(d);
-    if (seconds > 0 && seconds < LONGEST) d->calls = LONGEST / seconds < MOST ? 1 + (int)(LONGEST / seconds) : MOST;
+    if (seconds > 0 && seconds < LEAST) d->calls = LEAST / seconds < MOST ? 1 + (int)(LEAST / seconds) : MOST;
     call(d);
     return vr_backend_sync(d->be, e);
 }
@@ -336,8 +337,10 @@ static void group_begin(const device_run *r, bench_group *g, const char *bench, 
 
 static void peers_add(device_run *r, bench_group *g, const device_case *c)
 {
-    static const char *const names[] = { [LINEAR] = "linear", [ATTENTION] = "attention", [RMS_NORM] = "rms_norm",
-                                         [LAYER_NORM] = "layer_norm", [PRUNE] = "prune", [GRAM] = "gram", [BEST] = "top-k" };
+    static const char *const names[] = {
+        [LINEAR] = "linear", [ATTENTION] = "attention", [RMS_NORM] = "rms_norm", [LAYER_NORM] = "layer_norm",
+        [PRUNE] = "prune",   [GRAM] = "gram",           [BEST] = "top-k"
+    };
     const char *what = (size_t)c->kind < sizeof names / sizeof *names ? names[c->kind] : NULL;
     const int numbers[] = { c->T, c->K, c->N, c->E };
     for (int i = 0; what && !vr_is_strips(c->dtype) && i < 2; i++)
@@ -496,7 +499,8 @@ static int device_run_all(device_run *r, vr_err *e)
         r->probe[i].calls = 1;
         r->best[i] = timed(&r->probe[i]);
         const double rate = work(&r->probe[i].c) / r->best[i];
-        bench_note("%s %s: %.2f %s", probes[i].form, type_name(probes[i].dtype), 1e-12 * rate, i == BY_COPY ? "TB/s" : "TFLOP/s");
+        bench_note("%s %s: %.2f %s", probes[i].form, type_name(probes[i].dtype), 1e-12 * rate,
+                   i == BY_COPY ? "TB/s" : "TFLOP/s");
     }
     for (int i = 0; i < N_CASES; i++) VR_TRY(case_run(r, &cases[i], e));
     if (!r->run->weights) bench_note("SKIP prefill and decode: no --weights FILE (vidrun-make-weights)");

@@ -123,7 +123,8 @@ int vr_generate_choose(const vr_generate *g, vr_sampler *sampler, const float *l
                        int32_t *id, vr_err *e)
 {
     const vr_run *run = g->run;
-    const int n = run->be->arena_open && !run->rest ? vr_sampler_needs(sampler, vr_llama_config_get(g->llama)->vocab, n_seen) : 0;
+    const int V = vr_llama_config_get(g->llama)->vocab;
+    const int n = run->be->arena_open && !run->rest ? vr_sampler_needs(sampler, V, n_seen) : 0;
     const size_t mark = vr_arena_mark(run->scratch);
     int rc = VR_OK;
     *id = -1;

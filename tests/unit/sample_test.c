@@ -364,7 +364,9 @@ START_TEST(few_are_enough)
         if (round % 5 == 0) logits[(int)(uniform() * V)] = INFINITY;
         if (round % 7 == 0) logits[(int)(uniform() * V)] = NAN;
         if (round % 11 == 0) logits[0] = nextafterf(logits[V - 1], -10);
-        const vr_sampling c = { .temperature = round % 4 == 0 ? 0 : round % 4 == 1 ? 1 : 0.3f + (float)uniform(),
+        const vr_sampling c = { .temperature = round % 4 == 0   ? 0
+                                               : round % 4 == 1 ? 1
+                                                                : 0.3f + (float)uniform(),
                                 .top_k = (int)(uniform() * 70),
                                 .top_p = round % 2 ? 1 : 0.8f,
                                 .repetition_penalty = 1,
