@@ -6,7 +6,7 @@
 #
 # Environment: BUILD (build), PYTHON (one with PyTorch), LLAMA (llama-bench of llama.cpp, or a module: cyllama), MODEL (stock GGUF of the
 # architecture llama; else that of make check-real is fetched), GOLDEN (recorded cases, ../shared/golden: a small Video-LLaMA with
-# sound is converted for its keys and vocabulary), SECONDS_ALL (425).
+# sound is converted for its keys and vocabulary), SECONDS_ALL (400).
 # oneDNN is used where the bench was built with it: tools/packages.sh peers, then make.
 set -eu
 cd "$(dirname "$0")/.."
@@ -17,7 +17,7 @@ what=${1:-} folder=${2:-}
 
 # share PERCENT: of the seconds
 share() {
-    echo $((${SECONDS_ALL:-425} * $1 / 100))
+    echo $((${SECONDS_ALL:-400} * $1 / 100))
 }
 
 prepare() {
