@@ -10,8 +10,8 @@
  *   and with a least value (Q4M), behind each of these: fma((float)(sum_k q[t][k]), least[r][g], ...)
  *
  * The sum of a group is a whole number and exact; the sum over groups is f32 in one order: all levels give the same bits.
- * Trap:  unsigned weights (number + 128, + 8) times signed rows: the excess is taken off by the sums of the rows, so neither the
- *        sign of a weight nor a row of sums of weights is needed (kernels/vec/strip_body.h).
+ * Trap:  unsigned weights (number + 128, + 8) times signed rows: the excess is taken off by the sums of the rows, so neither
+ *        the sign of a weight nor a row of sums of weights is needed (kernels/vec/strip_body.h).
  */
 #ifndef VR_QUANTISED_H
 #define VR_QUANTISED_H
@@ -37,8 +37,8 @@ static inline int64_t vr_quantised_place(const vr_quantised_rows *x, int t)
     return (int64_t)(t / x->tile) * x->tile * x->blocks * 2 + t % x->tile;
 }
 
-/* One row, its groups `tile` places apart: scale = largest / 127, q = nearest(x * (127 / largest)), halves to even; largest < 2^-100:
- * zeros, scale 0; a number that is not finite: scale NaN, q zeros. EXACT */
+/* One row, its groups `tile` places apart: scale = largest / 127, q = nearest(x * (127 / largest)), halves to even;
+ * largest < 2^-100: zeros, scale 0; a number that is not finite: scale NaN, q zeros. EXACT */
 typedef void vr_dsp_quantise_fn(int8_t *q, int32_t *sums, float *scale, const float *x, int K, int tile);
 
 /* y[t][s*16 + r], t < T <= VR_STRIP_T, s < n_strips <= 2, strips one behind the other (blocks * block bytes each); rows from

@@ -1,7 +1,8 @@
 /*
  * strip_neon.h - quantised rows and products with the byte product DOT of an including file: strip_body.h on NEON.
  *
- *   signed weights times signed rows:  Q8: stored ^ 128 is the number;  Q4, Q4M: 0..15 as stored, and a group of Q4 begins at -8 sum
+ *   signed weights times signed rows:  Q8: stored ^ 128 is the number;  Q4, Q4M: 0..15 as stored, and a group of Q4 begins
+ *   at -8 sum
  *
  * DOT(acc, w, x): acc + products of 4 signed bytes a lane; sums of two products fit 16 bits (2 * 128 * 127).
  * Ref:   kernels/quantised.h.

@@ -5,8 +5,8 @@
  *     -> tasks (two strips of W): a tile at a time -> strip kernel -> finish
  *
  * With one row the same code is the decoder's: W is read once, front to back, and nothing of it is unpacked to memory.
- * With many rows what a kernel needs is on its way before: rows of x (by the kernel), the rows of y of the next tile, and piece by
- * piece the two strips of W that this thread will probably take next. bench/LOG.md.
+ * With many rows what a kernel needs is on its way before: rows of x (by the kernel), the rows of y of the next tile, and piece
+ * by piece the two strips of W that this thread will probably take next. bench/LOG.md.
  * Ref:  kernels/quantised.h.
  * Trap: columns of the last strip that do not exist are computed, but never leave the buffer.
  */
@@ -40,8 +40,8 @@ static void quantise_task(void *arg, int task, int thread)
 #define LINE       64
 #define MOST_LINES 64 /* fetched for a tile: with more, two strips and the next two take more than the second cache has */
 
-/* The rows of y of the tile behind row t, columns column .. column + n - 1, into the first cache; of two strips at `strips`, lines
- * *at .. of each into the second: as many as lie ahead of a tile when all tiles share them. */
+/* The rows of y of the tile behind row t, columns column .. column + n - 1, into the first cache; of two strips at `strips`,
+ * lines *at .. of each into the second: as many as lie ahead of a tile when all tiles share them. */
 static void fetch(const strips_job *j, int t, int column, int n, const unsigned char *strips, size_t *at)
 {
     const vr_product *p = j->p;

@@ -15,7 +15,8 @@ bool vr_is_stock(uint32_t type);
 vr_dtype vr_stock_target(vr_dtype t);
 size_t vr_stock_target_bytes(vr_dtype t, int rows, int cols);
 
-/* data [rows, cols] of the stock type t, cols a multiple of the type's block -> out, of vr_stock_target_bytes, 64-byte aligned. */
+/* data [rows, cols] of the stock type t, cols a multiple of the type's block -> out, of vr_stock_target_bytes, 64-byte
+ * aligned. */
 void vr_stock_repack(void *out, vr_dtype t, const void *data, int rows, int cols);
 
 #endif

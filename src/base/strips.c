@@ -1,8 +1,8 @@
 /*
  * strips.c - see strips.h.
  *
- * Ref:  ggml-quants.c (quantize_row_q8_0_ref, quantize_row_q4_0_ref, quantize_row_q4_1_ref: which scale a group gets); here scale and
- *       least value are rounded to f16 first and the numbers are those nearest under the rounded ones.
+ * Ref:  ggml-quants.c (quantize_row_q8_0_ref, quantize_row_q4_0_ref, quantize_row_q4_1_ref: which scale a group gets);
+ *       here scale and least value are rounded to f16 first and the numbers are those nearest under the rounded ones.
  */
 #include "base/strips.h"
 

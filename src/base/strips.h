@@ -10,8 +10,8 @@
  *   value = scale * number, Q8: -127..127, Q4: -8..7;  Q4M: scale * number + least, 0..15
  * Rows and columns that do not exist are numbers 0, groups of them have scale (and least value) zero.
  *
- * 64 columns of 4 rows of activations times a strip are 16 products of vectors without a shuffle; a block begins at a multiple of
- * 64 bytes. The same numbers as in stock Q8_0, Q4_0 and Q4_1 blocks, in another order: nothing is lost on the way.
+ * 64 columns of a row of activations times a strip are 16 products of vectors without a shuffle; a block begins at a multiple
+ * of 64 bytes. The same numbers as in stock Q8_0, Q4_0 and Q4_1 blocks, in another order: nothing is lost on the way.
  */
 #ifndef VR_STRIPS_H
 #define VR_STRIPS_H

@@ -13,9 +13,9 @@
 
 #include "base/weights.h"
 
-/* context: rows of prompt and answer, 0: 4096, or what the model was made for where that is less. Nothing where the file is one of
- * ours (or says nothing). VR_ERR_WEIGHTS for another architecture; VR_ERR_USAGE for a context that is asked of one of our files, or
- * that is longer than the model was made for. */
+/* context: rows of prompt and answer, 0: 4096, or what the model was made for where that is less. Nothing where the file is
+ * one of ours (or says nothing). VR_ERR_WEIGHTS for another architecture; VR_ERR_USAGE for a context that is asked of one of
+ * our files, or that is longer than the model was made for. */
 int vr_stock_text_adopt(vr_weights *w, int context, vr_err *e);
 
 #endif
