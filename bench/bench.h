@@ -90,7 +90,7 @@ void bench_note(const char *format, ...) VR_PRINTF(1, 2);
 
 /* probe.c: what this machine can do right now. */
 double bench_seconds(void);
-void bench_clock_processor(void); /* count processor time from now on */
+void bench_clock_processor(void);  /* count processor time from now on */
 void bench_rest(int milliseconds); /* until threads of others have stopped to spin */
 int bench_probe_open(bench_run *run, vr_err *e);
 void bench_probe_close(void);
@@ -110,16 +110,17 @@ typedef struct peer peer;
 peer *peer_open(const char *script, int n_threads); /* NULL, with a note: no script, no Python, no numpy */
 void peer_close(peer *p);
 const char *peer_torch(const peer *p); /* its version; NULL: not installed */
-/* Hand over a case and its input (x NULL: the child makes its own), and add ways of PyTorch and numpy with so many rounds at most, 0:
- * no such way. what: peers.py. A note if the child cannot; nothing without a child. */
+/* Hand over a case and its input (x NULL: the child makes its own), and add ways of PyTorch and numpy with so many rounds at
+ * most, 0: no such way. what: peers.py. A note if the child cannot; nothing without a child. */
 void peer_add(peer *p, bench_group *g, const char *what, const void *x, size_t n_bytes, const int *numbers, int n_numbers,
               int torch_rounds, int numpy_rounds);
 void peer_expect(peer *p, int64_t result); /* of every call of this case: one with another result is not counted */
-/* A way of llama.cpp as a Python module: rows of a prompt, or tokens of an answer one by one, behind depth rows. NULL, with a note:
- * not there. */
-bench_way *peer_add_llama(peer *p, bench_group *g, const char *module, const char *weights, int n_prompt, int n_answer, int depth);
-/* llama-bench at path `program` with a stock file: seconds of n_prompt rows, or of n_answer tokens behind depth rows. Negative: it
- * gave no figures. */
+/* A way of llama.cpp as a Python module: rows of a prompt, or tokens of an answer one by one, behind depth rows. NULL, with a
+ * note: not there. */
+bench_way *peer_add_llama(peer *p, bench_group *g, const char *module, const char *weights, int n_prompt, int n_answer,
+                          int depth);
+/* llama-bench at path `program` with a stock file: seconds of n_prompt rows, or of n_answer tokens behind depth rows. Negative:
+ * it gave no figures. */
 double peer_llama(const char *program, const char *weights, int n_threads, int n_prompt, int n_answer, int depth);
 
 /* Families. False: an error, which is in e. */

@@ -38,8 +38,8 @@ static bool take(encoder *m, int64_t n_in, int64_t n_out)
 static int measure(encoder *m, part *p, bench_group *g, int64_t n_in, int64_t n_out, vr_err *e)
 {
     p->rate = 2.0, p->model = m;
-    const int rc = take(m, n_in, n_out) ? part_measure(m->run, m->be, p, g, e)
-                                        : vr_fail(e, VR_ERR_LIMIT, "bench %s: no memory", g->bench);
+    const int rc =
+        take(m, n_in, n_out) ? part_measure(m->run, m->be, p, g, e) : vr_fail(e, VR_ERR_LIMIT, "bench %s: no memory", g->bench);
     free(m->x);
     free(m->y);
     m->x = m->y = NULL;
@@ -56,8 +56,13 @@ static void forward_vit(void *model, vr_run *pass)
 
 static void add_torch(const encoder *m, bench_group *g)
 {
-    const int numbers[] = { m->N, vr_vit_image_size(m->vit), part_key(m->w, "vit", "patch_size"), vr_vit_width(m->vit),
-                            vr_vit_heads(m->vit), part_key(m->w, "vit", "feed_forward_length"), vr_vit_block_count(m->vit) };
+    const int numbers[] = { m->N,
+                            vr_vit_image_size(m->vit),
+                            part_key(m->w, "vit", "patch_size"),
+                            vr_vit_width(m->vit),
+                            vr_vit_heads(m->vit),
+                            part_key(m->w, "vit", "feed_forward_length"),
+                            vr_vit_block_count(m->vit) };
     peer_add(m->run->peer, g, "vit", NULL, 0, numbers, 7, 3, 0);
 }
 

@@ -3,9 +3,9 @@
  *
  *   times of a way and of its floor in round r -> ratio of round r -> median, p10, p90 over the clean rounds
  *
- * ratio: time over floor, so 1/ratio is the share of what the machine could do.  peer: time of the peer over ours, both of the same
- * round (median; a peer that ran in no clean round: of all).  units_s: tokens, frames, ... a second.  state: "clean" if only clean rounds count, "disturbed" if there were
- * fewer than 5 of them (or than the group asks for), so that all count.
+ * ratio: time over floor, so 1/ratio is the share of what the machine could do.  peer: time of the peer over ours, both of the
+ * same round (median; a peer that ran in no clean round: of all).  units_s: tokens, frames, ... a second.  state: "clean" if
+ * only clean rounds count, "disturbed" if there were fewer than 5 of them (or than the group asks for), so that all count.
  */
 #include <math.h>
 #include <stdio.h>
@@ -128,8 +128,9 @@ static void print_json(const line *l)
 static void print_csv(bench_run *run, const line *l)
 {
     if (!run->header_printed) {
-        puts("bench,form,type,shape,window,level,threads,ratio,p10,p90,rounds,peer,peer_name,second_peer,second_peer_name,bytes,"
-             "rate,ms,floor_ms,state,third_peer,third_peer_name,units_s,unit");
+        puts(
+            "bench,form,type,shape,window,level,threads,ratio,p10,p90,rounds,peer,peer_name,second_peer,second_peer_name,bytes,"
+            "rate,ms,floor_ms,state,third_peer,third_peer_name,units_s,unit");
     }
     printf("%s,%s,%s,%s,%d,%s,%d,%.4g,%.4g,%.4g,%d,%.4g,%s,%.4g,%s,%.0f,%.4g,%.4g,%.4g,%s,%.4g,%s,%.4g,%s\n", l->g->bench,
            l->w->form, l->g->type, l->g->shape, l->g->window, l->w->level, l->w->n_threads, l->s.ratio, l->s.p10, l->s.p90,

@@ -44,7 +44,8 @@ void bench_machine(const bench_run *run, const char *level)
 {
     char name[128];
     processor_name(name, sizeof name);
-    fact(run, "%s, %d thread%s, level %s of %s", name, run->n_threads, run->n_threads == 1 ? "" : "s", level, vr_cpu_features());
+    fact(run, "%s, %d thread%s, level %s of %s", name, run->n_threads, run->n_threads == 1 ? "" : "s", level,
+         vr_cpu_features());
     fact(run, "at the start: FMA in f32 %.0f GFLOP/s, read %.1f GB/s", 1e-9 * run->best_fma, 1e-9 * bench_probe_read(run));
     fact(run, "vidrun %s, compiler %s", VIDRUN_VERSION, __VERSION__);
     if (run->peers)

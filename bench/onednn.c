@@ -112,9 +112,8 @@ static bool choose(onednn *d, dnnl_primitive_attr_t attr)
                                                       attr) == dnnl_success;
 #else
     dnnl_matmul_desc_t product;
-    const bool ok =
-        dnnl_matmul_desc_init(&product, &d->descriptions[X], &any, bias, &d->descriptions[Y]) == dnnl_success &&
-        dnnl_primitive_desc_create(&d->how, &product, attr, d->engine, NULL) == dnnl_success;
+    const bool ok = dnnl_matmul_desc_init(&product, &d->descriptions[X], &any, bias, &d->descriptions[Y]) == dnnl_success &&
+                    dnnl_primitive_desc_create(&d->how, &product, attr, d->engine, NULL) == dnnl_success;
 #endif
     undescribe(&any);
     return ok && dnnl_primitive_create(&d->product, d->how) == dnnl_success;
@@ -167,8 +166,7 @@ static void fill(onednn *d, int operand)
 static bool take(onednn *d, int operand, description_view view)
 {
     d->data[operand] = bench_alloc(dnnl_memory_desc_get_size(view));
-    return d->data[operand] &&
-           dnnl_memory_create(&d->memory[operand], view, d->engine, d->data[operand]) == dnnl_success;
+    return d->data[operand] && dnnl_memory_create(&d->memory[operand], view, d->engine, d->data[operand]) == dnnl_success;
 }
 
 static bool take_operands(onednn *d)

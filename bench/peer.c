@@ -139,7 +139,8 @@ static bool ask_case(peer *p, const char *what, const char *type, const char *pa
     return ok;
 }
 
-static bool hand_over(peer *p, const char *what, const char *type, const void *x, size_t n_bytes, const int *numbers, int n_numbers)
+static bool hand_over(peer *p, const char *what, const char *type, const void *x, size_t n_bytes, const int *numbers,
+                      int n_numbers)
 {
     const char *const folders[] = { "/dev/shm", getenv("TMPDIR"), "/tmp" };
     char path[256];
@@ -181,7 +182,8 @@ static double call_numpy(void *arg)
     return time_call(arg, "numpy");
 }
 
-static bench_way *add(peer *p, bench_group *g, const char *library, const char *version, double (*call)(void *arg), int most_rounds)
+static bench_way *add(peer *p, bench_group *g, const char *library, const char *version, double (*call)(void *arg),
+                      int most_rounds)
 {
     bench_way *w = bench_add(g, BENCH_PEER, "", call, p);
     snprintf(w->name, sizeof w->name, "%s-%s", library, version);
@@ -209,7 +211,8 @@ static double call_llama(void *arg)
     return time_call(arg, "llama");
 }
 
-bench_way *peer_add_llama(peer *p, bench_group *g, const char *module, const char *weights, int n_prompt, int n_answer, int depth)
+bench_way *peer_add_llama(peer *p, bench_group *g, const char *module, const char *weights, int n_prompt, int n_answer,
+                          int depth)
 {
     const int numbers[] = { n_prompt, n_answer, depth };
     if (!p || !ask_case(p, "llama", module, weights, numbers, 3)) return NULL;
@@ -223,8 +226,8 @@ double peer_llama(const char *program, const char *weights, int n_threads, int n
     char numbers[4][16], line[4096];
     const int values[4] = { n_threads, n_prompt, n_answer, depth };
     for (int i = 0; i < 4; i++) snprintf(numbers[i], sizeof numbers[i], "%d", values[i]);
-    const char *const words[] = { program, "-m",       weights, "-t",       numbers[0], "-p", numbers[1], "-n",   numbers[2],
-                                  "-d",    numbers[3], "-r",    "1",        "-fa",      "1",  "-o",       "json", NULL };
+    const char *const words[] = { program, "-m",       weights, "-t", numbers[0], "-p", numbers[1], "-n",   numbers[2],
+                                  "-d",    numbers[3], "-r",    "1",  "-fa",      "1",  "-o",       "json", NULL };
     double nanoseconds = -1.0;
     if (start(&p, (char *const *)(uintptr_t)words, true)) {
         while (fgets(line, sizeof line, p.from)) {

@@ -1,10 +1,10 @@
 /*
- * pipeline.c - family pipeline: a whole question about a clip (--weights FILE --clip FILE), stage by stage as the program tells them.
+ * pipeline.c - family pipeline: a whole question about a clip (--weights FILE --clip FILE), in the stages that vidrun tells.
  *
  *   model, once -> round: session -> watch -> ask, always the likeliest token -> a line for every stage, and for the whole
  *
- * Floors, where there is one to be stated: towers, Q-Formers and prompt by their products, the answer by the bytes that its tokens
- * read. What is decoded (scan, frames, sound) has none.
+ * Floors, where there is one to be stated: towers, Q-Formers and prompt by their products, the answer by the bytes that its
+ * tokens read. What is decoded (scan, frames, sound) has none.
  * Trap:  stages are told in wall time, with --processor too.
  */
 #include <math.h>
@@ -56,7 +56,8 @@ static void on_timing(void *cookie, const vr_timing *t)
 
 static int ask(pipeline *p, vr_session *s, vr_err *e)
 {
-    const vr_ask_options options = { .sampling = { .temperature = 0, .top_p = 1, .repetition_penalty = 1 }, .n_predict = ANSWER };
+    const vr_ask_options options = { .sampling = { .temperature = 0, .top_p = 1, .repetition_penalty = 1 },
+                                     .n_predict = ANSWER };
     vr_answer answer;
     VR_TRY(vr_session_watch(s, e));
     VR_TRY(vr_session_ask(s, question, &options, &answer, e));
@@ -150,9 +151,10 @@ static int measure(pipeline *p, vr_err *e)
     add_stage(p, &g, "whole", 1.0, "questions");
     bench_measure(p->run, &g);
     getrusage(RUSAGE_SELF, &usage);
-    bench_note("pipeline: weights %.0f MB (mapped), planned %.0f MB; memory of this process at most %.0f MB, 128 of them for probes",
-               1e-6 * (double)p->plan.weights_bytes, 1e-6 * (double)(p->plan.scratch_bytes + p->plan.cache_bytes),
-               1.024e-3 * (double)usage.ru_maxrss);
+    bench_note(
+        "pipeline: weights %.0f MB (mapped), planned %.0f MB; memory of this process at most %.0f MB, 128 of them for probes",
+        1e-6 * (double)p->plan.weights_bytes, 1e-6 * (double)(p->plan.scratch_bytes + p->plan.cache_bytes),
+        1.024e-3 * (double)usage.ru_maxrss);
     return p->rc;
 }
 
@@ -161,9 +163,11 @@ int bench_pipeline(bench_run *run, vr_err *e)
     pipeline p = { .run = run, .e = e };
     if (!run->weights || !run->clip) return vr_fail(e, VR_ERR_USAGE, "pipeline: --weights FILE and --clip FILE are needed");
     if (!bench_begin(run, &(bench_group){ .bench = "pipeline", .type = "auto" })) return VR_OK;
-    const vr_model_options options = { .cpu = { .n_threads = run->n_threads, .precision = VR_PRECISION_AUTO, .level = run->level },
-                                       .device = "cpu",
-                                       .hooks = { .timing = on_timing, .cookie = &p } };
+    const vr_model_options options = {
+        .cpu = { .n_threads = run->n_threads, .precision = VR_PRECISION_AUTO, .level = run->level },
+        .device = "cpu",
+        .hooks = { .timing = on_timing, .cookie = &p }
+    };
     int rc = vr_model_open(&p.model, run->weights, &options, e);
     if (rc == VR_OK) rc = vr_weights_open(&p.w, run->weights, e);
     if (rc == VR_OK) rc = measure(&p, e);

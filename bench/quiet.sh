@@ -1,12 +1,12 @@
 #!/bin/sh
 # quiet.sh - bench/results.csv, in one run on a quiet machine: families, whole parts and peers, under eight minutes.
 #
-#   bench/quiet.sh prepare FOLDER                        what is measured: random weights of released sizes, a clip (8.5 GB, minutes)
+#   bench/quiet.sh prepare FOLDER                        makes what is measured: random weights, a clip (8.5 GB)
 #   bench/quiet.sh measure FOLDER > bench/results.csv    one header, facts of the machine as comments before every part
 #
-# Environment: BUILD (build), PYTHON (one with PyTorch), LLAMA (llama-bench of llama.cpp, or a module: cyllama), MODEL (stock GGUF of the
-# architecture llama; else that of make check-real is fetched), GOLDEN (recorded cases, ../shared/golden: a small Video-LLaMA with
-# sound is converted for its keys and vocabulary), SECONDS_ALL (400).
+# Environment: BUILD (build), PYTHON (one with PyTorch), LLAMA (llama-bench of llama.cpp, or a module: cyllama), MODEL (stock
+# GGUF of the architecture llama; else that of make check-real is fetched), GOLDEN (recorded cases, ../shared/golden: a small
+# Video-LLaMA with sound is converted for its keys and vocabulary), SECONDS_ALL (400).
 # oneDNN is used where the bench was built with it: tools/packages.sh peers, then make.
 set -eu
 cd "$(dirname "$0")/.."
@@ -27,7 +27,8 @@ prepare() {
         tar -xJf "${GOLDEN:-../shared/golden}/video-llama-av/checkpoint.tar.xz" -C "$folder"
         "$python" tools/convert/convert.py "$folder/checkpoint" -o "$folder/small.bin"
     }
-    [ -f "$folder/video-llama-7b.bin" ] || "$build/vidrun-make-weights" --like "$folder/small.bin" video-llama-7b "$folder/video-llama-7b.bin"
+    [ -f "$folder/video-llama-7b.bin" ] ||
+        "$build/vidrun-make-weights" --like "$folder/small.bin" video-llama-7b "$folder/video-llama-7b.bin"
     model=${MODEL:-$folder/SmolLM2-135M-Instruct.Q4_1.gguf}
     [ -f "$model" ] || "$python" -c '
 import pathlib, sys
@@ -46,12 +47,12 @@ check_real.fetch(pathlib.Path(sys.argv[1]))' "$folder"
 part() {
     seconds=$(share "$1")
     shift
-    PYTHON=$python "$build/vidrun-bench" --csv --seconds "$seconds" "$@" | if [ -f "$folder/header" ]; then grep -v '^bench,form,'; else cat; fi
-    : > "$folder/header"
+    PYTHON=$python "$build/vidrun-bench" --csv --seconds "$seconds" "$@" | sed "$header"
+    header='/^bench,form,/d'
 }
 
 measure() {
-    rm -f "$folder/header"
+    header=''
     part 25 gemm gemv attention norms
     part 33 --rounds 9 --weights "$folder/video-llama-7b.bin" qformer audio vit
     part 10 --rounds 3 --no-peers --weights "$folder/video-llama-7b.bin" --clip "$folder/clip.mp4" pipeline
@@ -59,7 +60,6 @@ measure() {
         part 9 --rounds 9 ${LLAMA:+--llama "$LLAMA"} --weights "$folder/llama-1b-$type.gguf" prefill decode
     done
     part 14 prune select top-k gather ladder kmeans memory_update scene_tiling
-    rm -f "$folder/header"
 }
 
 case $what in

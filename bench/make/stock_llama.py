@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
 """
-stock_llama.py LIKE OUT [--type q8_0|q4_0|f16] [--blocks N --width N --hidden N --heads N --kv-heads N] - a stock GGUF of random weights.
+stock_llama.py LIKE OUT [OPTION]... - a stock GGUF file of random weights.
 
-    LIKE, a stock file of the architecture llama: its keys and its vocabulary -> OUT with other sizes (default: 1.1 B as TinyLlama has)
+    LIKE, a stock file of the architecture llama: its keys and its vocabulary -> OUT with other sizes (default: 1.1 B)
 
-For timing the same file with vidrun and with llama.cpp: an answer of such a model means nothing. Norms are 1; a matrix of K columns has
-numbers of about 1/sqrt(K); the same seed gives the same bytes. Head and token table are q8_0 where the type is quantised.
+For timing the same file with vidrun and with llama.cpp: an answer of such a model means nothing. Norms are 1; a matrix of K
+columns has numbers of about 1/sqrt(K); the same seed gives the same bytes. Head and token table are q8_0 where the type is quantised.
 """
 import argparse
 import struct
@@ -71,9 +71,9 @@ def vocabulary_size(keys):
 def replace(keys, o):
     if keys.get("general.architecture") != (STRING, struct.pack("<Q", 5) + b"llama"):
         sys.exit("stock_llama.py: LIKE is not of the architecture llama")
-    sizes = {"block_count": o.blocks, "embedding_length": o.width, "feed_forward_length": o.hidden, "attention.head_count": o.heads,
-             "attention.head_count_kv": o.kv_heads, "rope.dimension_count": o.width // o.heads, "context_length": 4096,
-             "vocab_size": vocabulary_size(keys)}
+    sizes = {"block_count": o.blocks, "embedding_length": o.width, "feed_forward_length": o.hidden,
+             "attention.head_count": o.heads, "attention.head_count_kv": o.kv_heads,
+             "rope.dimension_count": o.width // o.heads, "context_length": 4096, "vocab_size": vocabulary_size(keys)}
     for name, size in sizes.items():
         keys["llama." + name] = (U32, struct.pack("<I", size))
     for name in ("llama.attention.key_length", "llama.attention.value_length", "general.alignment", "general.file_type"):
@@ -116,7 +116,7 @@ def content(rows, columns, kind, random):
 
 
 def main():
-    parser = argparse.ArgumentParser(usage=__doc__.strip().splitlines()[0])
+    parser = argparse.ArgumentParser(description=__doc__.strip().splitlines()[0])
     parser.add_argument("like")
     parser.add_argument("out")
     parser.add_argument("--type", choices=sorted(TYPES), default="q8_0")

@@ -1,7 +1,7 @@
 """model_peers.py - a linear layer and a whole vision tower in PyTorch, as a model's code writes them, for peers.py.
 
-Random weights of the right sizes; nothing is compiled or packed beforehand. The tower is that of EVA-CLIP-g (sizes come from the
-bench): patches, class row, positions, pre-norm blocks with one product for q, k and v, GELU.
+Random weights of the right sizes; nothing is compiled or packed beforehand. The tower is that of EVA-CLIP-g (sizes come from
+the bench): patches, class row, positions, pre-norm blocks with one product for q, k and v, GELU.
 """
 import torch
 from torch.nn import functional

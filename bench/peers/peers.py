@@ -5,9 +5,9 @@
     case WHAT TYPE PATH N1 N2 .. -> "ok" once PATH is read (-: random numbers of its own), or "no REASON"
     run torch|numpy|llama        -> "SECONDS RESULT", or "no REASON"
 
-Compression is not fused: every line is one pass over memory, which is the very thing that is measured. Written from the description
-of LongVU (arXiv:2410.17434): cosine with the first frame of a window, mean cosine of the frames of a window. Memories of frames:
-memory_peers.py; products and towers: model_peers.py; llama.cpp as a module (TYPE): llama_peers.py.
+Compression is not fused: every line is one pass over memory, which is the very thing that is measured. Written from the
+description of LongVU (arXiv:2410.17434): cosine with the first frame of a window, mean cosine of the frames of a window.
+Memories of frames: memory_peers.py; products and towers: model_peers.py; llama.cpp as a module (TYPE): llama_peers.py.
 """
 import sys
 import time

@@ -1,5 +1,5 @@
 """
-bench_test.py - vidrun-bench: families of whole parts run on the small model, and every line of the CSV has the header's columns.
+bench_test.py - vidrun-bench: families of whole parts run on the small model; every line of the CSV has the header's columns.
 
 What it measures means nothing here: one round.
 """
