@@ -5,18 +5,36 @@
  *
  * A number of W is read once and widened once for all T. Rows that are multiplied at once are n_rows / ROWS apart, so each
  * stream of addresses goes on where its last row ended, and several lines of each are read together: neighbouring rows, one
- * line of each at a time, come 15 to 20 % slower from memory. Eight, because x of the decoder (16 to 44 KB a row) lies in
- * the second-level cache, and fetching it costs as much as fetching W. One sum for each number of y: eight are enough to
- * hide what an addition takes.
- * The order of a sum depends on T alone, so a row gives the same bits wherever it stands.
+ * line of each at a time, come 15 to 20 % slower from memory. Eight (f32: four), because x of the decoder (16 to 44 KB a
+ * row) lies in the second-level cache, and fetching it costs as much as fetching W. One sum for each number of y: eight are
+ * enough to hide what an addition takes.
+ * A sum takes its vectors in the order of the columns, so a row gives the same bits wherever it stands.
  * Ref:   kernels/dsp.h dot; bench/LOG.md.
  */
 #include "kernels/dsp.h"
 #include "kernels/vec/load_body.h"
 #include "kernels/vec/unroll.h"
 
-#define ROWS        8 /* of W at once, at most; bench/LOG.md */
-#define MAX_VECTORS 8 /* of a row in a step, at most */
+#define ROWS        8  /* of W at once, at most; bench/LOG.md */
+#define MAX_VECTORS 16 /* of a row in a step, at most */
+
+/* sum[r][t] += the products of `vectors` vectors from column k on. R, T and vectors are constants where this is called. */
+VR_INLINE void dot_step(load_fn load, vf sum[ROWS][VR_DSP_DOT_T], const float *x, int64_t x_row, int R, int T, int vectors,
+                        const void *w, int64_t at, int64_t w_row)
+{
+    vf a[VR_DSP_DOT_T][MAX_VECTORS];
+    VR_UNROLL
+    for (int i = 0; i < T * vectors; i++) a[i / vectors][i % vectors] = vf_load(x + i / vectors * x_row + i % vectors * VF);
+    VR_UNROLL
+    for (int r = 0; r < R; r++) {
+        VR_UNROLL
+        for (int v = 0; v < vectors; v++) {
+            const vf weights = load(w, at + r * w_row + v * VF, VF);
+            VR_UNROLL
+            for (int t = 0; t < T; t++) sum[r][t] = vf_fma(weights, a[t][v], sum[r][t]);
+        }
+    }
+}
 
 /* R, T and vectors are constants where this is called. Rows of W are w_row apart here, their numbers of y `apart`. */
 VR_INLINE void dot_rows(load_fn load, float *y, int64_t y_row, int apart, const float *x, int64_t x_row, int R, int T,
@@ -26,27 +44,13 @@ VR_INLINE void dot_rows(load_fn load, float *y, int64_t y_row, int apart, const 
     VR_UNROLL
     for (int i = 0; i < R * T; i++) sum[i / T][i % T] = vf_zero();
     int k = 0;
-    for (; k <= K - vectors * VF; k += vectors * VF) {
-        vf a[VR_DSP_DOT_T][MAX_VECTORS];
-        VR_UNROLL
-        for (int i = 0; i < T * vectors; i++)
-            a[i / vectors][i % vectors] = vf_load(x + i / vectors * x_row + k + i % vectors * VF);
-        VR_UNROLL
-        for (int r = 0; r < R; r++) {
-            VR_UNROLL
-            for (int v = 0; v < vectors; v++) {
-                const vf weights = load(w, at + r * w_row + k + v * VF, VF);
-                VR_UNROLL
-                for (int t = 0; t < T; t++) sum[r][t] = vf_fma(weights, a[t][v], sum[r][t]);
-            }
-        }
-    }
-    for (; k < K; k += VF) {
-        const int n = K - k < VF ? K - k : VF;
+    for (; k <= K - vectors * VF; k += vectors * VF) dot_step(load, sum, x + k, x_row, R, T, vectors, w, at + k, w_row);
+    for (; k <= K - VF; k += VF) dot_step(load, sum, x + k, x_row, R, T, 1, w, at + k, w_row);
+    if (k < K) {
         VR_UNROLL
         for (int i = 0; i < R * T; i++) {
-            sum[i / T][i % T] =
-                vf_fma(load(w, at + i / T * w_row + k, n), vf_load_part(x + i % T * x_row + k, n), sum[i / T][i % T]);
+            const vf weights = load(w, at + i / T * w_row + k, K - k);
+            sum[i / T][i % T] = vf_fma(weights, vf_load_part(x + i % T * x_row + k, K - k), sum[i / T][i % T]);
         }
     }
     VR_UNROLL
@@ -63,12 +67,13 @@ VR_INLINE void dot_all(load_fn load, float *y, int64_t y_row, const float *x, in
     for (int n = apart * R; n < n_rows; n++) dot_rows(load, y + n, y_row, 1, x, x_row, 1, T, vectors, w, n * w_row, w_row, K);
 }
 
-VR_INLINE void dot(load_fn load, float *y, int64_t y_row, const float *x, int64_t x_row, int T, const void *w, int64_t w_row,
-                   int n_rows, int K)
+/* rows: of W at once, for one row of x. */
+VR_INLINE void dot(load_fn load, int rows, float *y, int64_t y_row, const float *x, int64_t x_row, int T, const void *w,
+                   int64_t w_row, int n_rows, int K)
 {
     switch (T) {
     case 1:
-        dot_all(load, y, y_row, x, x_row, ROWS, 1, 8, w, w_row, n_rows, K);
+        dot_all(load, y, y_row, x, x_row, rows, 1, VF < 8 ? MAX_VECTORS : 128 / VF, w, w_row, n_rows, K);
         break;
     case 2:
         dot_all(load, y, y_row, x, x_row, VF_REGISTERS == 32 ? 8 : 4, 2, 4, w, w_row, n_rows, K);
@@ -84,13 +89,13 @@ VR_INLINE void dot(load_fn load, float *y, int64_t y_row, const float *x, int64_
     }
 }
 
-#define DEFINE_DOT(dtype)                                                                                                      \
+#define DEFINE_DOT(dtype, rows)                                                                                                \
     void VR_LEVEL(vr_dot_##dtype)(float *y, int64_t y_row, const float *x, int64_t x_row, int T, const void *w, int64_t w_row, \
                                   int n_rows, int K)                                                                           \
     {                                                                                                                          \
-        dot(load_##dtype, y, y_row, x, x_row, T, w, w_row, n_rows, K);                                                         \
+        dot(load_##dtype, rows, y, y_row, x, x_row, T, w, w_row, n_rows, K);                                                   \
     }
 
-DEFINE_DOT(f32)
-DEFINE_DOT(f16)
-DEFINE_DOT(bf16)
+DEFINE_DOT(f32, 4)
+DEFINE_DOT(f16, ROWS)
+DEFINE_DOT(bf16, ROWS)
