@@ -18,7 +18,7 @@ BENCH = pathlib.Path(material.PROGRAM).with_name("vidrun-bench")
 class Bench(unittest.TestCase):
     def bench(self, *arguments, code=0, peers=("--no-peers",)):
         """-> comments, lines as dictionaries, standard error"""
-        command = [BENCH, "--csv", *peers, "--rounds", "1", "--seconds", "20", "--threads", "1", *map(str, arguments)]
+        command = [BENCH, "--csv", *peers, "--rounds", "1", "--seconds", "100", "--threads", "1", *map(str, arguments)]
         done = subprocess.run(command, capture_output=True, text=True, timeout=material.SECONDS, env=os.environ)
         self.assertEqual(done.returncode, code, done.stderr)
         lines = done.stdout.splitlines()
