@@ -13,6 +13,7 @@
 
 #include "base/gguf.h"
 #include "base/limits.h"
+#include "base/stock.h"
 #include "base/strips.h"
 #include "base/weights.h"
 #include "tests/fuzz/fuzz.h"
@@ -78,7 +79,7 @@ static void ask_tensor(vr_weights *w, int at)
     if (vr_weights_matrix(w, &m, rows, cols, &e, "%.*s", name_bytes, t.name.data) == VR_OK) {
         const bool strips = vr_is_strips(m.dtype), as_stored = m.data == t.data;
         const size_t n = strips ? vr_strips_bytes(m.dtype, rows, cols) : (size_t)rows * (size_t)cols * vr_dtype_bytes(m.dtype);
-        assert(m.rows == rows && m.cols == cols && (as_stored ? n == t.n_bytes : strips));
+        assert(m.rows == rows && m.cols == cols && (as_stored ? n == t.n_bytes : vr_is_stock(t.type)));
         read_bytes(m.data, n);
     }
     if (vr_weights_vector(w, &x, rows, &e, "%.*s", name_bytes, t.name.data) == VR_OK) sink += x[rows - 1] > 0;
