@@ -18,6 +18,7 @@ import concurrent.futures
 import json
 import os
 import pathlib
+import resource
 import subprocess
 import sys
 import tempfile
@@ -127,8 +128,9 @@ def main():
         jobs = sorted((job for job in jobs if args.only in job.name), key=lambda job: not any(part in job.name for part in FIRST))
         with concurrent.futures.ThreadPoolExecutor(args.jobs) as pool:
             n_failed, n_skipped = report([pool.submit(run, job) for job in jobs], len(jobs))
+    spent = resource.getrusage(resource.RUSAGE_CHILDREN)
     print(f"{library.name}: {len(jobs) - n_failed} passed, {n_failed} failed, {n_skipped} of them with parts skipped, "
-          f"{time.monotonic() - start:.0f} s")
+          f"{time.monotonic() - start:.0f} s, {spent.ru_utime + spent.ru_stime:.0f} s of processor time")
     return 1 if n_failed or not jobs else 0
 
 
