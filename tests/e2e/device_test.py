@@ -15,6 +15,8 @@ import unittest
 
 import material
 import speech_test
+import stock
+import text_model_test
 import videochat_clips_test
 from material import ROOT, Program, run
 
@@ -132,6 +134,13 @@ class Devices(Program):
             with self.subTest(options):
                 gpu, cpu = self.compare("-n4", "-s5", "--frames=1", "--precision=f32", *options, self.weights, self.clip, QUESTION)
                 self.assertEqual(gpu.out, cpu.out)
+
+    def test_a_stock_text_model(self):
+        """Whole numbers and blocks of stock types."""
+        for quantised in (False, True):
+            path = stock.make(text_model_test.exact(), f"text{int(quantised)}.gguf", quantised=quantised)
+            gpu, cpu = self.compare("--text", "--temp=0", "-n4", "--precision=f32", path, "The cat sat.")
+            self.assertEqual(gpu.out, cpu.out)
 
     def test_speech(self):
         """Language, ids and times of what is heard."""

@@ -29,7 +29,6 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 SECONDS = 1500  # longest job; a hang is a failure
 SHOWN = 3000  # characters of what fails
 FIRST = ("stream", "qwen", "operations", "tests of", "speech")  # parts of names of jobs that take long
-E2E = ("device_test", "text_model_test", "paired_stream_test")
 
 Job = namedtuple("Job", "name command folder variables")
 
@@ -75,11 +74,11 @@ def made(build, library, folder):
 
 
 def others(build, library):
-    """Text models, streams, speech, a video as text: the tests of the program with a GPU as its device."""
+    """Text models, tokens by chance, speech, a video as text, the bench: the program with a GPU as its device. Streams are cases."""
     gpu = environment(build, library, VIDRUN_DEVICE="cuda")
-    jobs = [Job(f"tests of {name}", [sys.executable, "-m", "unittest", name], ROOT / "tests/e2e", gpu) for name in E2E]
+    program = Job("tests of the program", [sys.executable, "-m", "unittest", "device_test"], ROOT / "tests/e2e", gpu)
     whisper = [sys.executable, str(ROOT / "tests/parity/whisper_test.py"), "--build", str(build), "--levels", "best"]
-    return [*jobs, Job("speech against its reference", whisper, ROOT, gpu)]
+    return [program, Job("speech against its reference", whisper, ROOT, gpu)]
 
 
 def run(job):
