@@ -30,7 +30,7 @@ typedef struct product_case {
     int T, K, N;            /* attention: queries, keys, batch; norms: rows, width */
     int heads, kv_heads, E; /* attention */
     bool causal;
-    vr_dtype dtype; /* F16: in f32; of attention BF16: as bf16 */
+    vr_dtype dtype; /* F16: in f32; of attention BF16: as bf16; of one query: what keys and values are kept in */
 } product_case;
 
 static const product_case cases[] = {
@@ -66,7 +66,13 @@ static const product_case cases[] = {
     { "attention", "ViT-g 2 frames", ATTENTION, 257, 257, 2, 16, 16, 88, false, VR_DTYPE_F16 },
     { "attention", "Q-Former cross", ATTENTION, 32, 257, 2, 12, 12, 64, false, VR_DTYPE_F16 },
     { "attention", "LLaMA-7B prefill 512", ATTENTION, 512, 512, 1, 32, 32, 128, true, VR_DTYPE_F16 },
-    { "attention", "LLaMA-7B decode 2048", ATTENTION, 1, 2048, 1, 32, 32, 128, true, VR_DTYPE_F16 },
+    { "attention", "LLaMA-7B decode 2048", ATTENTION, 1, 2048, 1, 32, 32, 128, true, VR_DTYPE_F32 },
+    { "attention", "LLaMA-7B decode 8192", ATTENTION, 1, 8192, 1, 32, 32, 128, true, VR_DTYPE_F32 },
+    { "attention", "LLaMA-7B decode 8192", ATTENTION, 1, 8192, 1, 32, 32, 128, true, VR_DTYPE_F16 },
+    { "attention", "LLaMA-7B decode 8192", ATTENTION, 1, 8192, 1, 32, 32, 128, true, VR_DTYPE_Q8_R16 },
+    { "attention", "Qwen2-7B decode 16384", ATTENTION, 1, 16384, 1, 28, 4, 128, true, VR_DTYPE_F32 },
+    { "attention", "Qwen2-7B decode 16384", ATTENTION, 1, 16384, 1, 28, 4, 128, true, VR_DTYPE_F16 },
+    { "attention", "Qwen2-7B decode 16384", ATTENTION, 1, 16384, 1, 28, 4, 128, true, VR_DTYPE_Q8_R16 },
     { "attention", "ViT-g 2 frames", ATTENTION, 257, 257, 2, 16, 16, 88, false, VR_DTYPE_BF16 },
     { "attention", "SigLIP", ATTENTION, 729, 729, 1, 16, 16, 72, false, VR_DTYPE_BF16 },
     { "attention", "LLaMA-7B prefill 512", ATTENTION, 512, 512, 1, 32, 32, 128, true, VR_DTYPE_BF16 },
@@ -110,10 +116,23 @@ static double rate(const product_case *c)
     return vr_is_strips(c->dtype) ? 4.0 : c->dtype == VR_DTYPE_BF16 ? 2.0 : 1.0;
 }
 
+static vr_kept kept(const product_case *c)
+{
+    if (c->T > 1) return VR_KEPT_F32;
+    return c->dtype == VR_DTYPE_F32 ? VR_KEPT_F32 : c->dtype == VR_DTYPE_F16 ? VR_KEPT_F16 : VR_KEPT_Q8;
+}
+
+/* of keys, or of values */
+static size_t plane_bytes(const product_case *c)
+{
+    const size_t rows = (size_t)c->N * (size_t)c->K * (size_t)c->kv_heads;
+    return rows * (size_t)vr_kept_row(kept(c), c->E) * vr_kept_bytes(kept(c));
+}
+
 static double bytes(const product_case *c)
 {
     const double T = c->T, K = c->K;
-    if (c->kind == ATTENTION) return 8.0 * K * c->E * c->kv_heads * c->N;
+    if (c->kind == ATTENTION) return 2.0 * (double)plane_bytes(c);
     if (c->kind == GEMM || c->kind == GEMV) return (double)weight_bytes(c);
     return (c->kind == GATED ? 12.0 : 8.0) * T * K;
 }
@@ -152,10 +171,16 @@ static bool make_data(product_data *d)
     const size_t T = (size_t)c->T, K = (size_t)c->K, N = (size_t)c->N;
     size_t n_x = 2 * T * K, n_y = T * K, w_bytes = 64, n_bias = K;
     if (c->kind == GEMM || c->kind == GEMV) n_x = T * K, n_y = T * N, w_bytes = weight_bytes(c), n_bias = N;
-    if (c->kind == ATTENTION) n_x = N * (T + 2 * K) * (size_t)(c->heads * c->E), n_y = N * T * (size_t)(c->heads * c->E);
+    const size_t q_width = (size_t)(c->heads * c->E), kv_width = (size_t)(c->kv_heads * c->E);
+    if (c->kind == ATTENTION) n_x = N * (T * q_width + 2 * K * kv_width), n_y = N * T * q_width, w_bytes = 2 * plane_bytes(c);
     d->x = random_floats(n_x), d->y = random_floats(n_y), d->bias = random_floats(n_bias);
     d->w = bench_alloc(w_bytes);
-    if (d->w) fill_weights(d->w, c->dtype, w_bytes);
+    if (d->w && c->kind != ATTENTION) fill_weights(d->w, c->dtype, w_bytes);
+    if (d->w && d->x && c->kind == ATTENTION) {
+        const int64_t head = vr_kept_row(kept(c), c->E);
+        d->own->ops->keep_rows(d->own, kept(c), d->w, c->kv_heads * head, head, d->x + N * T * q_width, 2 * c->N * c->K,
+                               c->kv_heads, c->E);
+    }
     return d->x && d->y && d->bias && d->w;
 }
 
@@ -172,13 +197,13 @@ static void free_data(product_data *d)
 
 static void run_attention(vr_backend *be, const product_case *c, const product_data *d)
 {
-    const int64_t width = (int64_t)c->heads * c->E;
-    float *k = d->x + (int64_t)c->N * c->T * width, *v = k + (int64_t)c->N * c->K * width;
+    const int64_t width = (int64_t)c->heads * c->E, head = vr_kept_row(kept(c), c->E), row = c->kv_heads * head;
     vr_attention a = { .n_batch = c->N, .n_queries = c->T, .n_keys = c->K, .n_heads = c->heads, .n_kv_heads = c->kv_heads };
     a.head_dim = c->E, a.scale = (float)(1.0 / sqrt((double)c->E)), a.causal = c->causal;
     a.q = (vr_heads){ d->x, c->T * width, width, c->E };
-    a.k = (vr_kept_heads){ k, c->K * width, width, c->E };
-    a.v = (vr_kept_heads){ v, c->K * width, width, c->E };
+    a.kept = kept(c);
+    a.k = (vr_kept_heads){ d->w, c->K * row, row, head };
+    a.v = (vr_kept_heads){ (const unsigned char *)d->w + plane_bytes(c), c->K * row, row, head };
     a.out = (vr_heads){ d->y, c->T * width, width, c->E };
     be->ops->attention(be, &a);
 }
@@ -251,7 +276,7 @@ static const char *type_name(const product_case *c)
     case VR_DTYPE_Q4M_R16:
         return "q4m";
     default:
-        return c->kind == ATTENTION ? "f32" : "f16";
+        return c->kind == ATTENTION && kept(c) == VR_KEPT_F32 ? "f32" : "f16";
     }
 }
 
