@@ -188,7 +188,7 @@ plots: ## draw bench/results.csv into build/plots/ (gnuplot)
 	gnuplot -e "folder='$(BUILD)/plots'" bench/plots.gp
 
 asan ubsan tsan: ## the tests in C under a sanitizer; the thread sanitizer also sees streams being followed
-	TSAN_OPTIONS=$(TSAN_RUN) $(MAKE) BUILD=$(BUILD)-$@ \
+	TSAN_OPTIONS=$(TSAN_RUN) CK_TIMEOUT_MULTIPLIER=10 $(MAKE) BUILD=$(BUILD)-$@ \
 	    CFLAGS="-O1 -g -fno-omit-frame-pointer -fsanitize=$(SANITIZER_$@)" check-c
 	$(if $(filter tsan,$@),cd tests/e2e && TSAN_OPTIONS=$(TSAN_RUN) VIDRUN=$(abspath $(BUILD))-tsan/vidrun PYTHON=$(PYTHON) \
 	    $(PYTHON) -m unittest stream_test)
