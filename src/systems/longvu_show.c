@@ -161,10 +161,10 @@ static void chunks_prune(show *w, bool is_low, vr_token_list *list)
 {
     vr_run *run = w->run;
     const int tokens = is_low ? w->low : w->high;
-    const size_t mark = vr_arena_mark(run->scratch), most = (size_t)(CHUNK * tokens);
-    float *similarity = vr_arena_floats(run->scratch, most);
-    uint8_t *mask = vr_arena_alloc(run->scratch, most, 1);
-    int32_t *indices = vr_arena_alloc(run->scratch, most, sizeof *indices), n_kept = 0;
+    const size_t mark = vr_arena_mark(run->host), most = (size_t)(CHUNK * tokens);
+    float *similarity = vr_arena_floats(run->host, most); /* read here, not by kernels */
+    uint8_t *mask = vr_arena_alloc(run->host, most, 1);
+    int32_t *indices = vr_arena_alloc(run->host, most, sizeof *indices), n_kept = 0;
     int at = 0;
     for (int first = 0; first < w->n; first += CHUNK) {
         const int n = chunk_length(w, first);
@@ -186,7 +186,7 @@ static void chunks_prune(show *w, bool is_low, vr_token_list *list)
         for (int i = 0; i < n_kept; i++) list->ids[at++] = first * tokens + indices[i];
         list->lengths[list->n_chunks++] = n_kept;
     }
-    vr_arena_release(run->scratch, mark);
+    vr_arena_release(run->host, mark);
 }
 
 static void list_dump(const show *w, const vr_token_list *list, int n)
