@@ -78,7 +78,8 @@ class WrittenFile(Folder):
             "sys.exit(convert.main(sys.argv[2:]))\n")
         for number in (signal.SIGINT, signal.SIGTERM):
             run = subprocess.Popen([sys.executable, slow, str(CONVERT.parent), self.root, "-o", self.out],
-                                   stderr=subprocess.PIPE, text=True)
+                                   stderr=subprocess.PIPE, text=True,
+                                   preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))  # ignored in the background
             for _ in range(200):
                 if any(name.endswith(".part") for name in os.listdir(self.dir)):
                     break
