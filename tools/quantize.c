@@ -402,7 +402,7 @@ int main(int argc, char **argv)
     vr_report report;
     quantizer q = { .o = &o };
     vr_interrupt_install();
-    vr_output_open(&output, stdout);
+    vr_output_open(&output, STDOUT_FILENO);
     vr_report_open(&report, stderr, &(vr_options){ 0 }, &output);
     vr_report_hooks(&report, &q.hooks);
     int rc = parse_options(&o, argc, argv, &e);

@@ -8,9 +8,11 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "base/file.h"
 #include "base/utf8.h"
 
 void vr_output_visible(FILE *file, const char *text, size_t n_bytes, const char *keep)
@@ -33,21 +35,29 @@ void vr_output_visible(FILE *file, const char *text, size_t n_bytes, const char 
     }
 }
 
-void vr_output_open(vr_output *out, FILE *file)
+void vr_output_open(vr_output *out, int file)
 {
-    *out = (vr_output){ .file = file, .terminal = isatty(fileno(file)) == 1 };
+    *out = (vr_output){ .file = file, .terminal = isatty(file) == 1 };
+}
+
+static int write_visible(int file, const char *text, size_t n_bytes)
+{
+    char *visible = NULL;
+    size_t n_visible = 0;
+    FILE *const memory = open_memstream(&visible, &n_visible);
+    if (!memory) return ENOMEM;
+    vr_output_visible(memory, text, n_bytes, "\n\t");
+    const bool whole = !ferror(memory);
+    const int error = fclose(memory) == 0 && whole ? vr_write_whole(file, visible, n_visible) : ENOMEM;
+    free(visible);
+    return error;
 }
 
 bool vr_output_write(vr_output *out, const char *text, size_t n_bytes)
 {
     if (out->error) return false;
     if (n_bytes == 0) return true;
-    errno = 0;
-    if (out->terminal)
-        vr_output_visible(out->file, text, n_bytes, "\n\t");
-    else
-        fwrite(text, 1, n_bytes, out->file);
-    if (fflush(out->file) != 0 || ferror(out->file)) out->error = errno ? errno : EIO;
+    out->error = out->terminal ? write_visible(out->file, text, n_bytes) : vr_write_whole(out->file, text, n_bytes);
     out->line_open = text[n_bytes - 1] != '\n';
     return out->error == 0;
 }

@@ -294,7 +294,7 @@ int vr_cli_run(int argc, const char *const *argv)
     vr_err e = { 0 }, close_error = { 0 };
     fill_standard_files();
     vr_interrupt_install();
-    vr_output_open(&r.output, stdout);
+    vr_output_open(&r.output, STDOUT_FILENO);
     vr_report_open(&r.report, stderr, &r.options, &r.output);
     int rc = vr_options_parse(&r.options, argc, argv, &e);
     if (rc == VR_OK) {

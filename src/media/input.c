@@ -16,6 +16,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/file.h"
+
 static int temporary_file(const char *dir, const char *name, int *fd, vr_err *e)
 {
     char path[4096];
@@ -30,25 +32,13 @@ static int temporary_file(const char *dir, const char *name, int *fd, vr_err *e)
     return VR_OK;
 }
 
-static bool write_all(int fd, const unsigned char *data, size_t n)
-{
-    while (n > 0) {
-        const ssize_t written = write(fd, data, n);
-        if (written < 0 && errno == EINTR) continue;
-        if (written <= 0) return false;
-        data += written;
-        n -= (size_t)written;
-    }
-    return true;
-}
-
 /* Replace *fd by a temporary file with everything that can be read from it. */
 static int spool(int *fd, const char *name, vr_err *e)
 {
     enum { CHUNK = 1 << 16 };
     const char *dir = getenv("TMPDIR");
     if (!dir || !*dir) dir = "/tmp";
-    int copy = -1;
+    int copy = -1, cause;
     VR_TRY(temporary_file(dir, name, &copy, e));
     int rc = VR_OK;
     unsigned char *chunk = malloc(CHUNK);
@@ -59,9 +49,9 @@ static int spool(int *fd, const char *name, vr_err *e)
         if (n == 0) break;
         if (n < 0) {
             rc = vr_fail(e, VR_ERR_VIDEO, "%s: cannot be read: %s", name, strerror(errno));
-        } else if (!write_all(copy, chunk, (size_t)n)) {
+        } else if ((cause = vr_write_whole(copy, chunk, (size_t)n)) != 0) {
             rc =
-                vr_fail(e, VR_ERR_OTHER, "%s: cannot be kept in %s: %s (TMPDIR chooses the place)", name, dir, strerror(errno));
+                vr_fail(e, VR_ERR_OTHER, "%s: cannot be kept in %s: %s (TMPDIR chooses the place)", name, dir, strerror(cause));
         }
     }
     free(chunk);

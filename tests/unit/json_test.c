@@ -1,13 +1,19 @@
 /*
- * json_test.c - JSON strings and numbers, text made safe for terminals, prompts read from streams.
+ * json_test.c - JSON strings and numbers, text made safe for terminals and written whole, prompts read from streams.
  */
 #include <check.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <math.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/time.h>
+#include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
+#include "base/file.h"
 #include "base/limits.h"
 #include "cli/json.h"
 #include "cli/output.h"
@@ -89,9 +95,11 @@ END_TEST
 
 START_TEST(output_ends_its_line_once)
 {
-    open_memory();
+    int ends[2];
+    char bytes[16] = "";
+    ck_assert_int_eq(pipe(ends), 0);
     vr_output out;
-    vr_output_open(&out, memory);
+    vr_output_open(&out, ends[1]);
     ck_assert(!out.terminal);
     ck_assert(vr_output_end_line(&out, false));
     ck_assert(vr_output_write(&out, "a\x1b", 2));
@@ -99,14 +107,32 @@ START_TEST(output_ends_its_line_once)
     ck_assert(vr_output_end_line(&out, false));
     ck_assert(vr_output_end_line(&out, false));
     ck_assert(vr_output_end_line(&out, true));
-    expect("a\x1b\n\n");
+    close(ends[1]);
+    ck_assert_int_eq(read(ends[0], bytes, sizeof bytes), 4);
+    ck_assert_mem_eq(bytes, "a\x1b\n\n", 4);
+    close(ends[0]);
+}
+END_TEST
+
+START_TEST(output_on_a_terminal_is_made_visible)
+{
+    int ends[2];
+    char bytes[16] = "";
+    ck_assert_int_eq(pipe(ends), 0);
+    vr_output out = { .file = ends[1], .terminal = true };
+    ck_assert(vr_output_write(&out, "a\x1b\n", 3));
+    ck_assert(!out.line_open);
+    close(ends[1]);
+    ck_assert_int_eq(read(ends[0], bytes, sizeof bytes), 4);
+    ck_assert_mem_eq(bytes, "a^[\n", 4);
+    close(ends[0]);
 }
 END_TEST
 
 START_TEST(output_keeps_its_first_error)
 {
-    FILE *const full = fopen("/dev/full", "w");
-    if (!full) {
+    const int full = open("/dev/full", O_WRONLY);
+    if (full < 0) {
         printf("SKIP: output_keeps_its_first_error: no /dev/full\n");
         return;
     }
@@ -121,7 +147,67 @@ START_TEST(output_keeps_its_first_error)
     out.error = EPIPE;
     ck_assert_int_eq(vr_output_result(&out, "the answer", &e), VR_ERR_OTHER);
     ck_assert_str_eq(e.text, "");
-    fclose(full);
+    close(full);
+}
+END_TEST
+
+static volatile sig_atomic_t n_alarms;
+
+static void on_alarm(int number)
+{
+    (void)number;
+    n_alarms++;
+}
+
+static void expect_run(int file, char letter, size_t n)
+{
+    char bytes[4096];
+    while (n > 0) {
+        const ssize_t got = read(file, bytes, n < sizeof bytes ? n : sizeof bytes);
+        if (got < 0 && errno == EINTR) continue;
+        ck_assert_int_gt(got, 0);
+        for (ssize_t i = 0; i < got; i++) ck_assert_int_eq(bytes[i], letter);
+        n -= (size_t)got;
+    }
+}
+
+/* A pipe that is full while signals arrive every millisecond, its reader late: blocking, then as a program left it non-blocking. */
+START_TEST(signals_cut_no_write)
+{
+    enum { N = 1 << 20 };
+    char *const bytes = malloc(N);
+    ck_assert_ptr_nonnull(bytes);
+    memset(bytes, 'a', N);
+    for (int blocking = 1; blocking >= 0; blocking--) {
+        int ends[2];
+        ck_assert_int_eq(pipe(ends), 0);
+        const pid_t reader = fork();
+        ck_assert_int_ge(reader, 0);
+        if (reader == 0) {
+            close(ends[1]);
+            nanosleep(&(struct timespec){ .tv_nsec = 100000000 }, NULL);
+            expect_run(ends[0], 'a', N);
+            char more;
+            _exit(read(ends[0], &more, 1) == 0 ? 0 : 1);
+        }
+        close(ends[0]);
+        if (!blocking) fcntl(ends[1], F_SETFL, O_NONBLOCK);
+        const struct sigaction action = { .sa_handler = on_alarm };
+        const struct itimerval often = { { 0, 1000 }, { 0, 1000 } }, never = { { 0, 0 }, { 0, 0 } };
+        sigaction(SIGALRM, &action, NULL);
+        n_alarms = 0;
+        setitimer(ITIMER_REAL, &often, NULL);
+        const int error = vr_write_whole(ends[1], bytes, N);
+        setitimer(ITIMER_REAL, &never, NULL);
+        ck_assert_int_eq(error, 0);
+        ck_assert_int_gt(n_alarms, 10);
+        close(ends[1]);
+        int status = -1;
+        while (waitpid(reader, &status, 0) < 0 && errno == EINTR) {
+        }
+        ck_assert_int_eq(status, 0);
+    }
+    free(bytes);
 }
 END_TEST
 
@@ -226,7 +312,9 @@ int main(void)
     tcase_add_test(all, values_and_commas);
     tcase_add_test(all, control_characters_are_made_visible);
     tcase_add_test(all, output_ends_its_line_once);
+    tcase_add_test(all, output_on_a_terminal_is_made_visible);
     tcase_add_test(all, output_keeps_its_first_error);
+    tcase_add_test(all, signals_cut_no_write);
     tcase_add_test(all, lines_of_questions);
     tcase_add_test(all, nothing_to_read);
     tcase_add_test(all, lines_that_are_refused);

@@ -1,7 +1,7 @@
 /*
  * report_test.c - what is written to standard error, and when: bar, log lines, timings; plan line and numbers of a record.
  *
- *   hooks called as the engine calls them -> vr_report on a stream in memory that counts as a terminal -> bytes compared
+ *   hooks called as the engine calls them -> vr_report on a file that counts as a terminal -> bytes compared
  */
 #include <check.h>
 #include <stdlib.h>
@@ -11,28 +11,31 @@
 #include "cli/report.h"
 #include "tests/unit/suite.h"
 
-static char *text;
-static size_t n_bytes;
-static FILE *memory;
+static FILE *screen;
 static vr_output answer;
 static vr_report report;
 static vr_hooks hooks;
 
 static void start(const vr_options *options, bool terminal)
 {
-    memory = open_memstream(&text, &n_bytes);
-    ck_assert_ptr_nonnull(memory);
-    answer = (vr_output){ .file = memory, .terminal = terminal };
-    vr_report_open(&report, memory, options, &answer);
+    screen = tmpfile();
+    ck_assert_ptr_nonnull(screen);
+    setvbuf(screen, NULL, _IONBF, 0); /* the answer passes the stream by */
+    answer = (vr_output){ .file = fileno(screen), .terminal = terminal };
+    vr_report_open(&report, screen, options, &answer);
     report.terminal = terminal;
     vr_report_hooks(&report, &hooks);
 }
 
 static void expect(const char *wanted)
 {
-    ck_assert_int_eq(fclose(memory), 0);
+    char text[8192];
+    rewind(screen);
+    const size_t n_bytes = fread(text, 1, sizeof text - 1, screen);
+    ck_assert_int_eq(ferror(screen), 0);
+    text[n_bytes] = '\0';
+    fclose(screen);
     ck_assert_str_eq(text, wanted);
-    free(text);
 }
 
 static void log_at(vr_log_level level, const char *line)
@@ -202,7 +205,7 @@ START_TEST(a_turn_as_json)
                              .n_tokens = 5 };
     const vr_record record = { 3, "Is it?", &said, &recipe, &plan, &facts, &sampling, timings, 2 };
     start(&(vr_options){ 0 }, false);
-    vr_record_turn_json(memory, &record);
+    vr_record_turn_json(screen, &record);
     expect("{\"turn\":3,\"question\":\"Is it?\",\"answer\":\"Yes.\",\"stop\":\"length\","
            "\"ids\":{\"prompt\":7,\"reused\":1,\"dropped\":0,\"dropped_turns\":0,\"answer\":2},"
            "\"sampling\":{\"temperature\":0.9,\"top_k\":50,\"top_p\":1,\"repetition_penalty\":1,\"seed\":18446744073709551615},"
@@ -210,7 +213,8 @@ START_TEST(a_turn_as_json)
            "\"video_rows\":0,\"audio_rows\":0,\"context\":9,\"weights_bytes\":0,\"scratch_bytes\":0,\"cache_bytes\":0,"
            "\"rows_bytes\":0},\"facts\":{\"regime\":\"mix\","
            "\"steps\":[{\"step\":\"select\",\"before\":2,\"after\":1,\"unit\":\"frames\"}],\"tokens_before\":6,\"tokens\":5,"
-           "\"frames_kept\":[0],\"frames_high\":[0],\"frame_tokens\":[5,0]},\"timings\":[{\"stage\":\"scan\",\"seconds\":0.5,\"count\":0,\"unit\":null},"
+           "\"frames_kept\":[0],\"frames_high\":[0],\"frame_tokens\":[5,0]},\"timings\":[{\"stage\":\"scan\",\"seconds\":0.5,"
+           "\"count\":0,\"unit\":null},"
            "{\"stage\":\"answer\",\"seconds\":0.25,\"count\":2,\"unit\":\"tokens\"}],\"version\":\"" VIDRUN_VERSION
            "\",\"system\":\"s\",\"weights\":\"n\",\"cpu\":\"c\",\"precision\":\"auto\",\"kv\":\"f16\"}\n");
 }
