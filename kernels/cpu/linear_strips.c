@@ -2,7 +2,7 @@
  * linear_strips.c - products with quantised weights (base/strips.h).
  *
  *   VR_GEMM_ROWS rows of x -> signed bytes in tiles of up to 6 rows, one scale a row, threads share them
- *     -> tasks (two strips of W): a tile at a time -> strip kernel -> finish
+ *     -> tasks (pairs of strips of W): a tile at a time -> strip kernel -> finish
  *
  * With one row the same code is the decoder's: W is read once, front to back, and nothing of it is unpacked to memory.
  * With many rows what a kernel needs is on its way before: rows of x (by the kernel), the rows of y of the next tile, and piece
@@ -12,13 +12,14 @@
  */
 #include "kernels/cpu/cpu.h"
 
-enum { STRIPS = 2, TASK_ROWS = STRIPS * VR_STRIP_ROWS };
+enum { STRIPS = 2, PAIR_ROWS = STRIPS * VR_STRIP_ROWS, TASKS_A_THREAD = 8 };
 
 typedef struct strips_job {
     const vr_product *p;
     vr_dsp_strip_fn *kernel;
     vr_quantised_rows rows;
     int first, n; /* rows of x */
+    int pairs;    /* of strips, that a task takes */
 } strips_job;
 
 #define QUANTISE_ROWS 16 /* a tile of the first step */
@@ -59,31 +60,44 @@ static void fetch(const strips_job *j, int t, int column, int n, const unsigned 
     }
 }
 
-static void strips_task(void *arg, int task, int thread)
+static void pair_of_strips(const strips_job *j, int number)
 {
-    (void)thread;
-    const strips_job *j = arg;
     const vr_product *p = j->p;
-    const int N = p->w->rows, column = task * TASK_ROWS, n = vr_min_int(TASK_ROWS, N - column);
+    const int N = p->w->rows, column = number * PAIR_ROWS, n = vr_min_int(PAIR_ROWS, N - column);
     const size_t strip_bytes = (size_t)j->rows.blocks * vr_strip_block_bytes(p->w->dtype);
-    const unsigned char *strip = (const unsigned char *)p->w->data + (size_t)(task * STRIPS) * strip_bytes;
+    const unsigned char *strip = (const unsigned char *)p->w->data + (size_t)(number * STRIPS) * strip_bytes;
     const int strips = vr_ceil_div(n, VR_STRIP_ROWS), together = j->n == 1 ? 1 : strips;
-    const int next = task + vr_pool_threads(p->cpu->pool);
+    const int next = number + vr_pool_threads(p->cpu->pool);
     const unsigned char *const coming =
-        (next + 1) * TASK_ROWS <= N ? strip + (size_t)(next - task) * STRIPS * strip_bytes : NULL;
-    float sums[VR_STRIP_T * TASK_ROWS];
+        (next + 1) * PAIR_ROWS <= N ? strip + (size_t)(next - number) * STRIPS * strip_bytes : NULL;
+    float sums[VR_STRIP_T * PAIR_ROWS];
     size_t fetched = 0;
     for (int t = 0; t < j->n; t += j->rows.tile) {
         const int rows = vr_min_int(j->rows.tile, j->n - t);
         if (j->n > VR_STRIP_T) fetch(j, t, column, n, coming, &fetched);
         for (int s = 0; s < strips; s += together) /* one row: one stream of weights */
-            j->kernel(sums + s * VR_STRIP_ROWS, TASK_ROWS, &j->rows, t, rows, strip + (size_t)s * strip_bytes, together);
+            j->kernel(sums + s * VR_STRIP_ROWS, PAIR_ROWS, &j->rows, t, rows, strip + (size_t)s * strip_bytes, together);
         for (int r = 0; r < rows; r++) {
             const int64_t at = (int64_t)(j->first + t + r) * N + column;
-            p->cpu->dsp.finish(p->y + at, sums + r * TASK_ROWS, p->bias ? p->bias + column : NULL, p->act,
+            p->cpu->dsp.finish(p->y + at, sums + r * PAIR_ROWS, p->bias ? p->bias + column : NULL, p->act,
                                p->residual ? p->residual + at : NULL, n);
         }
     }
+}
+
+static void strips_task(void *arg, int task, int thread)
+{
+    (void)thread;
+    const strips_job *j = arg;
+    const int end = vr_min_int((task + 1) * j->pairs, vr_ceil_div(j->p->w->rows, PAIR_ROWS));
+    for (int i = task * j->pairs; i < end; i++) pair_of_strips(j, i);
+}
+
+/* One row: tasks are few and long, because a stream of weights that begins anew first waits for the memory. */
+static int pairs_of_a_task(const strips_job *j)
+{
+    const int pairs = vr_ceil_div(j->p->w->rows, PAIR_ROWS), tasks = TASKS_A_THREAD * vr_pool_threads(j->p->cpu->pool);
+    return j->n == 1 ? vr_ceil_div(pairs, tasks) : 1;
 }
 
 void vr_linear_strips(const vr_product *p)
@@ -100,7 +114,8 @@ void vr_linear_strips(const vr_product *p)
         j.n = vr_min_int(VR_GEMM_ROWS, p->T - j.first);
         j.rows.tile = vr_min_int(j.n, VR_STRIP_T);
         vr_pool_run(p->cpu->pool, vr_ceil_div(j.n, QUANTISE_ROWS), quantise_task, &j);
-        vr_pool_run(p->cpu->pool, vr_ceil_div(p->w->rows, TASK_ROWS), strips_task, &j);
+        j.pairs = pairs_of_a_task(&j);
+        vr_pool_run(p->cpu->pool, vr_ceil_div(p->w->rows, PAIR_ROWS * j.pairs), strips_task, &j);
     }
 }
 
