@@ -59,7 +59,7 @@ $(BUILD)/kernels/x86/%_avx2.o:   ISA := -mavx2 -mfma -mf16c
 $(BUILD)/kernels/x86/%_avx512.o: ISA := -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx2 -mfma -mf16c
 $(BUILD)/kernels/x86/%_avx512vnni.o: ISA := -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512vnni -mavx2 -mfma -mf16c
 $(BUILD)/kernels/x86/%_avx512bf16.o: ISA := -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512bf16 -mavx2 -mfma -mf16c
-$(BUILD)/kernels/x86/%_amx.o:    ISA := -mamx-tile -mamx-bf16
+$(BUILD)/kernels/x86/%_amx.o:    ISA := -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx2 -mfma -mf16c -mamx-tile -mamx-bf16 -mamx-int8
 $(BUILD)/kernels/arm/%_neon.o $(BUILD)/neon/kernels/arm/%_neon.o: ISA := -ffp-contract=off
 $(BUILD)/kernels/arm/%_neondot.o $(BUILD)/neon/kernels/arm/%_neondot.o: ISA := -march=armv8.2-a+dotprod -ffp-contract=off
 $(BUILD)/kernels/ladder/%.o:     ISA := -mavx2 -mfma -mf16c

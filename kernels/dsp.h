@@ -107,6 +107,7 @@ typedef struct vr_dsp {
     int pair_rows, pair_step; /* of gemm_tile_bf16 */
     vr_dsp_quantise_fn *quantise;
     vr_dsp_strip_fn *strip_q8, *strip_q4, *strip_q4m; /* vr_dsp_strip */
+    int strip_rows;                                   /* that these take at once, <= VR_STRIP_MAX_T */
     vr_dsp_dot_fn *dot[VR_DSP_DTYPES];
     vr_dsp_widen_fn *widen[VR_DSP_DTYPES];
     vr_dsp_kept kept[VR_KEPTS];
@@ -187,6 +188,8 @@ vr_dsp_quantise_fn vr_quantise_c, vr_quantise_avx2, vr_quantise_avx512vnni, vr_q
 vr_dsp_strip_fn vr_strip_q8_c, vr_strip_q8_avx2, vr_strip_q8_avx512vnni;
 vr_dsp_strip_fn vr_strip_q4_c, vr_strip_q4_avx2, vr_strip_q4_avx512vnni;
 vr_dsp_strip_fn vr_strip_q4m_c, vr_strip_q4m_avx2, vr_strip_q4m_avx512vnni;
+vr_dsp_strip_fn vr_strip_q8_amx, vr_strip_q4_amx, vr_strip_q4m_amx;
+vr_dsp_strip_fn vr_strip_q8_tiles, vr_strip_q4_tiles, vr_strip_q4m_tiles; /* of the check, as above */
 vr_dsp_strip_fn vr_strip_q8_neon, vr_strip_q8_neondot, vr_strip_q4_neon, vr_strip_q4_neondot;
 vr_dsp_strip_fn vr_strip_q4m_neon, vr_strip_q4m_neondot;
 VR_DSP_DECLARE(avx2);

@@ -1,7 +1,7 @@
 /*
  * quantised.h - products of quantised weights (base/strips.h) with rows quantised when they are used.
  *
- *   x [T,K] f32 -> q i8 in tiles of up to 6 rows, one scale a row, sums of every 32 numbers   vr_dsp_quantise_fn
+ *   x [T,K] f32 -> q i8 in tiles of up to strip_rows rows, one scale a row, sums of every 32 numbers   vr_dsp_quantise_fn
  *   q, strip of 16 rows of W -> y [T][16]                                                      vr_dsp_strip_fn
  *
  *   a tile: [groups of 32 columns][rows][32 numbers]: what a kernel reads is one stream, whatever the width of a row
@@ -20,7 +20,8 @@
 
 #include "base/strips.h"
 
-#define VR_STRIP_T 6 /* rows of x that a strip kernel takes at once */
+#define VR_STRIP_T     6  /* rows of x that a strip kernel with vectors takes at once */
+#define VR_STRIP_MAX_T 32 /* one with tiles */
 
 /* Rows of x as a strip kernel reads them. Rows that a last tile does not have are never read. */
 typedef struct vr_quantised_rows {
@@ -28,7 +29,7 @@ typedef struct vr_quantised_rows {
     int32_t *sums; /* [tiles][blocks * 2][tile] */
     float *scale;  /* [T] */
     int blocks;    /* vr_strip_blocks(K) */
-    int tile;      /* rows of a tile, 1 .. VR_STRIP_T */
+    int tile;      /* rows of a tile, 1 .. strip_rows of the level (dsp.h) */
 } vr_quantised_rows;
 
 /* Place of the sum of the first group of row t, and of its 32 numbers; those of the next group are `tile` places on. */
@@ -41,7 +42,7 @@ static inline int64_t vr_quantised_place(const vr_quantised_rows *x, int t)
  * largest < 2^-100: zeros, scale 0; a number that is not finite: scale NaN, q zeros. EXACT */
 typedef void vr_dsp_quantise_fn(int8_t *q, int32_t *sums, float *scale, const float *x, int K, int tile);
 
-/* y[t][s*16 + r], t < T <= VR_STRIP_T, s < n_strips <= 2, strips one behind the other (blocks * block bytes each); rows from
+/* y[t][s*16 + r], t < T <= strip_rows, s < n_strips <= 2, strips one behind the other (blocks * block bytes each); rows from
  * `first` on of x, all in one tile; y rows of y_row floats. EXACT between levels */
 typedef void vr_dsp_strip_fn(float *y, int64_t y_row, const vr_quantised_rows *x, int first, int T, const void *strip,
                              int n_strips);

@@ -131,7 +131,7 @@ static void check_quantise(vr_check *ck, int K, vr_fill fill, float odd)
     float *x = vr_check_floats(ck, K);
     vr_check_fill(ck, x, K, fill);
     if (K > 0 && odd != 0) x[vr_check_random(ck) % (uint32_t)K] = odd;
-    const int tile = 1 + (int)(vr_check_random(ck) % VR_STRIP_T), t = (int)(vr_check_random(ck) % (uint32_t)tile);
+    const int tile = 1 + (int)(vr_check_random(ck) % VR_STRIP_MAX_T), t = (int)(vr_check_random(ck) % (uint32_t)tile);
     const size_t places = (size_t)(vr_strip_blocks(K) * 2 * tile);
     vr_quantised_rows is = rows_alloc(ck, tile, K, tile), want = rows_alloc(ck, tile, K, tile);
     quantise_row(ck->d, &is, t, x, K);
@@ -158,7 +158,8 @@ static void check_strip(vr_check *ck, vr_dtype type, int T, int n_strips, int K)
 {
     const size_t mark = vr_arena_mark(&ck->arena);
     const int y_row = n_strips * VR_STRIP_ROWS + 3, n = T * y_row;
-    const int before = (int)(vr_check_random(ck) % (uint32_t)(VR_STRIP_T - T + 1)), tile = before + T, first = tile + before;
+    const int room = ck->d->strip_rows - T;
+    const int before = (int)(vr_check_random(ck) % (uint32_t)(room + 1)), tile = before + T, first = tile + before;
     char what[128];
     snprintf(what, sizeof what, "strips of %s, %d x %d x %d", vr_dtype_name(type), T, n_strips, K);
     const vr_matrix w = make_strips(ck, type, n_strips * VR_STRIP_ROWS, K);
@@ -283,7 +284,7 @@ static void check_operations(vr_check *ck)
     }
 }
 
-/* The kernel of AMX with plain C for the tiles: alone, and in products where the level packs panels as wide as it wants. */
+/* The bf16 kernel of AMX with plain C for the tiles: alone, and in products where the level packs panels as wide as it wants. */
 static void check_plain_tiles(vr_check *ck)
 {
     const vr_dsp *level = ck->d;
@@ -307,6 +308,37 @@ static void check_plain_tiles(vr_check *ck)
     ck->d = level;
 }
 
+/* The same for strips of quantised weights. */
+static void check_plain_strips(vr_check *ck)
+{
+    static const int lengths[] = { 1, 33, 64, 255, 256, 257, 600 }; /* a kernel takes 256 columns at a time */
+    enum { N_LENGTHS = sizeof lengths / sizeof lengths[0] };
+    const vr_dsp *level = ck->d;
+    vr_dsp tiles = *level;
+    tiles.strip_q8 = vr_strip_q8_tiles, tiles.strip_q4 = vr_strip_q4_tiles, tiles.strip_q4m = vr_strip_q4m_tiles;
+    tiles.strip_rows = VR_STRIP_MAX_T;
+    ck->d = &tiles;
+    for (int k = 0; k < N_KINDS; k++) {
+        for (int T = 1; T <= tiles.strip_rows; T++)
+            for (int i = ck->thorough ? 0 : T % 2; i < N_LENGTHS; i += ck->thorough ? 1 : 2)
+                check_strip(ck, kinds[k], T, 1 + (T + i / 2) % 2, lengths[i]);
+    }
+    vr_backend *be = NULL;
+    vr_err e;
+    const vr_cpu_options options = { .n_threads = 2, .precision = VR_PRECISION_INT8, .level = level->level };
+    if (vr_backend_open_cpu(&be, &options, &e) == VR_OK) {
+        vr_cpu_of(be)->dsp = tiles;
+        vr_check_strips(ck, be, VR_PRECISION_INT8);
+        check_linear_strips(ck, be, VR_PRECISION_INT8, VR_DTYPE_Q8_R16, 33, 300, 70);
+        check_linear_strips(ck, be, VR_PRECISION_INT8, VR_DTYPE_Q4_R16, 97, 64, 33);
+        check_linear_strips(ck, be, VR_PRECISION_INT8, VR_DTYPE_Q4M_R16, 48, 513, 17);
+    } else {
+        vr_check_fail(ck, "%s", e.text);
+    }
+    vr_backend_free(be);
+    ck->d = level;
+}
+
 void vr_check_quantised(vr_check *ck)
 {
     static const int lengths[] = { 1, 2, 15, 16, 31, 32, 33, 63, 64, 65, 100, 128, 257, 1031 };
@@ -317,7 +349,7 @@ void vr_check_quantised(vr_check *ck)
         check_quantise(ck, K, VR_FILL_NORMAL, NAN);
         check_quantise(ck, K, VR_FILL_NORMAL, -INFINITY);
         check_quantise(ck, K, VR_FILL_NORMAL, 3e38F);
-        for (int T = 1; T <= VR_STRIP_T; T++) {
+        for (int T = 1; T <= ck->d->strip_rows; T++) {
             for (int strips = 1; strips <= 2; strips++) {
                 for (int k = 0; k < N_KINDS; k++) check_strip(ck, kinds[k], T, strips, K);
             }
@@ -333,4 +365,5 @@ void vr_check_quantised(vr_check *ck)
     }
     if (!vr_check_failed(ck)) check_operations(ck);
     if (!vr_check_failed(ck) && ck->d->gemm_tile_bf16) check_plain_tiles(ck);
+    if (!vr_check_failed(ck) && ck->d->gemm_tile_bf16) check_plain_strips(ck);
 }

@@ -1,7 +1,7 @@
 /*
  * linear_strips.c - products with quantised weights (base/strips.h).
  *
- *   VR_GEMM_ROWS rows of x -> signed bytes in tiles of up to 6 rows, one scale a row, threads share them
+ *   VR_GEMM_ROWS rows of x -> signed bytes in tiles of strip_rows rows, one scale a row, threads share them
  *     -> tasks (pairs of strips of W): a tile at a time -> strip kernel -> finish
  *
  * With one row the same code is the decoder's: W is read once, front to back, and nothing of it is unpacked to memory.
@@ -70,7 +70,7 @@ static void pair_of_strips(const strips_job *j, int number)
     const int next = number + vr_pool_threads(p->cpu->pool);
     const unsigned char *const coming =
         (next + 1) * PAIR_ROWS <= N ? strip + (size_t)(next - number) * STRIPS * strip_bytes : NULL;
-    float sums[VR_STRIP_T * PAIR_ROWS];
+    float sums[VR_STRIP_MAX_T * PAIR_ROWS];
     size_t fetched = 0;
     for (int t = 0; t < j->n; t += j->rows.tile) {
         const int rows = vr_min_int(j->rows.tile, j->n - t);
@@ -103,7 +103,7 @@ static int pairs_of_a_task(const strips_job *j)
 void vr_linear_strips(const vr_product *p)
 {
     const int blocks = vr_strip_blocks(p->w->cols), most = vr_min_int(p->T, VR_GEMM_ROWS);
-    const size_t n = (size_t)(most + VR_STRIP_T), groups = (size_t)blocks * 2; /* a last tile may be short */
+    const size_t n = (size_t)(most + p->cpu->dsp.strip_rows), groups = (size_t)blocks * 2; /* a last tile may be short */
     strips_job j = { .p = p, .rows.blocks = blocks, .kernel = vr_dsp_strip(&p->cpu->dsp, p->w->dtype) };
     unsigned char *memory = vr_cpu_rows(p->cpu, n * (groups * (VR_STRIP_GROUP + sizeof(int32_t)) + sizeof(float)));
     if (!memory) return;
@@ -112,7 +112,7 @@ void vr_linear_strips(const vr_product *p)
     j.rows.scale = (float *)(void *)(j.rows.sums + n * groups);
     for (j.first = 0; j.first < p->T; j.first += VR_GEMM_ROWS) {
         j.n = vr_min_int(VR_GEMM_ROWS, p->T - j.first);
-        j.rows.tile = vr_min_int(j.n, VR_STRIP_T);
+        j.rows.tile = vr_min_int(j.n, p->cpu->dsp.strip_rows);
         vr_pool_run(p->cpu->pool, vr_ceil_div(j.n, QUANTISE_ROWS), quantise_task, &j);
         j.pairs = pairs_of_a_task(&j);
         vr_pool_run(p->cpu->pool, vr_ceil_div(p->w->rows, PAIR_ROWS * j.pairs), strips_task, &j);

@@ -72,7 +72,7 @@ static void fill(vr_dsp *d, int i)
     d->pack_pairs[VR_DSP_BF16] = vr_pack_pairs_bf16_c, d->narrow = vr_narrow_c, d->gemm_tile_bf16 = vr_gemm_tile_bf16_c;
     d->pair_rows = d->tile_rows, d->pair_step = 1;
     d->quantise = vr_quantise_c, d->strip_q8 = vr_strip_q8_c, d->strip_q4 = vr_strip_q4_c;
-    d->strip_q4m = vr_strip_q4m_c;
+    d->strip_q4m = vr_strip_q4m_c, d->strip_rows = VR_STRIP_T;
 #if defined(__x86_64__)
     if (i < 1) return;
     FILL(d, avx2);
@@ -101,6 +101,8 @@ static void fill(vr_dsp *d, int i)
     d->gram[VR_DSP_BF16] = vr_gram_bf16_avx512; /* where there is AMX, vdpbf16ps is slower than f32 */
     d->gemm_tile_bf16 = vr_gemm_tile_bf16_amx;
     d->pair_rows = 32, d->pair_step = 16;
+    d->strip_q8 = vr_strip_q8_amx, d->strip_q4 = vr_strip_q4_amx, d->strip_q4m = vr_strip_q4m_amx;
+    d->strip_rows = 32;
 #elif defined(__aarch64__)
     if (i < 1) return;
     FILL(d, neon);

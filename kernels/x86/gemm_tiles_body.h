@@ -16,6 +16,8 @@
 #define STEP       16 /* pairs */
 #define PANEL_STEP (STEP * TILE * 2)
 
+static const tile_config configs[2 * TILE_ROWS] = TILE_CONFIGS(4 * STEP, STEP);
+
 /* 32 columns; two: more than 16 rows */
 static inline __attribute__((always_inline)) void half_panel(float *c, int64_t c_row, const uint16_t *a, int64_t a_row,
                                                              const uint16_t *panel, bool two, int steps, bool add TILES_STATE)
@@ -53,7 +55,7 @@ static inline __attribute__((always_inline)) void gemm_tiles(float *c, int64_t c
                                                              const uint16_t *panel, int rows, int cols, int pairs, bool add)
 {
     const int steps = (pairs + STEP - 1) / STEP;
-    TILES_OPEN(rows);
+    TILES_OPEN(configs, rows);
     for (int v = 0; v < cols; v += TILE / 2) {
         half_panel(c + v, c_row, a, a_row, panel + (ptrdiff_t)2 * v, rows > TILE_ROWS, steps, add TILES_PASS);
     }
