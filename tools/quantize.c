@@ -61,7 +61,7 @@ static const char help_text[] =
     "Write a weight file with matrices of another type.\n"
     "\n"
     "  --type TYPE    f32, f16, bf16; q8_0 or q4_0: the matrices of the decoder\n"
-    "  --towers TYPE  f32, f16 (default) or bf16: all other matrices, where --type is q8_0 or q4_0\n"
+    "  --towers TYPE  f32, f16 (default), bf16 or q8_0: all other matrices, where --type is q8_0 or q4_0\n"
     "  --help         show this text\n"
     "  --version      show the version\n"
     "\n"
@@ -95,12 +95,12 @@ static int parse_options(options *o, int argc, char **argv, vr_err *e)
 
 static int choose_types(quantizer *q, vr_err *e)
 {
-    static const char types[] = "f32 f16 bf16 q8_0 q4_0", plain_types[] = "f32 f16 bf16";
+    static const char types[] = "f32 f16 bf16 q8_0 q4_0", tower_types[] = "f32 f16 bf16 q8_0";
     static const vr_dtype numbers[] = { VR_DTYPE_F32, VR_DTYPE_F16, VR_DTYPE_BF16, VR_DTYPE_Q8_R16, VR_DTYPE_Q4_R16 };
     const int type = vr_option_choice(types, q->o->type),
-              towers = q->o->towers ? vr_option_choice(plain_types, q->o->towers) : 1;
+              towers = q->o->towers ? vr_option_choice(tower_types, q->o->towers) : 1;
     if (type < 0) return vr_fail(e, VR_ERR_USAGE, "--type: '%s' is not one of: %s", q->o->type, types);
-    if (towers < 0) return vr_fail(e, VR_ERR_USAGE, "--towers: '%s' is not one of: %s", q->o->towers, plain_types);
+    if (towers < 0) return vr_fail(e, VR_ERR_USAGE, "--towers: '%s' is not one of: %s", q->o->towers, tower_types);
     const bool strips = vr_is_strips(numbers[type]);
     if (q->o->towers && !strips)
         return vr_fail(e, VR_ERR_USAGE, "--towers: the towers have the type of --type unless that is q8_0 or q4_0");
@@ -123,15 +123,28 @@ static bool ends_with(vr_string s, const char *end)
     return s.n_bytes >= n && memcmp(s.data + s.n_bytes - n, end, n) == 0;
 }
 
+/* What follows blk.N behind the prefix; without a byte: the name is another. */
+static vr_string of_block(vr_string name, const char *prefix)
+{
+    const size_t first = strlen(prefix);
+    size_t at = first;
+    if (name.n_bytes < first || memcmp(name.data, prefix, first) != 0) return (vr_string){ 0 };
+    while (at < name.n_bytes && name.data[at] >= '0' && name.data[at] <= '9') at++;
+    return at == first ? (vr_string){ 0 } : (vr_string){ .data = name.data + at, .n_bytes = name.n_bytes - at };
+}
+
 /* blk.N.attn_*.weight, blk.N.ffn_*.weight; names of two axes */
 static bool is_decoder(vr_string name)
 {
-    size_t at = 4;
-    if (name.n_bytes < 5 || memcmp(name.data, "blk.", 4) != 0) return false;
-    while (at < name.n_bytes && name.data[at] >= '0' && name.data[at] <= '9') at++;
-    const size_t left = name.n_bytes - at;
-    return at > 4 &&
-           ((left > 6 && memcmp(name.data + at, ".attn_", 6) == 0) || (left > 5 && memcmp(name.data + at, ".ffn_", 5) == 0));
+    const vr_string rest = of_block(name, "blk.");
+    return (rest.n_bytes > 6 && memcmp(rest.data, ".attn_", 6) == 0) ||
+           (rest.n_bytes > 5 && memcmp(rest.data, ".ffn_", 5) == 0);
+}
+
+/* Two matrices, one below the other, that are used apart and would share a strip. */
+static bool shares_a_strip(const vr_weights_tensor *t)
+{
+    return is_spelled(of_block(t->name, "dino.blk."), ".fc1.weight") && t->shape[0] % (2 * VR_STRIP_ROWS) != 0;
 }
 
 /* What the tensor becomes. Taps of depthwise convolutions (.conv.weight) and all with one axis are no matrices. */
@@ -140,7 +153,8 @@ static uint32_t target_of(const quantizer *q, const vr_weights_tensor *t)
     const bool plain = t->type == VR_DTYPE_F32 || t->type == VR_DTYPE_F16 || t->type == VR_DTYPE_BF16;
     if (!plain || t->n_dims != 2 || !ends_with(t->name, ".weight") || ends_with(t->name, ".conv.weight")) return t->type;
     if (is_spelled(t->name, "token_embd.weight") || is_spelled(t->name, "output.weight")) return q->table;
-    return is_decoder(t->name) ? q->decoder : q->other;
+    if (is_decoder(t->name)) return q->decoder;
+    return vr_is_strips(q->other) && shares_a_strip(t) ? VR_DTYPE_F16 : q->other;
 }
 
 static size_t bytes_of(const vr_weights_tensor *t, uint32_t type)

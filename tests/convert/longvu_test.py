@@ -253,6 +253,13 @@ class LongVU(Folder):
         self.refused("not the checkpoint of a known system")
         self.refused("no file of the checkpoint holds LongVU's decoder", options=("--system", "longvu"))
 
+    def test_towers_of_bytes(self):
+        small.write(self.root)
+        self.converted("--type", "q8_0", "--towers", "q8_0")
+        types = {name: kind for name, (kind, _, _) in self.tensors.items()}
+        self.assertEqual({types[f"siglip.blk.1.{name}.weight"] for name in ("fc1", "fc2", "qkv")}, {1008})
+        self.assertEqual([types[f"dino.blk.1.{name}.weight"] for name in ("fc1", "fc2")], [1, 1008])  # halves of ten rows
+
     def test_towers_inside_the_decoder_s_folder(self):
         folder = small.write(self.root)
         for name in (small.SIGLIP, small.DINO):

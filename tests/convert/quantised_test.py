@@ -80,12 +80,14 @@ class Files(Folder):
         made.write(self.root, made.parts())
         plain = self.types("--type", "f16")
         q4, q8 = self.types("--type", "q4_0"), self.types("--type", "q8_0", "--towers", "bf16")
+        all8 = self.types("--type", "q8_0", "--towers", "q8_0")
         self.assertEqual(set(plain), set(q4))
         for name, kind in plain.items():
             table = name in ("token_embd.weight", "output.weight")
             decoder = table or (name.startswith("blk.") and kind == 1)
             self.assertEqual(q4[name], kind if kind == 0 else 1008 if table else 1004 if decoder else 1, name)
             self.assertEqual(q8[name], kind if kind == 0 else 1008 if decoder else 30, name)
+            self.assertEqual(all8[name], 0 if kind == 0 else 1008, name)
         self.assertEqual(sum(kind == 1004 for kind in q4.values()) % 7, 0)  # q, k, v, o, gate, up, down of every block
 
     def test_the_numbers(self):

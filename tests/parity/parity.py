@@ -180,7 +180,7 @@ def prepare(args, case, case_dir, work):
         "-o",
         str(weights),
         "--type",
-        case.get("type", "f32"),
+        *case.get("type", "f32").split(),
     ]
     done = subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace", timeout=SECONDS)
     if done.returncode or not weights.exists():

@@ -28,7 +28,7 @@ import parity
 RECORD = pathlib.Path(__file__).resolve().parent / "weight_types.json"
 FLOOR = 1e-6
 RUNS = (("f16", "f32"), ("bf16", "f32"), ("q8_0", "f32"), ("q4_0", "f32"), ("f32", "bf16"), ("f16", "auto"), ("bf16", "auto"),
-        ("q8_0", "auto"), ("q4_0", "auto"), ("f32", "f32 --kv f16"), ("f32", "f32 --kv q8_0"))
+        ("q8_0", "auto"), ("q4_0", "auto"), ("q8_0 --towers q8_0", "f32"), ("q8_0 --towers q8_0", "auto"), ("f32", "f32 --kv f16"), ("f32", "f32 --kv q8_0"))
 GROUPS = (("towers", ("vision.", "audio.", "imagebind.")), ("rows", ("project.",)), ("decoder", ("decoder.layer.",)),
           ("logits", ("decoder.logits",)))
 
@@ -48,7 +48,7 @@ def equal_ids(case, case_dir, dump):
 def measure(args, case_dir, weight_type, precision, level, work):
     """-> ({group: error, "ids": share}, failure or None)"""
     case = json.loads((case_dir / "case.json").read_text()) | {"type": weight_type}
-    weights, why = work / f"{case_dir.name}-{weight_type}" / "weights.bin", None
+    weights, why = work / f"{case_dir.name}-{weight_type.replace(' ', '')}" / "weights.bin", None
     if not weights.exists():
         weights.parent.mkdir()
         weights, why = parity.prepare(args, case, case_dir, weights.parent)
@@ -56,7 +56,7 @@ def measure(args, case_dir, weight_type, precision, level, work):
         return {}, why
     args = copy.copy(args)
     args.extra = ["--precision", *precision.split()]
-    place = work / f"{case_dir.name}-{weight_type}-{precision.replace(' ', '')}-{level}"
+    place = work / f"{case_dir.name}-{weight_type}-{precision}-{level}".replace(" ", "")
     place.mkdir()
     run = parity.run_case(args, case, case_dir, weights, place, level, 1)
     if not run.errors:

@@ -2,7 +2,7 @@
 """
 convert.py - turns the published checkpoint of a video-language model into one flat weight file.
 
-    convert.py CHECKPOINT_DIR -o weights.bin [--type f16|bf16|f32|q8_0|q4_0] [--towers f16|bf16|f32] [--system NAME]
+    convert.py CHECKPOINT_DIR -o weights.bin [--type f16|bf16|f32|q8_0|q4_0] [--towers f16|bf16|f32|q8_0] [--system NAME]
                [--template NAME]
 
     folder --checkpoint.py--> tensors by name --SYSTEM.py--> recipe (keys, tensors) --gguf_writer.py--> file
@@ -108,7 +108,8 @@ def convert(options, report):
     decoder_type = QUANTISED.get(options.type)
     if options.towers and not decoder_type:
         raise ConvertError("--towers: the towers have the type of --type unless that is q8_0 or q4_0")
-    recipe = Recipe({}, ((options.towers or "f16") if decoder_type else options.type).upper(), decoder_type)
+    other = (options.towers or "f16") if decoder_type else options.type
+    recipe = Recipe({}, QUANTISED.get(other, other.upper()), decoder_type)
     recipe.key("general.architecture", "string", "vidrun")
     recipe.key("general.alignment", "u32", gguf_writer.ALIGNMENT)
     recipe.key("vidrun.format", "u32", 1)
@@ -135,7 +136,7 @@ def main(arguments):
     parser.add_argument("-o", "--output", required=True, metavar="FILE", help="the file to write")
     parser.add_argument("--type", choices=("f16", "bf16", "f32", *QUANTISED), default="f16",
                         help="numbers of the matrices (default f16); q8_0 and q4_0 are for the decoder's")
-    parser.add_argument("--towers", choices=("f16", "bf16", "f32"),
+    parser.add_argument("--towers", choices=("f16", "bf16", "f32", "q8_0"),
                         help="numbers of all other matrices where --type is q8_0 or q4_0 (default f16)")
     parser.add_argument("--system", choices=[system.NAME for system in SYSTEMS], help="default: found from the tensors")
     parser.add_argument("--template", choices=sorted({name for system in SYSTEMS for name in system.TEMPLATES}),

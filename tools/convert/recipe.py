@@ -13,6 +13,7 @@ from gguf_writer import Output
 
 
 DECODER = re.compile(r"blk\.\d+\.(attn|ffn)_\w+\.weight")
+HALVES = re.compile(r"dino\.blk\.\d+\.fc1\.weight")  # two matrices, one below the other, that are used apart
 TABLES = ("token_embd.weight", "output.weight")
 
 
@@ -32,11 +33,13 @@ class Recipe:
         """The content of a key that is there."""
         return next(content for key, _, content in self.keys if key == name)
 
-    def type_of(self, new):
-        """The type of a matrix by its name in the file."""
+    def type_of(self, new, rows):
+        """The type of a matrix by its name in the file; halves that would share a strip are F16."""
         if new in TABLES and self.decoder_type == "Q4_R16":
             return "Q8_R16"
-        return self.decoder_type if new in TABLES or DECODER.fullmatch(new) else self.weight_type
+        if new in TABLES or DECODER.fullmatch(new):
+            return self.decoder_type
+        return "F16" if self.weight_type == "Q8_R16" and HALVES.fullmatch(new) and rows % 32 else self.weight_type
 
     def has(self, name):
         return name in self.tensors
@@ -65,18 +68,18 @@ class Recipe:
         rows, cols = shape[0], 1
         for size in shape[1:]:
             cols *= size
-        self.outputs.append(Output(new, (rows, cols), self.type_of(new), [self.take(name, *shape)]))
+        self.outputs.append(Output(new, (rows, cols), self.type_of(new, rows), [self.take(name, *shape)]))
 
     def weight_parts(self, new, names, rows, cols):
         """Matrices of this shape, one below the other."""
         parts = [self.take(name, rows, cols) for name in names]
-        self.outputs.append(Output(new, (len(parts) * rows, cols), self.type_of(new), parts))
+        self.outputs.append(Output(new, (len(parts) * rows, cols), self.type_of(new, len(parts) * rows), parts))
 
     def weight_rows(self, new, name, n, *shape):
         """The first n rows of a matrix of this shape."""
         tensor = self.take(name, *shape)
         rank(tensor, len(shape))
-        self.outputs.append(Output(new, (n, *shape[1:]), self.type_of(new), [tensor.first_rows(n)]))
+        self.outputs.append(Output(new, (n, *shape[1:]), self.type_of(new, n), [tensor.first_rows(n)]))
 
     def exact(self, new, name, *shape):
         self.outputs.append(Output(new, shape, "F32", [self.take(name, *shape)]))
