@@ -91,7 +91,7 @@ static int vit(encoder *m, vr_err *e)
 static void forward_qformer(void *model, vr_run *pass)
 {
     const encoder *m = model;
-    vr_qformer_forward(m->qformer, pass, m->x, m->N, m->R, m->y);
+    vr_qformer_forward(m->qformer, pass, m->x, m->N, m->R, m->y, 3);
 }
 
 /* One Q-Former: N times its queries look at R rows. */

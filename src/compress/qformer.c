@@ -107,27 +107,27 @@ int vr_qformer_encoder_width(const vr_qformer *qformer)
     return qformer->encoder_width;
 }
 
-void vr_qformer_forward(const vr_qformer *qf, vr_run *run, const float *encoded, int N, int R, float *out)
+void vr_qformer_forward(const vr_qformer *qf, vr_run *run, const float *encoded, int N, int R, float *out, int n_dims)
 {
     const vr_ops *op = run->be->ops;
     vr_backend *be = run->be;
     const int D = qf->config.width, Q = qf->n_queries;
-    const int64_t shape[3] = { N, Q, D };
+    const int64_t shape[3] = { n_dims == 2 ? N * Q : N, n_dims == 2 ? D : Q, D };
 
     for (int n = 0; n < N; n++)
         op->layer_norm(be, out + (size_t)n * (size_t)Q * (size_t)D, qf->query, qf->input_w, qf->input_b, Q, D,
                        qf->config.epsilon);
-    vr_run_dump(run, out, 3, shape, "%s.embed", qf->prefix);
+    vr_run_dump(run, out, n_dims, shape, "%s.embed", qf->prefix);
     for (int i = 0; i < qf->n_blocks; i++) {
         const qformer_block *b = &qf->blocks[i];
         vr_post_attention_forward(&b->self, run, out, N, Q, out, Q);
-        vr_run_dump(run, out, 3, shape, "%s.layer.%02d.self", qf->prefix, i);
+        vr_run_dump(run, out, n_dims, shape, "%s.layer.%02d.self", qf->prefix, i);
         if (i % qf->cross_interval == 0) {
             vr_post_attention_forward(&b->cross, run, out, N, Q, encoded, R);
-            vr_run_dump(run, out, 3, shape, "%s.layer.%02d.cross", qf->prefix, i);
+            vr_run_dump(run, out, n_dims, shape, "%s.layer.%02d.cross", qf->prefix, i);
         }
         vr_post_ffn_forward(&b->ffn, run, out, N * Q);
-        vr_run_dump(run, out, 3, shape, "%s.layer.%02d", qf->prefix, i);
+        vr_run_dump(run, out, n_dims, shape, "%s.layer.%02d", qf->prefix, i);
     }
-    vr_run_dump(run, out, 3, shape, "%s.out", qf->prefix);
+    vr_run_dump(run, out, n_dims, shape, "%s.out", qf->prefix);
 }

@@ -19,7 +19,7 @@ int vr_qformer_queries(const vr_qformer *qformer);       /* Q */
 int vr_qformer_encoder_width(const vr_qformer *qformer); /* De */
 
 /* encoded [N, R, De] -> out [N, Q, D]; n attends to its own R rows only.
- * Stages: PREFIX.embed, PREFIX.layer.00.., PREFIX.out. */
-void vr_qformer_forward(const vr_qformer *qformer, vr_run *run, const float *encoded, int N, int R, float *out);
+ * Stages: PREFIX.embed, PREFIX.layer.00.., PREFIX.out; written as [N, Q, D], with n_dims 2 as [N Q, D]. */
+void vr_qformer_forward(const vr_qformer *qformer, vr_run *run, const float *encoded, int N, int R, float *out, int n_dims);
 
 #endif

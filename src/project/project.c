@@ -13,10 +13,12 @@ int vr_project_bind(vr_project *project, vr_weights *w, const char *prefix, int 
     return VR_OK;
 }
 
-void vr_project_forward(const vr_project *project, vr_run *run, const float *x, int T, float *out, const char *stage)
+void vr_project_forward(const vr_project *project, vr_run *run, const float *x, int T, float *out, const char *stage,
+                        int n_dims)
 {
     run->be->ops->linear(run->be, out, x, &project->w, project->b, VR_ACT_NONE, NULL, T);
-    vr_run_dump(run, out, 3, (const int64_t[3]){ 1, T, project->w.rows }, "%s", stage);
+    const int64_t shape[3] = { 1, T, project->w.rows };
+    vr_run_dump(run, out, n_dims, shape + 3 - n_dims, "%s", stage);
 }
 
 int vr_project_mlp_bind(vr_project_mlp *mlp, vr_weights *w, const char *prefix, int in_width, int out_width, float epsilon,

@@ -14,8 +14,9 @@ typedef struct vr_project {
 
 int vr_project_bind(vr_project *project, vr_weights *w, const char *prefix, int in_width, int out_width, vr_err *e);
 
-/* x [T, D] -> out [T, Dl]: x W^T + b. The stage is written under `stage` as [1, T, Dl]. */
-void vr_project_forward(const vr_project *project, vr_run *run, const float *x, int T, float *out, const char *stage);
+/* x [T, D] -> out [T, Dl]: x W^T + b. The stage is written under `stage` as [1, T, Dl], with n_dims 2 as [T, Dl]. */
+void vr_project_forward(const vr_project *project, vr_run *run, const float *x, int T, float *out, const char *stage,
+                        int n_dims);
 
 /* fc2(gelu(fc1(x))), normed where there is a norm. */
 typedef struct vr_project_mlp {

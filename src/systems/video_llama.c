@@ -174,7 +174,7 @@ static int frames_encode(const video_llama *s, vr_run *run, vr_frames *frames, i
         vr_vit_forward(s->vit, run, pixels, n, features);
         vr_run_dump(run, features, 3, (const int64_t[3]){ n, R, vr_vit_width(s->vit) }, "vision.out");
         vr_qformer_forward(s->qformer, run, features, n, R,
-                           out + (size_t)first * frame_rows * (size_t)vr_qformer_width(s->qformer));
+                           out + (size_t)first * frame_rows * (size_t)vr_qformer_width(s->qformer), 3);
         VR_TRY(vr_backend_sync(run->be, e));
         decoding += decoded - start;
         encoding += vr_clock() - decoded;
@@ -204,8 +204,8 @@ static int see(const video_llama *s, vr_run *run, vr_source *source, const vr_vi
     VR_TRY(rc);
     run->be->ops->add_rows(run->be, looked, looked, s->frame_position, T * Q, D, Q, T);
     vr_run_dump(run, looked, 3, (const int64_t[3]){ 1, (int64_t)T * Q, D }, "video_qformer.in");
-    vr_qformer_forward(s->video_qformer, run, looked, 1, T * Q, watched);
-    vr_project_forward(&s->project_video, run, watched, Qv, rows, "project.video");
+    vr_qformer_forward(s->video_qformer, run, looked, 1, T * Q, watched, 3);
+    vr_project_forward(&s->project_video, run, watched, Qv, rows, "project.video", 3);
     vr_arena_release(run->scratch, mark);
     return vr_backend_sync(run->be, e);
 }
@@ -260,8 +260,8 @@ static int hear(const video_llama *s, vr_run *run, vr_source *source, vr_view *v
     vr_imagebind_forward(s->imagebind, run, mel, N, heard);
     run->be->ops->add_rows(run->be, heard, heard, s->clip_position, N, E, 1, N);
     vr_run_dump(run, heard, 3, (const int64_t[3]){ 1, N, E }, "audio_qformer.in");
-    vr_qformer_forward(s->audio_qformer, run, heard, 1, N, listened);
-    vr_project_forward(&s->project_audio, run, listened, Qa, rows, "project.audio");
+    vr_qformer_forward(s->audio_qformer, run, heard, 1, N, listened, 3);
+    vr_project_forward(&s->project_audio, run, listened, Qa, rows, "project.audio", 3);
     vr_arena_release(run->scratch, mark);
     VR_TRY(vr_backend_sync(run->be, e));
     if (!run->be->plan) vr_hooks_timing(hooks, "audio", vr_clock() - decoded, N, "clips");

@@ -200,8 +200,8 @@ static int see(const videochat *s, vr_run *run, vr_frames *frames, const vr_sour
     vr_vit_norm(s->vit, run, x, rows);
     vr_run_dump(run, x, 2, (const int64_t[2]){ rows, D }, "vision.norm");
     float *looked = vr_arena_floats(run->scratch, (size_t)Q * (size_t)vr_qformer_width(s->qformer));
-    vr_qformer_forward(s->qformer, run, x, 1, rows, looked);
-    vr_project_forward(&s->project, run, looked, Q, view->rows, "project.video");
+    vr_qformer_forward(s->qformer, run, x, 1, rows, looked, 2);
+    vr_project_forward(&s->project, run, looked, Q, view->rows, "project.video", 2);
     return vr_backend_sync(run->be, e);
 }
 

@@ -63,12 +63,10 @@ LIMIT = 2e-5
 FEW_ROWS = ("vision.", "audio.block", "input.pixels.", "project.aux", "sampler.layer", "project.video", "prompt.embeds", "decoder.")
 PATCHES = ("input.pixels", "compress.half.pixels", "compress.memory")  # of Flash-VStream on Qwen2-VL: thousands of rows
 MORE_FEW_ROWS = {"flash-vstream-qwen": PATCHES, "videochat": ("input.pixels",)}
-WHOLE = {"videochat": ("project.video",)}  # recorded without the batch of one that a selection of rows would meet
 
 
 def few_rows_of(system):
-    whole = WHOLE.get(system, ())
-    return tuple(name for name in FEW_ROWS if name not in whole) + MORE_FEW_ROWS.get(system, ())
+    return FEW_ROWS + MORE_FEW_ROWS.get(system, ())
 
 
 def tokenizer_files(template):
