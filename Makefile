@@ -48,7 +48,7 @@ PROGRAMS := $(BUILD)/vidrun $(BUILD)/vidrun-inspect $(BUILD)/vidrun-quantize $(B
 TESTS    := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/unit/*_test.c tests/check/*_test.c)) \
             $(BUILD)/tests/simt/simt_test $(BUILD)/tests/simt/ladder_test $(BUILD)/tests/simt/mma_test
 ifneq ($(findstring sanitize=thread,$(CFLAGS)),) # it does not know the contexts of tests/simt
-TESTS    := $(filter-out %/simt_test %/ladder_test %/mma_test %/device_test %/device_step_test,$(TESTS))
+TESTS    := $(filter-out %/simt_test %/ladder_test %/mma_test %/device_test %/device_step_test %/device_plan_test,$(TESTS))
 endif
 REPLAYS  := $(patsubst %.c,$(BUILD)/%_replay,$(filter-out tests/fuzz/replay.c,$(wildcard tests/fuzz/*.c)))
 

@@ -15,15 +15,16 @@ struct vr_backend {
     void (*read)(vr_backend *be, void *host, const void *x, size_t n_bytes);  /* backend memory -> host, in order, waits */
     void (*write)(vr_backend *be, void *x, const void *host, size_t n_bytes); /* host -> backend memory, in order */
     void (*free)(vr_backend *be);
-    bool plan; /* operations do nothing: see vr_backend_open_plan */
+    bool plan;        /* operations do nothing: see vr_backend_open_plan */
+    size_t own_bytes; /* of a plan of vr_backend_open_plan_of: what operations take of backend memory for themselves */
     /* of a backend whose memory is not the host's; NULL in the others: */
     const char *name;                                                          /* for messages and reports */
     int (*arena_open)(vr_backend *be, vr_arena *a, size_t n_bytes, vr_err *e); /* backend memory */
     void (*hold)(vr_backend *be, const void *x, size_t n_bytes);               /* host memory that never changes: weights */
     /* bytes of backend memory, and of memory that is held and there already */
     void (*room)(vr_backend *be, size_t *n_free, size_t *n_total, size_t *n_there);
-    size_t own_bytes;                   /* what operations take of it for themselves, about */
-    void (*step_begin)(vr_backend *be); /* see vr_step_begin */
+    int (*plan_open)(vr_backend *be, vr_backend **out, vr_err *e); /* see vr_backend_open_plan_of */
+    void (*step_begin)(vr_backend *be);                            /* see vr_step_begin */
     bool (*step_end)(vr_backend *be);
     const char *(*note)(vr_backend *be); /* a line that the user should see, once; NULL: there is none */
 };
@@ -73,6 +74,16 @@ int vr_backend_open_cuda(vr_backend **out, const vr_cuda_options *options, vr_er
 
 /* Operations that do nothing: the same code then counts its scratch memory (base/arena.h). read fills with zeros. */
 int vr_backend_open_plan(vr_backend **out, vr_err *e);
+/* The same for a run on be: operations of a device also count what they would take of it for themselves and be has not taken yet.
+ * Freed before be. */
+int vr_backend_open_plan_of(vr_backend **out, vr_backend *be, vr_err *e);
+
+/* What a device hands out for n_bytes in one piece: pages of 2 MB; pieces of up to 1 MB share them. */
+static inline size_t vr_device_bytes(size_t n_bytes)
+{
+    const size_t grain = n_bytes > (size_t)1 << 20 ? (size_t)2 << 20 : 512;
+    return (n_bytes + grain - 1) / grain * grain;
+}
 
 void vr_backend_free(vr_backend *be); /* NULL is legal */
 int vr_backend_sync(vr_backend *be, vr_err *e);

@@ -65,22 +65,25 @@ int vr_device_room_get(vr_backend *be, const vr_weights *weights, vr_device_room
     if (!be->room) return VR_OK;
     size_t n_there;
     be->room(be, &out->n_free, &out->n_total, &n_there);
-    const size_t n_bound = vr_weights_bound_bytes(weights);
+    const size_t n_bound = vr_weights_bound_bytes(weights, vr_device_bytes);
     out->weights_bytes = n_bound > n_there ? n_bound - n_there : 0;
-    out->own_bytes = be->own_bytes;
     return vr_backend_sync(be, e);
+}
+
+size_t vr_device_work(const vr_backend *plan, size_t n_bytes)
+{
+    return vr_device_bytes(n_bytes) + plan->own_bytes;
 }
 
 bool vr_device_room_suffices(const vr_device_room *room, size_t n_bytes)
 {
-    return room->weights_bytes <= room->n_free && n_bytes + room->own_bytes <= room->n_free - room->weights_bytes;
+    return room->weights_bytes <= room->n_free && n_bytes <= room->n_free - room->weights_bytes;
 }
 
 int vr_device_room_fail(const vr_backend *be, const vr_device_room *room, size_t n_bytes, const char *remedy, vr_err *e)
 {
     return vr_fail(e, VR_ERR_LIMIT, "%s: %zu MB of weights and %zu MB of working memory are needed, %zu of %zu MB are free; %s",
-                   be->name, room->weights_bytes >> 20, (n_bytes + room->own_bytes) >> 20, room->n_free >> 20,
-                   room->n_total >> 20, remedy);
+                   be->name, room->weights_bytes >> 20, n_bytes >> 20, room->n_free >> 20, room->n_total >> 20, remedy);
 }
 
 int vr_device_room_check(vr_backend *be, const vr_weights *weights, size_t n_bytes, vr_err *e)

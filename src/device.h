@@ -22,11 +22,12 @@ void vr_device_hold(vr_backend *be, const vr_weights *weights);
 typedef struct vr_device_room {
     size_t n_free, n_total;
     size_t weights_bytes; /* bound and not there yet */
-    size_t own_bytes;     /* of its operations */
 } vr_device_room;
 
 /* n_total 0: the memory is the host's, and nobody counts. The error is the device's. */
 int vr_device_room_get(vr_backend *be, const vr_weights *weights, vr_device_room *out, vr_err *e);
+/* The working memory of a run that was counted by a plan (vr_backend_open_plan_of): an arena of n_bytes, and what operations take. */
+size_t vr_device_work(const vr_backend *plan, size_t n_bytes);
 /* Whether the weights and n_bytes of working memory fit. */
 bool vr_device_room_suffices(const vr_device_room *room, size_t n_bytes);
 

@@ -1,7 +1,7 @@
 /*
  * layers.c - see layers.h.
  *
- *   weights bound - weights there - layers n.. - tables + scratch + cache of n layers <= memory that is free     largest n
+ *   weights bound - weights there - layers n.. - tables + work + cache of n layers <= memory that is free     largest n
  *
  * Trap:  tables (tokens, head) go to the device with the last layer alone: the head is computed where the last layer is.
  */
@@ -26,34 +26,34 @@ int vr_layers_parse(const char *text, int *n, vr_err *e)
 }
 
 /* What n layers on the device need of it: *room, working memory returned. */
-static size_t needed(const vr_model *m, int n, size_t scratch_bytes, const vr_kvcache_config *cache, vr_device_room *room)
+static size_t needed(const vr_model *m, int n, size_t work_bytes, const vr_kvcache_config *cache, vr_device_room *room)
 {
     vr_kvcache_config here = *cache;
     size_t elsewhere = n < cache->n_layers ? vr_llama_table_bytes(m->llama) : 0;
     here.n_layers = n;
     for (int l = n; l < cache->n_layers; l++) elsewhere += vr_llama_layer_bytes(m->llama, l);
     room->weights_bytes = room->weights_bytes > elsewhere ? room->weights_bytes - elsewhere : 0;
-    return scratch_bytes + vr_kvcache_bytes(&here);
+    return work_bytes + vr_device_bytes(vr_kvcache_bytes(&here));
 }
 
-static bool fits(const vr_model *m, int n, size_t scratch_bytes, const vr_kvcache_config *cache, vr_device_room room)
+static bool fits(const vr_model *m, int n, size_t work_bytes, const vr_kvcache_config *cache, vr_device_room room)
 {
-    const size_t n_bytes = needed(m, n, scratch_bytes, cache, &room);
+    const size_t n_bytes = needed(m, n, work_bytes, cache, &room);
     return vr_device_room_suffices(&room, n_bytes);
 }
 
-static int refuse(const vr_model *m, int n, int n_fitting, size_t scratch_bytes, const vr_kvcache_config *cache,
+static int refuse(const vr_model *m, int n, int n_fitting, size_t work_bytes, const vr_kvcache_config *cache,
                   vr_device_room room, vr_err *e)
 {
     char remedy[96] = VR_DEVICE_NONE;
-    const size_t n_bytes = needed(m, n, scratch_bytes, cache, &room);
+    const size_t n_bytes = needed(m, n, work_bytes, cache, &room);
     if (n_fitting >= 0)
         snprintf(remedy, sizeof remedy, "%d of the decoder's %d layers would fit: --gpu-layers %d", n_fitting, cache->n_layers,
                  n_fitting);
     return vr_device_room_fail(m->backend, &room, n_bytes, remedy, e);
 }
 
-int vr_layers_place(vr_model *m, size_t scratch_bytes, const vr_kvcache_config *cache, vr_err *e)
+int vr_layers_place(vr_model *m, size_t work_bytes, const vr_kvcache_config *cache, vr_err *e)
 {
     vr_layers *layers = &m->layers;
     vr_device_room room;
@@ -64,13 +64,13 @@ int vr_layers_place(vr_model *m, size_t scratch_bytes, const vr_kvcache_config *
         return VR_OK;
     }
     if (layers->decided) { /* those that are there stay there */
-        return fits(m, layers->n, scratch_bytes, cache, room) ? VR_OK : refuse(m, layers->n, -1, scratch_bytes, cache, room, e);
+        return fits(m, layers->n, work_bytes, cache, room) ? VR_OK : refuse(m, layers->n, -1, work_bytes, cache, room, e);
     }
     int n = m->n_layers_asked > L ? L : m->n_layers_asked;
     layers->n_fitting = L;
-    while (layers->n_fitting >= 0 && !fits(m, layers->n_fitting, scratch_bytes, cache, room)) layers->n_fitting--;
+    while (layers->n_fitting >= 0 && !fits(m, layers->n_fitting, work_bytes, cache, room)) layers->n_fitting--;
     if (n < 0) n = layers->n_fitting > 0 ? layers->n_fitting : 0;
-    if (n > layers->n_fitting) return refuse(m, n, layers->n_fitting, scratch_bytes, cache, room, e);
+    if (n > layers->n_fitting) return refuse(m, n, layers->n_fitting, work_bytes, cache, room, e);
     if (n < L) VR_TRY(vr_backend_open_cpu(&layers->be, &m->cpu, e));
     if (n < L && m->n_layers_asked < 0)
         vr_log_print(&m->hooks.log, VR_LOG_INFO, "%s: %d of the decoder's %d layers fit; the processor computes the others",
@@ -78,7 +78,7 @@ int vr_layers_place(vr_model *m, size_t scratch_bytes, const vr_kvcache_config *
     layers->decided = true;
     layers->n = n;
     layers->n_free = room.n_free;
-    layers->n_bytes = needed(m, n, scratch_bytes, cache, &room) + room.own_bytes;
+    layers->n_bytes = needed(m, n, work_bytes, cache, &room);
     layers->n_bytes += room.weights_bytes;
     return VR_OK;
 }

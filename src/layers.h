@@ -25,9 +25,9 @@ typedef struct vr_layers {
 /* NULL, "auto" or a whole number -> *n, -1 for auto; VR_ERR_USAGE. */
 int vr_layers_parse(const char *text, int *n, vr_err *e);
 
-/* Decides, or looks whether what was decided has room for this work too: scratch_bytes of the device and a cache of all layers.
- * VR_ERR_LIMIT, with the number that would fit. */
-int vr_layers_place(vr_model *m, size_t scratch_bytes, const vr_kvcache_config *cache, vr_err *e);
+/* Decides, or looks whether what was decided has room for this work too: work_bytes of the device (vr_device_work) and a cache of
+ * all layers. VR_ERR_LIMIT, with the number that would fit. */
+int vr_layers_place(vr_model *m, size_t work_bytes, const vr_kvcache_config *cache, vr_err *e);
 void vr_layers_free(vr_layers *layers);
 
 /* The processor's part of a run. */

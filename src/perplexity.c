@@ -13,6 +13,7 @@
 #include <stdlib.h>
 
 #include "base/clock.h"
+#include "device.h"
 
 #define HEAD_ROWS 32 /* logits at a time: 19 MB at a vocabulary of 152 K */
 
@@ -81,18 +82,19 @@ static int piece_read(reader *r, const int32_t *ids, vr_err *e)
     return VR_OK;
 }
 
-static int scratch_plan(const reader *given, size_t *n_bytes, vr_err *e)
+static int scratch_plan(const reader *given, size_t *n_bytes, size_t *work_bytes, vr_err *e)
 {
     reader r = *given;
     vr_backend *nothing;
     vr_arena counted;
-    VR_TRY(vr_backend_open_plan(&nothing, e));
+    VR_TRY(vr_backend_open_plan_of(&nothing, r.model->backend, e));
     vr_arena_plan(&counted);
     r.run = (vr_run){ .be = nothing, .scratch = &counted, .host = &counted };
     const vr_kvcache_config cache = vr_llama_cache(r.model->llama, r.n_rows, r.model->kept);
     vr_kvcache_plan(&r.cache, &counted, &cache);
     const int rc = piece_read(&r, NULL, e);
     *n_bytes = counted.peak;
+    *work_bytes = vr_device_work(nothing, counted.peak);
     vr_backend_free(nothing);
     return rc;
 }
@@ -126,14 +128,14 @@ int vr_model_perplexity(vr_model *m, const char *text, size_t n_bytes, int n_row
     reader r = { .model = m, .n_rows = n_rows < c->context ? n_rows : c->context };
     vr_ids ids = { 0 };
     vr_arena scratch = { 0 }, host = { 0 };
-    size_t scratch_bytes = 0, rest_bytes = 0;
+    size_t scratch_bytes = 0, work_bytes = 0, rest_bytes = 0;
     *out = (vr_perplexity){ .n_rows = r.n_rows };
     int rc = text_read(m, text, n_bytes, &ids, e);
     if (rc == VR_OK && ids.count < 2 * r.n_rows)
         rc = vr_fail(e, VR_ERR_LIMIT, "the text has %d tokens; twice %d are needed for a perplexity", ids.count, r.n_rows);
-    if (rc == VR_OK) rc = scratch_plan(&r, &scratch_bytes, e);
+    if (rc == VR_OK) rc = scratch_plan(&r, &scratch_bytes, &work_bytes, e);
     const vr_kvcache_config cache = vr_llama_cache(m->llama, r.n_rows, m->kept);
-    if (rc == VR_OK) rc = vr_layers_place(m, scratch_bytes, &cache, e);
+    if (rc == VR_OK) rc = vr_layers_place(m, work_bytes, &cache, e);
     if (rc == VR_OK) rc = vr_rest_plan(m, r.n_rows, &rest_bytes, e);
     if (rc == VR_OK) rc = vr_run_open(&r.run, m->backend, &scratch, &host, scratch_bytes, e);
     if (rc == VR_OK) rc = vr_rest_open(&r.rest, &r.run, &r.cache, m, &cache, scratch_bytes + rest_bytes, e);

@@ -156,20 +156,21 @@ void vr_session_answer_plan(const vr_session *s, vr_run *run)
     vr_kvcache cache;
     vr_kvcache_plan(&cache, run->scratch, &config);
     const int T = s->context < VR_LLAMA_ROWS ? s->context : VR_LLAMA_ROWS;
+    cache.n_rows = s->context - T; /* the last rows look at all */
     float *x = vr_arena_floats(run->scratch, (size_t)T * (size_t)c->width);
     vr_llama_forward(s->model->llama, run, &cache, NULL, x, T, x);
     vr_arena_release(run->scratch, mark);
     vr_generate_choose_plan(s->model->llama, run);
 }
 
-/* The run of watch and of the longest part of a prompt over a backend that does nothing: s->scratch_bytes. */
+/* The run of watch and of the longest part of a prompt over a backend that does nothing: s->scratch_bytes, s->work_bytes. */
 static int memory_plan(vr_session *s, vr_err *e)
 {
     const vr_llama_config *c = vr_llama_config_get(s->model->llama);
     vr_backend *nothing;
     vr_arena counted;
     vr_view view = s->view;
-    VR_TRY(vr_backend_open_plan(&nothing, e));
+    VR_TRY(vr_backend_open_plan_of(&nothing, s->model->backend, e));
     vr_arena_plan(&counted);
     vr_run run = { .be = nothing, .scratch = &counted, .host = &counted, .dump = s->dump };
     view.rows = vr_arena_floats(&counted, (size_t)(view.n_audio_rows + view.n_video_rows) * (size_t)c->width);
@@ -186,6 +187,7 @@ static int memory_plan(vr_session *s, vr_err *e)
     if (rc == VR_OK) vr_session_answer_plan(s, &run);
     if (view.features) s->model->system->features_free(view.features);
     s->scratch_bytes = counted.peak;
+    s->work_bytes = vr_device_work(nothing, counted.peak);
     vr_backend_free(nothing);
     return rc;
 }
@@ -195,7 +197,7 @@ int vr_session_memory_check(vr_session *s, size_t beside_bytes, vr_err *e)
     const long pages = sysconf(_SC_PHYS_PAGES), page = sysconf(_SC_PAGESIZE);
     const size_t needed = s->scratch_bytes + s->cache_bytes;
     const vr_kvcache_config cache = vr_llama_cache(s->model->llama, s->context, s->model->kept);
-    VR_TRY(vr_layers_place(s->model, s->scratch_bytes + beside_bytes, &cache, e));
+    VR_TRY(vr_layers_place(s->model, s->work_bytes + beside_bytes, &cache, e));
     VR_TRY(vr_rest_plan(s->model, s->context, &s->rest_bytes, e));
     if (pages <= 0 || page <= 0 || needed / (size_t)page < (size_t)pages) return VR_OK;
     return vr_fail(e, VR_ERR_LIMIT, "%zu MB of working memory are needed beside the weights; this machine has %zu MB",

@@ -46,6 +46,7 @@ struct vr_session {
     int n_planned_rows;
     int context;
     size_t scratch_bytes, cache_bytes, rest_bytes; /* rest: of what the processor computes beside a device */
+    size_t work_bytes;                             /* of a device: scratch memory, and what operations take (vr_device_work) */
     /* from vr_session_watch on */
     vr_arena scratch, host; /* host: closed where backend memory is the host's */
     vr_run run;
@@ -79,8 +80,8 @@ int vr_session_rule_check(const vr_model *model, vr_memory_rule rule, vr_err *e)
 size_t vr_session_cache_bytes(const vr_session *s);
 /* Counts what the longest part of a prompt and an answer take of run->scratch; run plans. */
 void vr_session_answer_plan(const vr_session *s, vr_run *run);
-/* Is there s->scratch_bytes and s->cache_bytes of memory in this machine? Decides which layers a device takes: s->rest_bytes.
- * beside_bytes: of a device, for what works there at the same time. */
+/* Is there s->scratch_bytes and s->cache_bytes of memory in this machine? Decides which layers a device takes: s->rest_bytes, by
+ * s->work_bytes and beside_bytes: of a device, for what works there at the same time. */
 int vr_session_memory_check(vr_session *s, size_t beside_bytes, vr_err *e);
 /* Takes the memory that was planned, and view.rows at its start. */
 int vr_session_memory_open(vr_session *s, vr_backend *be, vr_err *e);

@@ -65,23 +65,28 @@ static int options_take(vr_stream *s, const vr_stream_options *o, vr_err *e)
     return VR_OK;
 }
 
-/* Run both threads' work over a backend that does nothing: scratch memory of each. */
-static int memory_plan(vr_stream *s, size_t *push_bytes, vr_err *e)
+/* Run both threads' work over backends that do nothing: scratch memory of each; *work_bytes: what pushes take of a device. */
+static int memory_plan(vr_stream *s, size_t *push_bytes, size_t *work_bytes, vr_err *e)
 {
     const vr_model *m = s->model;
     vr_session *asker = s->asker;
-    vr_backend *nothing;
+    vr_backend *nothing, *nothing_asked;
     vr_arena pushed, asked;
     vr_stream_event event = { 0 };
     const vr_hooks silent = { 0 };
     vr_view view = { .n_video_rows = asker->view.n_video_rows };
     void *memory = NULL;
-    VR_TRY(vr_backend_open_plan(&nothing, e));
+    VR_TRY(vr_backend_open_plan_of(&nothing, m->backend, e));
+    int rc = vr_backend_open_plan_of(&nothing_asked, s->backend, e);
+    if (rc != VR_OK) {
+        vr_backend_free(nothing);
+        return rc;
+    }
     vr_arena_plan(&pushed);
     vr_arena_plan(&asked);
     vr_run run = { .be = nothing, .scratch = &pushed, .host = &pushed };
-    vr_run ask = { .be = nothing, .scratch = &asked, .host = &asked };
-    int rc = s->system->open(m->state, &s->options, &run, &memory, e);
+    vr_run ask = { .be = nothing_asked, .scratch = &asked, .host = &asked };
+    rc = s->system->open(m->state, &s->options, &run, &memory, e);
     if (rc == VR_OK) rc = s->system->add(m->state, memory, &run, NULL, &event, e);
     s->system->free(memory);
     view.rows = vr_arena_floats(&asked, (size_t)view.n_video_rows * (size_t)vr_llama_config_get(m->llama)->width);
@@ -93,8 +98,11 @@ static int memory_plan(vr_stream *s, size_t *push_bytes, vr_err *e)
     view.rows = NULL;
     vr_view_free(&view);
     *push_bytes = pushed.peak;
+    *work_bytes = vr_device_work(nothing, pushed.peak);
     asker->scratch_bytes = asked.peak;
+    asker->work_bytes = vr_device_work(nothing_asked, asked.peak);
     vr_backend_free(nothing);
+    vr_backend_free(nothing_asked);
     return rc;
 }
 
@@ -129,14 +137,14 @@ static void pages_take(vr_arena *a)
 static int memory_open(vr_stream *s, const vr_stream_options *o, vr_err *e)
 {
     vr_model *m = s->model;
-    size_t push_bytes;
+    size_t push_bytes, work_bytes;
     vr_cpu_options cpu = m->cpu;
     if (o->n_threads_ask > 0) cpu.n_threads = o->n_threads_ask;
-    VR_TRY(memory_plan(s, &push_bytes, e));
-    VR_TRY(vr_session_memory_check(s->asker, push_bytes, e));
+    VR_TRY(vr_device_open_beside(&s->backend, m->backend, m->device, &cpu, e));
+    VR_TRY(memory_plan(s, &push_bytes, &work_bytes, e));
+    VR_TRY(vr_session_memory_check(s->asker, work_bytes, e));
     VR_TRY(vr_run_open(&s->run, m->backend, &s->scratch, &s->host, push_bytes, e));
     pages_take(&s->scratch);
-    VR_TRY(vr_device_open_beside(&s->backend, m->backend, m->device, &cpu, e));
     VR_TRY(vr_session_memory_open(s->asker, s->backend, e));
     s->run.dump = s->dump;
     VR_TRY(m->system->stream->open(m->state, &s->options, &s->run, &s->memory, e));

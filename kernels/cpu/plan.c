@@ -201,3 +201,8 @@ int vr_backend_open_plan(vr_backend **out, vr_err *e)
     *out = be;
     return VR_OK;
 }
+
+int vr_backend_open_plan_of(vr_backend **out, vr_backend *be, vr_err *e)
+{
+    return be->plan_open ? be->plan_open(be, out, e) : vr_backend_open_plan(out, e);
+}

@@ -40,9 +40,9 @@ template <vr_kept TYPE> static __device__ inline float vr_kept_number(const void
     return vr_half_bits(scale) * (float)static_cast<const signed char *>(row)[e];
 }
 
-/* n_splits, split_keys (a multiple of step but for one split) and parts of a job of so many blocks over n_keys; false: no memory,
- * the error is kept. */
-bool vr_attend_split(vr_cuda *c, vr_attend_job *j, int64_t blocks, int n_keys, int step);
+/* n_query_blocks of so many queries, and n_splits, split_keys (a multiple of step but for one split) and parts over n_keys; returns
+ * the blocks of a launch; 0: no memory, the error is kept. */
+int64_t vr_attend_split(vr_cuda *c, vr_attend_job *j, int queries, int n_keys, int step);
 void vr_attend_merge(vr_cuda *c, const vr_attend_job *j); /* nothing where there is one split */
 
 /* attention_tiles.cu: in bf16, by tensor cores. head_dim <= VR_ATTEND_TILES_WIDTH. */

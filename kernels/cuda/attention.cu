@@ -124,22 +124,38 @@ static __global__ void merge(vr_attend_job j)
     }
 }
 
-bool vr_attend_split(vr_cuda *c, vr_attend_job *j, int64_t blocks, int n_keys, int step)
+static bool parts_take(vr_cuda *c, vr_attend_job *j, int64_t rows)
+{
+    j->parts = static_cast<float *>(vr_cuda_space(c, VR_CUDA_SUMS, (size_t)rows * (size_t)(j->a.head_dim + 2) * sizeof(float)));
+    return j->parts != nullptr;
+}
+
+/* The most rows of parts that so many queries or fewer have: blocks that are split are fewer than 2 a processor, and splits make
+ * less than 4 a processor and one more each of them. */
+static int64_t most_parts(const vr_cuda *c, const vr_attention *a, int queries, int64_t most_splits)
+{
+    const int64_t rows = (int64_t)a->n_batch * a->n_heads * a->n_queries * most_splits,
+                  split = 6 * (int64_t)c->n_processors * queries;
+    return rows < split ? rows : split;
+}
+
+int64_t vr_attend_split(vr_cuda *c, vr_attend_job *j, int queries, int n_keys, int step)
 {
     const vr_attention *a = &j->a;
+    j->n_query_blocks = (a->n_queries + queries - 1) / queries;
     j->n_splits = 1, j->split_keys = n_keys, j->parts = nullptr;
-    /* too few blocks for the processors, and keys enough to share */
-    if (blocks >= 2 * c->n_processors || n_keys <= VR_ATTEND_SPLIT_KEYS) return true;
+    const int64_t heads = (int64_t)a->n_batch * a->n_heads, blocks = heads * j->n_query_blocks;
+    if (n_keys <= VR_ATTEND_SPLIT_KEYS) return blocks;
     const int64_t wanted = (4 * c->n_processors + blocks - 1) / blocks,
-                  most = (n_keys + VR_ATTEND_SPLIT_KEYS - 1) / VR_ATTEND_SPLIT_KEYS;
-    const int n = (int)(wanted < most ? wanted : most), n_splits = n < VR_ATTEND_MAX_SPLITS ? n : VR_ATTEND_MAX_SPLITS;
-    if (n_splits <= 1) return true;
+                  fit = (n_keys + VR_ATTEND_SPLIT_KEYS - 1) / VR_ATTEND_SPLIT_KEYS;
+    const int64_t most = fit < VR_ATTEND_MAX_SPLITS ? fit : VR_ATTEND_MAX_SPLITS;
+    if (c->base.plan) return parts_take(c, j, most_parts(c, a, queries, most)) ? blocks : 0;
+    /* too few blocks for the processors, and keys enough to share */
+    const int n_splits = (int)(blocks >= 2 * c->n_processors ? 1 : wanted < most ? wanted : most);
+    if (n_splits <= 1) return blocks;
     j->split_keys = ((n_keys + n_splits - 1) / n_splits + step - 1) / step * step;
     j->n_splits = (n_keys + j->split_keys - 1) / j->split_keys;
-    j->parts = static_cast<float *>(vr_cuda_space(c, VR_CUDA_SUMS,
-                                                  (size_t)a->n_batch * (size_t)a->n_heads * (size_t)a->n_queries *
-                                                      (size_t)j->n_splits * (size_t)(a->head_dim + 2) * sizeof(float)));
-    return j->parts != nullptr;
+    return parts_take(c, j, heads * a->n_queries * j->n_splits) ? blocks * j->n_splits : 0;
 }
 
 void vr_attend_merge(vr_cuda *c, const vr_attend_job *j)
@@ -155,11 +171,10 @@ template <int QUERIES, int COLUMNS, vr_kept KEPT> static void launch(vr_cuda *c,
     const int fixed = WARPS * QUERIES * (E + VR_WARP) * (int)sizeof(float), a_key = (2 * E + 1) * (int)sizeof(float);
     const int fit = (SHARED_BYTES - fixed) / a_key;
     j->key_tile = fit < VR_WARP ? fit : VR_WARP;
-    j->n_query_blocks = (a->n_queries + WARPS * QUERIES - 1) / (WARPS * QUERIES);
-    const int64_t blocks = (int64_t)a->n_batch * a->n_heads * j->n_query_blocks;
-    if (!vr_attend_split(c, j, blocks, a->n_keys, 1)) return;
-    VR_LAUNCH(c, (attend<QUERIES, COLUMNS, KEPT>), (unsigned)(blocks * j->n_splits), WARPS * VR_WARP,
-              (size_t)(fixed + j->key_tile * a_key), *j);
+    const int64_t blocks = vr_attend_split(c, j, WARPS * QUERIES, a->n_keys, 1);
+    if (blocks == 0) return;
+    VR_LAUNCH(c, (attend<QUERIES, COLUMNS, KEPT>), (unsigned)blocks, WARPS * VR_WARP, (size_t)(fixed + j->key_tile * a_key),
+              *j);
     vr_attend_merge(c, j);
 }
 

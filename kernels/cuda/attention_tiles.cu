@@ -208,10 +208,9 @@ template <int W> static void launch(vr_cuda *c, tiles_job *j)
         VR_LAUNCH(c, narrow_rows<VR_KEPT_F16>, blocks, WARPS * VR_WARP, 0, *j, W);
     else
         VR_LAUNCH(c, narrow_rows<VR_KEPT_Q8>, blocks, WARPS * VR_WARP, 0, *j, W);
-    job->n_query_blocks = (a->n_queries + ROWS - 1) / ROWS;
-    const int64_t tasks = (int64_t)a->n_batch * a->n_heads * job->n_query_blocks;
-    if (!vr_attend_split(c, job, tasks, j->n_extra + a->n_keys, KEYS)) return;
-    VR_LAUNCH(c, attend_tiles<W>, (unsigned)(tasks * job->n_splits), WARPS * VR_WARP, 0, *j);
+    const int64_t tasks = vr_attend_split(c, job, ROWS, j->n_extra + a->n_keys, KEYS);
+    if (tasks == 0) return;
+    VR_LAUNCH(c, attend_tiles<W>, (unsigned)tasks, WARPS * VR_WARP, 0, *j);
     vr_attend_merge(c, job);
 }
 

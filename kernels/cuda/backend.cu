@@ -2,6 +2,7 @@
  * backend.cu - the CUDA backend: opening, closing, memory and errors.
  *
  *   vr_cuda_open -> device, stream, cuBLAS -> table of operations
+ *   plan         -> the same table over nothing: what operations ask for is counted (own_bytes)
  *
  * Everything goes on one stream. An arena of this backend is one cudaMalloc; the arenas of the process are known by their
  * ranges (a handful), which is how an operation tells an address of the device from one of the host.
@@ -18,10 +19,11 @@
 
 #ifdef VR_TEST_TINY
 static const size_t CHUNK_BYTES = 1; /* each address of the host gets memory of its own size, so that its ends are seen */
-static const size_t SPACE_BYTES = (size_t)2 << 20;
+static const size_t OTHER_BYTES = (size_t)64 << 10;
 #else
 static const size_t CHUNK_BYTES = (size_t)1 << 20;
-static const size_t SPACE_BYTES = (size_t)512 << 20; /* of all spaces, about, and what pages of 2 MB lose behind each tensor */
+/* What no plan can count: code of kernels, which comes with their first launch, graphs, chunks. A guess that no GPU has tried. */
+static const size_t OTHER_BYTES = (size_t)256 << 20;
 #endif
 static const int MAX_ARENAS = 64;
 static struct {
@@ -55,7 +57,7 @@ bool vr_cuda_blas_ok(vr_cuda *c, cublasStatus_t status)
 
 bool vr_cuda_blas_begin(vr_cuda *c)
 {
-    if (c->blas_memory) return true;
+    if (c->blas_memory || c->base.plan) return true;
     return vr_cuda_step_allows(c, "cuBLAS wants memory") &&
            vr_cuda_ok(c, cudaMalloc(&c->blas_memory, c->blas_bytes), "memory for products") &&
            vr_cuda_blas_ok(c, cublasSetWorkspace(c->blas, c->blas_memory, c->blas_bytes));
@@ -117,10 +119,71 @@ static int arena_open(vr_backend *be, vr_arena *a, size_t n_bytes, vr_err *e)
     return VR_OK;
 }
 
+/* --- the plan ------------------------------------------------------------------------------------------------------------ */
+
+alignas(256) static unsigned char planned_address[1]; /* of everything, as if all were done in place; never read or written */
+
+/* All that a run takes of the device beside its arenas and weights. */
+static size_t own_bytes(const vr_cuda *plan)
+{
+    const vr_cuda *of = plan->planned;
+    size_t n = OTHER_BYTES + (of->blas_memory ? 0 : vr_device_bytes(of->blas_bytes));
+    for (int use = 0; use < VR_CUDA_USES; use++) {
+        const size_t wanted = vr_device_bytes(plan->spaces[use].n_bytes), there = vr_device_bytes(of->spaces[use].n_bytes);
+        if (wanted > there) n += wanted - there; /* one that grows is given back first */
+    }
+    return n;
+}
+
+static void *space_plan(vr_cuda *plan, vr_cuda_use use, size_t n_bytes)
+{
+    if (n_bytes > plan->spaces[use].n_bytes) {
+        plan->spaces[use].n_bytes = n_bytes;
+        plan->base.own_bytes = own_bytes(plan);
+    }
+    return planned_address;
+}
+
+static int plan_sync(vr_backend *, vr_err *)
+{
+    return VR_OK;
+}
+
+static void plan_read(vr_backend *, void *host, const void *, size_t n_bytes)
+{
+    if (n_bytes) memset(host, 0, n_bytes);
+}
+
+static void plan_write(vr_backend *, void *, const void *, size_t)
+{
+}
+
+static void plan_free(vr_backend *be)
+{
+    delete vr_cuda_of(be);
+}
+
+static int plan_open(vr_backend *be, vr_backend **out, vr_err *e)
+{
+    const vr_cuda *of = vr_cuda_of(be);
+    vr_cuda *c = new (std::nothrow) vr_cuda();
+    if (!c) return vr_fail(e, VR_ERR_OTHER, "plan: no memory");
+    c->base.ops = be->ops, c->base.plan = true;
+    c->base.sync = plan_sync, c->base.read = plan_read, c->base.write = plan_write, c->base.free = plan_free;
+    c->n_processors = of->n_processors, c->bf16 = of->bf16, c->precision = of->precision;
+    c->planned = of;
+    c->base.own_bytes = own_bytes(c);
+    *out = &c->base;
+    return VR_OK;
+}
+
+/* --- working memory of operations ---------------------------------------------------------------------------------------- */
+
 void *vr_cuda_space(vr_cuda *c, vr_cuda_use use, size_t n_bytes)
 {
     if (!vr_cuda_ready(c)) return nullptr;
     if (n_bytes == 0) n_bytes = 1;
+    if (c->base.plan) return space_plan(c, use, n_bytes);
     if (n_bytes <= c->spaces[use].n_bytes) return c->spaces[use].memory;
     if (!vr_cuda_step_allows(c, "working memory grows")) return nullptr;
     cudaFree(c->spaces[use].memory); /* waits for who uses it */
@@ -136,6 +199,7 @@ void *vr_cuda_space(vr_cuda *c, vr_cuda_use use, size_t n_bytes)
 bool vr_cuda_begin(vr_cuda *c)
 {
     if (!vr_cuda_ready(c)) return false;
+    if (c->base.plan) return true;
     cudaSetDevice(c->device); /* of the thread that calls */
     c->n_staged = 0, c->chunk = 0, c->chunk_used = 0;
     for (auto &chunk : c->chunks) {
@@ -178,6 +242,7 @@ static unsigned char *chunk_take(vr_cuda *c, size_t n_bytes)
 static void *resolve(vr_cuda *c, const void *x, size_t n_bytes, bool out)
 {
     if (!x || !vr_cuda_ready(c)) return nullptr;
+    if (c->base.plan) return planned_address;
     if (vr_cuda_on_device(x)) return const_cast<void *>(x);
     if (!out) {
         const void *held = vr_cuda_weights_lookup(c, x, n_bytes);
@@ -337,7 +402,6 @@ static int device_open(vr_cuda *c, int device, vr_err *e)
     if (cublasCreate(&c->blas) != CUBLAS_STATUS_SUCCESS || cublasSetStream(c->blas, c->stream) != CUBLAS_STATUS_SUCCESS)
         return vr_fail(e, VR_ERR_OTHER, "%s: cuBLAS cannot be opened", c->name);
     c->blas_bytes = (size_t)(facts.major >= 9 ? 32 : 4) << 20; /* as cuBLAS itself takes */
-    c->base.own_bytes = c->blas_bytes + SPACE_BYTES;
     vr_cuda_step_open(c);
     return VR_OK;
 }
@@ -349,6 +413,7 @@ extern "C" VR_CUDA_EXPORT int vr_cuda_library_open(vr_backend **out, const vr_cu
     if (!c) return vr_fail(e, VR_ERR_OTHER, "kernels: no memory");
     c->base.ops = &ops, c->base.sync = cuda_sync, c->base.read = cuda_read, c->base.write = cuda_write;
     c->base.free = cuda_free, c->base.arena_open = arena_open, c->base.hold = cuda_hold, c->base.room = cuda_room;
+    c->base.plan_open = plan_open;
     c->base.step_begin = vr_cuda_step_begin, c->base.step_end = vr_cuda_step_end, c->base.note = vr_cuda_step_note;
     c->base.name = c->name;
     c->precision = options->precision;

@@ -9,6 +9,7 @@
  * first seen; or any other of the host: copied for the call and, where it is an output, copied back. The last is for small lists
  * of row numbers and for tests; it waits.
  * The first error is kept; operations after it do nothing; sync hands it out.
+ * A plan is a backend without a device: operations come as far as their working memory, which is counted, and launch nothing.
  * Steps are taken down and run as a graph (step.cu): what a graph cannot hold asks vr_cuda_step_allows first.
  * Owner: stream, handles and working memory belong to the backend; uploaded weights to all backends that share them.
  */
@@ -67,7 +68,8 @@ struct vr_cuda {
     } staged[VR_CUDA_STAGED];
     int n_staged;
     vr_cuda_step step;
-    void *blas_memory; /* of cuBLAS: its own could not be taken while launches are taken down */
+    const vr_cuda *planned; /* of a plan: the backend that it is of; borrowed */
+    void *blas_memory;      /* of cuBLAS: its own could not be taken while launches are taken down */
     vr_err error;
     char name[64];
 };
@@ -81,6 +83,12 @@ static inline vr_cuda *vr_cuda_of(vr_backend *be)
 bool vr_cuda_ok(vr_cuda *c, cudaError_t error, const char *what);
 bool vr_cuda_blas_ok(vr_cuda *c, cublasStatus_t status);
 bool vr_cuda_blas_begin(vr_cuda *c); /* before a product: cuBLAS has memory; false, and the error kept, where it cannot */
+
+/* For VR_LAUNCH: a plan launches nothing. */
+static inline bool vr_cuda_launches(const vr_cuda *c)
+{
+    return !c->base.plan;
+}
 
 static inline bool vr_cuda_ready(const vr_cuda *c)
 {
@@ -106,7 +114,8 @@ template <typename T> static inline T *vr_cuda_out(vr_cuda *c, T *x, int64_t n)
 
 bool vr_cuda_on_device(const void *x); /* of an arena of this backend */
 
-/* At least n_bytes, 256-byte aligned, until the next call for the same use; NULL and the error kept without memory. */
+/* At least n_bytes, 256-byte aligned, until the next call for the same use; NULL and the error kept without memory. A plan counts
+ * them. */
 void *vr_cuda_space(vr_cuda *c, vr_cuda_use use, size_t n_bytes);
 
 /* step.cu. allows: whether memory may be taken, given back, filled from the host or waited for; while launches are taken down it may
@@ -123,7 +132,7 @@ vr_cuda_weights *vr_cuda_weights_open(void);
 vr_cuda_weights *vr_cuda_weights_share(vr_cuda_weights *w);
 void vr_cuda_weights_free(vr_cuda_weights *w);
 void vr_cuda_weights_hold(vr_cuda_weights *w, const void *x, size_t n_bytes);
-size_t vr_cuda_weights_there(vr_cuda_weights *w); /* bytes uploaded */
+size_t vr_cuda_weights_there(vr_cuda_weights *w); /* what those that are uploaded take (vr_device_bytes) */
 const void *vr_cuda_weights_lookup(vr_cuda *c, const void *x, size_t n_bytes);
 
 /* Blocks for n elements, one a thread; who needs more than a grid holds strides. */

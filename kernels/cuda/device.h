@@ -4,8 +4,8 @@
  *   nvcc             the CUDA runtime and cuBLAS
  *   any C++ compiler tests/simt/simt.h stands for both (-DVR_SIMT): the same text runs on a CPU, thread by thread
  *
- * Kernels are launched by VR_LAUNCH and take shared memory by VR_SHARED alone, so that both builds read the same lines. A name
- * with a comma in it (a template) goes in parentheses.
+ * Kernels are launched by VR_LAUNCH, where vr_cuda_launches(c), and take shared memory by VR_SHARED alone, so that both builds read
+ * the same lines. A name with a comma in it (a template) goes in parentheses.
  * Trap:  a warp function must be reached by all 32 lanes: blocks are whole warps, and who has nothing to do still takes part.
  */
 #ifndef VR_CUDA_DEVICE_H
@@ -23,6 +23,7 @@
 
 #define VR_LAUNCH(c, kernel, grid, block, shared_bytes, ...)                                                                   \
     do {                                                                                                                       \
+        if (!vr_cuda_launches(c)) break;                                                                                       \
         kernel<<<(grid), (block), (shared_bytes), (c)->stream>>>(__VA_ARGS__);                                                 \
         vr_cuda_ok((c), cudaPeekAtLastError(), #kernel);                                                                       \
     } while (0)

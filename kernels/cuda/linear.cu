@@ -157,6 +157,7 @@ static void product_by_blas(vr_cuda *c, float *product, const Y *x, const void *
         const int n = N - first < piece ? N - first : piece;
         const Y *rows = rows_as<Y>(c, w, dtype, first, n, K, as_they_lie);
         if (!rows) return;
+        if (c->base.plan) continue;
         vr_cuda_blas_ok(c, cublasGemmEx(c->blas, CUBLAS_OP_T, CUBLAS_OP_N, n, T, K, &one, rows, type, K, x, type, K, &beta,
                                         product + first, CUDA_R_32F, N, CUBLAS_COMPUTE_32F, CUBLAS_GEMM_DEFAULT));
     }
@@ -177,7 +178,7 @@ static void many_rows(vr_cuda *c, float *y, const float *x, const void *w, vr_dt
     if (aliased && !add) product = static_cast<float *>(vr_cuda_space(c, VR_CUDA_PRODUCT, (size_t)n * sizeof(float)));
     if (!product) return;
     if (K == 0) {
-        if (!add) vr_cuda_ok(c, cudaMemsetAsync(product, 0, (size_t)n * sizeof(float), c->stream), "product");
+        if (!add && !c->base.plan) vr_cuda_ok(c, cudaMemsetAsync(product, 0, (size_t)n * sizeof(float), c->stream), "product");
     } else if (is_narrow(c, dtype)) {
         vr_bf16 *rows = static_cast<vr_bf16 *>(vr_cuda_space(c, VR_CUDA_ROWS, (size_t)T * (size_t)K * sizeof *rows));
         if (!rows) return;
@@ -204,6 +205,8 @@ void vr_cuda_linear(vr_backend *be, float *y, const float *x, const vr_matrix *m
     const bool bytes = vr_is_strips(m->dtype) && (c->precision == VR_PRECISION_INT8 || c->precision == VR_PRECISION_AUTO);
     if (!vr_cuda_ready(c)) return;
     if (T > VR_CUDA_FEW_QUERIES) c->narrow = is_narrow(c, m->dtype);
+    if (c->base.plan && T > VR_CUDA_FEW && bytes) /* a prompt of many rows may end with a few */
+        vr_cuda_strips_few(c, y, x, w, m->dtype, VR_CUDA_FEW, K, N, end);
     if (T <= VR_CUDA_FEW && bytes)
         vr_cuda_strips_few(c, y, x, w, m->dtype, T, K, N, end);
     else if (T > VR_CUDA_FEW || vr_is_strips(m->dtype))

@@ -250,7 +250,8 @@ void vr_cuda_prune(vr_backend *be, const vr_prune *given)
     p.x = vr_cuda_in_bytes(c, p.x, x_bytes), p.rows = vr_cuda_out_bytes(c, p.rows, x_bytes);
     p.similarity = vr_cuda_out(c, p.similarity, n), p.mask = vr_cuda_out(c, p.mask, n),
     p.indices = vr_cuda_out(c, p.indices, n);
-    if (vr_cuda_ready(c) && n == 0) vr_cuda_ok(c, cudaMemsetAsync(p.n_kept, 0, sizeof *p.n_kept, c->stream), "prune");
+    if (vr_cuda_ready(c) && n == 0 && !c->base.plan)
+        vr_cuda_ok(c, cudaMemsetAsync(p.n_kept, 0, sizeof *p.n_kept, c->stream), "prune");
     if (vr_cuda_ready(c) && n > 0) run(c, &p);
     vr_cuda_end(c);
 }

@@ -156,7 +156,7 @@ void vr_cuda_gather_rows(vr_backend *be, float *y, const float *x, const int32_t
     vr_cuda *c = vr_cuda_of(be);
     const int64_t n = (int64_t)T * D;
     if (n == 0 || !vr_cuda_begin(c)) return;
-    const int64_t n_x = vr_cuda_on_device(x) ? 0 : rows_named(ids, T) * D;
+    const int64_t n_x = c->base.plan || vr_cuda_on_device(x) ? 0 : rows_named(ids, T) * D;
     x = vr_cuda_in(c, x, n_x), ids = vr_cuda_in(c, ids, T), y = vr_cuda_out(c, y, n);
     if (vr_cuda_ready(c)) VR_LAUNCH(c, gather_rows, vr_cuda_blocks(n), VR_CUDA_THREADS, 0, y, x, ids, D, n);
     vr_cuda_end(c);

@@ -73,7 +73,7 @@ size_t vr_cuda_weights_there(vr_cuda_weights *w)
 {
     const std::lock_guard<std::mutex> hold(w->lock);
     size_t there = 0;
-    for (const auto &tensor : w->tensors) there += tensor.second.n_bytes;
+    for (const auto &tensor : w->tensors) there += vr_device_bytes(tensor.second.n_bytes);
     return there;
 }
 

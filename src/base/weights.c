@@ -458,12 +458,12 @@ int vr_weights_table(vr_weights *w, const float **out, int rows, int cols, vr_er
     return VR_OK;
 }
 
-size_t vr_weights_bound_bytes(const vr_weights *w)
+size_t vr_weights_bound_bytes(const vr_weights *w, size_t (*taken)(size_t n_bytes))
 {
     size_t n = 0;
     for (int i = 0; i < w->gguf.n_tensors; i++)
-        if (w->gguf.tensors[i].bound && !vr_is_stock(w->gguf.tensors[i].type)) n += w->gguf.tensors[i].n_bytes;
-    for (int i = 0; i < w->n_repacked; i++) n += w->repacked[i].n_bytes;
+        if (w->gguf.tensors[i].bound && !vr_is_stock(w->gguf.tensors[i].type)) n += taken(w->gguf.tensors[i].n_bytes);
+    for (int i = 0; i < w->n_repacked; i++) n += taken(w->repacked[i].n_bytes);
     return n;
 }
 

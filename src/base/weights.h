@@ -70,8 +70,8 @@ int vr_weights_vector(vr_weights *w, const float **out, int count, vr_err *e, co
 int vr_weights_table(vr_weights *w, const float **out, int rows, int cols, vr_err *e, const char *name_format, ...)
     VR_PRINTF(6, 7); /* [rows, cols] F32 */
 
-/* Bytes of the tensors that were bound, as they are used: repacked. */
-size_t vr_weights_bound_bytes(const vr_weights *w);
+/* Sum of what the tensors that were bound take where one of n_bytes takes taken(n_bytes), as they are used: repacked. */
+size_t vr_weights_bound_bytes(const vr_weights *w, size_t (*taken)(size_t n_bytes));
 /* One debug line for every tensor that was never bound; returns their number. */
 int vr_weights_unused(const vr_weights *w, const vr_log *log);
 

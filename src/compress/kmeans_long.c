@@ -122,7 +122,9 @@ void vr_kmeans_long_run(vr_kmeans *km, const vr_run *run, const float *x, int T,
     km->n_rounds = km->n_refills = 0;
     km->n_draws = T;
     km->roots = NULL;
-    if (!run->be->plan) {
+    if (run->be->plan) { /* what the operation takes for itself is counted */
+        run->be->ops->distances(run->be, r.distance, x, T < CHUNK ? T : CHUNK, r.now, K, D);
+    } else {
         rounds_run(&r, random);
         for (int j = 0; j < K; j++) {
             km->source[j] = -1;

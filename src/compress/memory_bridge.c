@@ -122,6 +122,7 @@ void vr_memory_bridge_retrieve(const vr_memory_bridge *b, vr_run *run, const vr_
 {
     const int64_t shape[2] = { b->n_memory, b->width };
     vr_run_dump(run, memory, 2, shape, "%s.memory", name);
-    vr_post_attention_look(&b->cross, run, memory, 1, b->n_memory, cache->k, cache->v, cache->n);
+    vr_post_attention_look(&b->cross, run, memory, 1, b->n_memory, cache->k, cache->v,
+                           run->be->plan ? cache->n_most : cache->n);
     vr_run_dump(run, memory, 2, shape, "%s.retrieved", name);
 }

@@ -162,16 +162,19 @@ size_t vr_llama_layer_bytes(const vr_llama *llama, int l)
     const llama_layer *layer = &llama->layers[l];
     const vr_matrix *const matrices[] = { &layer->q_w,    &layer->k_w,  &layer->v_w,   &layer->o_w,
                                           &layer->gate_w, &layer->up_w, &layer->down_w };
-    size_t n = 2 * (size_t)c->width * sizeof(float);
-    if (layer->q_b) n += (size_t)(c->n_heads + 2 * c->n_kv_heads) * (size_t)c->head_dim * sizeof(float);
-    for (size_t i = 0; i < sizeof matrices / sizeof *matrices; i++) n += vr_matrix_bytes(matrices[i]);
+    const size_t a_head = (size_t)c->head_dim * sizeof(float);
+    size_t n = 2 * vr_device_bytes((size_t)c->width * sizeof(float));
+    if (layer->q_b) n += vr_device_bytes((size_t)c->n_heads * a_head) + 2 * vr_device_bytes((size_t)c->n_kv_heads * a_head);
+    for (size_t i = 0; i < sizeof matrices / sizeof *matrices; i++) n += vr_device_bytes(vr_matrix_bytes(matrices[i]));
     return n;
 }
 
 size_t vr_llama_table_bytes(const vr_llama *llama)
 {
-    const size_t norm = (size_t)llama->config.width * sizeof(float), table = vr_matrix_bytes(&llama->embedding);
-    return norm + table + (llama->output.data == llama->embedding.data ? 0 : vr_matrix_bytes(&llama->output));
+    const size_t norm = vr_device_bytes((size_t)llama->config.width * sizeof(float));
+    const bool tied = llama->output.data == llama->embedding.data;
+    return norm + vr_device_bytes(vr_matrix_bytes(&llama->embedding)) +
+           (tied ? 0 : vr_device_bytes(vr_matrix_bytes(&llama->output)));
 }
 
 const vr_llama_config *vr_llama_config_get(const vr_llama *llama)

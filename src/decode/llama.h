@@ -39,7 +39,7 @@ void vr_llama_embed(const vr_llama *llama, vr_run *run, const int32_t *ids, int 
 /* Rows that one call of forward takes at most; longer prompts come in parts. */
 #define VR_LLAMA_ROWS 512
 
-/* Bytes of the weights of a layer; of the table of tokens, the last norm and the head. */
+/* What the weights of a layer take of a device (vr_device_bytes); and the table of tokens, the last norm and the head. */
 size_t vr_llama_layer_bytes(const vr_llama *llama, int l);
 size_t vr_llama_table_bytes(const vr_llama *llama);
 

@@ -165,7 +165,7 @@ static int memory_open(transcription *t, vr_err *e)
     const vr_whisper_config *c = vr_whisper_config_get(whisper);
     vr_backend *nothing;
     vr_arena counted;
-    VR_TRY(vr_backend_open_plan(&nothing, e));
+    VR_TRY(vr_backend_open_plan_of(&nothing, t->speech->backend, e));
     vr_arena_plan(&counted);
     vr_run run = { .be = nothing, .scratch = &counted, .host = &counted };
     const vr_kvcache_config cache = { c->n_layers, c->context, 1, c->width, VR_KEPT_F32 };
@@ -176,8 +176,9 @@ static int memory_open(transcription *t, vr_err *e)
     state.sound = t->state.sound;
     vr_whisper_look(whisper, &run, &state, t->features);
     vr_utter_plan(whisper, &run, &state);
+    const size_t n_bytes = vr_device_work(nothing, counted.peak) + vr_device_bytes(vr_kvcache_bytes(&cache));
     vr_backend_free(nothing);
-    VR_TRY(vr_device_room_check(t->speech->backend, t->speech->weights, counted.peak + vr_kvcache_bytes(&cache), e));
+    VR_TRY(vr_device_room_check(t->speech->backend, t->speech->weights, n_bytes, e));
     VR_TRY(vr_run_open(&t->run, t->speech->backend, &t->scratch, &t->host, counted.peak, e));
     VR_TRY(vr_kvcache_open(&t->state.cache, t->speech->backend, &cache, e));
     t->run.dump = t->dump;

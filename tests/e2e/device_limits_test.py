@@ -13,6 +13,10 @@ import pathlib
 import unittest
 
 import material
+import paired_stream_test
+import speech_test
+import stream_test
+import videochat_clips_test
 from material import Program, run
 
 GREEDY = ("--temp", "0", "-n", "4", "--frames", "1", "--precision", "f32")
@@ -113,6 +117,56 @@ class Layers(Limits):
             result = self.on_gpu(f"--gpu-layers={number}")
             self.assertEqual((result.code, result.out), (2, ""), number)
             self.assertIn(f"option --gpu-layers: '{number}' is neither auto nor a number of layers", result.err)
+
+
+class Counted(unittest.TestCase):
+    """What is told before the work suffices for it, to the byte, in every system: what towers, compression and decoder take for
+    themselves is counted, and what is not counted fails the run in its middle."""
+
+    @classmethod
+    def setUpClass(cls):
+        if not os.path.exists(SIMT):
+            raise unittest.SkipTest("libvidrun_simt.so is not built")
+
+    def gpu(self, arguments, n_bytes=None):
+        memory = {} if n_bytes is None else dict(VIDRUN_SIMT_MEMORY=repr(n_bytes / MEGABYTE))
+        return run("--device", "cuda", "--temp", "0", "-t1", *arguments, VIDRUN_CUDA_LIBRARY=SIMT, **memory)
+
+    def check(self, *arguments):
+        with self.subTest(arguments=arguments):
+            arguments = ("-n", "3", "--gpu-layers", "999", *arguments)
+            told = self.gpu(("--estimate", "--json", *arguments))
+            self.assertEqual(told.code, 0, told.err)
+            needed = json.loads(told.out.splitlines()[-1])["plan"]["device_bytes"]
+            self.assertEqual(self.gpu(arguments, needed - MEGABYTE / 64).code, 5)
+            enough = self.gpu(arguments, needed + 4096)
+            self.assertEqual(enough.code, 0, enough.err)
+
+    def test_systems(self):
+        clip = material.clip()
+        self.check("--precision", "f32", material.weights(), clip, QUESTION)
+        for path in (material.weights(), material.weights("longvu-llama"), stream_test.weights("flash"), stream_test.weights("lamb"),
+                     paired_stream_test.weights(), videochat_clips_test.weights()):
+            self.check(path, clip, QUESTION)
+
+    def test_streams(self):
+        for path in (stream_test.weights("flash"), paired_stream_test.weights()):
+            self.check("--stream", "--fps", "2", path, material.clip(), QUESTION)
+        self.check("--stream", "--fps", "2", "--captions", "off", stream_test.weights("lamb"), material.clip(), QUESTION)
+
+    def test_speech(self):
+        """Here nothing tells a number: with the least memory that is not refused it must be done."""
+        sound = speech_test.tones("short_tones.flac", "-t", "1.6", "-sample_fmt", "s16")
+        arguments, low, high = ("--transcribe", speech_test.weights(), sound), 0, 16 * MEGABYTE
+        plenty = self.gpu(arguments)
+        while high - low > 8192:
+            tried = self.gpu(arguments, (low + high) // 2)
+            self.assertIn(tried.code, (0, 5), tried.err)
+            if tried.code == 5:
+                self.assertIn("of working memory are needed", tried.err)
+            else:
+                self.assertEqual(tried.out, plenty.out)
+            low, high = (low, (low + high) // 2) if tried.code == 0 else ((low + high) // 2, high)
 
 
 class Failures(Limits):

@@ -55,13 +55,19 @@ def programs(build, library):
 
 
 def cases(build, library, folder, kind):
-    """A job for each case of a folder that describes a run."""
-    jobs = []
+    """A job for each case of a folder that describes a run; of the made ones, for the first of each system another one, where the
+    processor has all layers of the decoder but the first."""
+    jobs, systems = [], set()
     parity = [sys.executable, str(ROOT / "tests/parity/parity.py"), "--quiet", "--build", str(build), "--levels", "best"]
     for path in sorted(folder.glob("*/case.json")):
-        if "video" in json.loads(path.read_text()):
-            command = [*parity, "--threads", "1", str(path.parent)]
-            jobs.append(Job(f"{kind} {path.parent.name}", command, ROOT, environment(build, library, VIDRUN_DEVICE="cuda")))
+        case = json.loads(path.read_text())
+        if "video" not in case:
+            continue
+        command, gpu = [*parity, "--threads", "1", str(path.parent)], environment(build, library, VIDRUN_DEVICE="cuda")
+        jobs.append(Job(f"{kind} {path.parent.name}", command, ROOT, gpu))
+        if kind == "made" and case["system"] not in systems:
+            jobs.append(Job(f"{kind} {path.parent.name}, cut", command, ROOT, {**gpu, "VIDRUN_GPU_LAYERS": "1"}))
+        systems.add(case["system"])
     return jobs
 
 

@@ -1,29 +1,59 @@
 #!/bin/sh
 # check_gpu.sh - the CUDA backend on the GPU of this machine: `make check-cuda`. SKIP and why where there is none.
-#   build -> fragments of the tensor cores -> every operation against level c -> cases, text models, streams, speech -> compute-sanitizer (memory, races) -> bench
+#   build -> fragments of the tensor cores -> every operation against level c -> cases, text models, streams, speech
+#         -> compute-sanitizer (memory, races, barriers) -> bench;   a part that fails does not stop the others
 # Arguments: folders of recorded cases. Environment: BUILD, PYTHON, NVCC; WEIGHTS: a weight file whose decoder is measured.
 set -eu
 cd "$(dirname "$0")/../.."
-section() { printf '== %s\n' "$1"; }
+failed=
+
+# NAME COMMAND...
+part() {
+    name=$1
+    shift
+    printf '== %s\n' "$name"
+    "$@" || failed="$failed, $name"
+}
+
+fragments() {
+    libraries=$(pkg-config --libs check | tr ' ' '\n' | grep '^-[lL]') # nvcc knows no -pthread
+    "$NVCC" -std=c++17 -Isrc -I. -arch native -x cu tests/simt/mma_test.cc $libraries -o "$BUILD/mma_gpu_test" || return 1
+    "$BUILD/mma_gpu_test"
+}
+
+# Calls that fail are ours to see, and some are made to fail; processes of their own are not followed: none are made.
+sanitized() {
+    for test in tests/check/device_test tests/check/device_step_test tests/check/device_plan_test mma_gpu_test; do
+        echo "$test"
+        CK_FORK=no "$sanitizer" --tool "$1" --report-api-errors no --error-exitcode 1 "$BUILD/$test" || return 1
+    done
+}
+
+bench() {
+    "$BUILD/vidrun-bench" --device cuda --seconds 300 --csv ${WEIGHTS:+--weights "$WEIGHTS"} > "$BUILD/device.csv" || return 1
+    cat "$BUILD/device.csv"
+    echo "the lines are in $BUILD/device.csv, in the form of bench/results.csv"
+}
 
 command -v "$NVCC" > /dev/null || { echo "SKIP: no nvcc ($NVCC)"; exit 0; }
-command -v nvidia-smi > /dev/null && nvidia-smi -L 2> /dev/null | grep -q GPU || { echo "SKIP: no GPU that nvidia-smi knows"; exit 0; }
+nvidia-smi -L 2> /dev/null | grep -q GPU || { echo "SKIP: no GPU that nvidia-smi knows"; exit 0; }
 nvidia-smi --query-gpu=name,driver_version,memory.total,compute_cap --format=csv,noheader
 "${MAKE:-make}" -s CUDA=1 BUILD="$BUILD" "$BUILD/libvidrun_cuda.so"
-export VIDRUN_CUDA_LIBRARY="$PWD/$BUILD/libvidrun_cuda.so"
-section "fragments of the tensor cores"
-"$NVCC" -std=c++17 -Isrc -I. -arch native -x cu tests/simt/mma_test.cc $(pkg-config --libs check) -o "$BUILD/mma_gpu_test"
-"$BUILD/mma_gpu_test"
-section "operations, many sizes"
-VIDRUN_THOROUGH=1 "$BUILD/tests/check/device_test"
-section "cases, text models, streams, speech"
-"$PYTHON" tests/simt/check.py --build "$BUILD" --library "$BUILD/libvidrun_cuda.so" "$@"
-sanitizer=$(command -v compute-sanitizer || echo "$(dirname "$NVCC")/compute-sanitizer")
+# cuBLAS of an installation that the system's linker does not know
+toolkit=$(dirname "$(dirname "$(readlink -f "$(command -v "$NVCC")")")")
+export LD_LIBRARY_PATH="${LD_LIBRARY_PATH:+$LD_LIBRARY_PATH:}$toolkit/lib64"
+VIDRUN_CUDA_LIBRARY="$(cd "$BUILD" && pwd)/libvidrun_cuda.so"
+export VIDRUN_CUDA_LIBRARY
+part "fragments of the tensor cores" fragments
+part "operations, many sizes" env VIDRUN_THOROUGH=1 "$BUILD/tests/check/device_test"
+part "cases, text models, streams, speech" "$PYTHON" tests/simt/check.py --build "$BUILD" --library "$VIDRUN_CUDA_LIBRARY" "$@"
+sanitizer=$(command -v compute-sanitizer || echo "$toolkit/bin/compute-sanitizer")
 for tool in memcheck racecheck synccheck; do
-    section "compute-sanitizer $tool"
-    [ -x "$sanitizer" ] || { echo "SKIP: no compute-sanitizer"; continue; }
-    CK_FORK=no "$sanitizer" --tool "$tool" --error-exitcode 1 "$BUILD/tests/check/device_test"
+    if [ -x "$sanitizer" ]; then
+        part "compute-sanitizer $tool" sanitized "$tool"
+    else
+        echo "SKIP compute-sanitizer $tool: there is none"
+    fi
 done
-section "bench"
-"$BUILD/vidrun-bench" --device cuda --seconds 300 --csv ${WEIGHTS:+--weights "$WEIGHTS"} | tee "$BUILD/device.csv"
-echo "the lines are in $BUILD/device.csv, in the form of bench/results.csv"
+part "bench" bench
+[ -z "$failed" ] || { echo "FAIL${failed#,}"; exit 1; }

@@ -16,6 +16,11 @@ struct test_device {
 };
 static test_device the_device;
 
+static bool vr_cuda_launches(test_device *)
+{
+    return true;
+}
+
 static bool vr_cuda_ok(test_device *, cudaError_t error, const char *)
 {
     return error == cudaSuccess;

@@ -95,6 +95,7 @@ static void simt_launch(const char *name, void (*kernel)(P...), dim3 grid, dim3 
 
 #define VR_LAUNCH(c, kernel, grid, block, shared_bytes, ...)                                                                   \
     do {                                                                                                                       \
+        if (!vr_cuda_launches(c)) break;                                                                                       \
         simt_launch(#kernel, kernel, grid, block, shared_bytes, __VA_ARGS__);                                                  \
         vr_cuda_ok((c), cudaPeekAtLastError(), #kernel);                                                                       \
     } while (0)

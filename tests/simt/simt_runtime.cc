@@ -21,8 +21,11 @@ void simt_memory_guard(bool open);
 namespace
 {
 
-std::map<void *, size_t> allocated;
-size_t n_allocated;
+struct block {
+    size_t n_bytes, n_device; /* mapped; of the device */
+};
+std::map<void *, block> allocated;
+size_t n_allocated; /* n_device of all */
 const size_t PAGE = 4096;
 cudaError_t refused = cudaSuccess;
 
@@ -80,6 +83,13 @@ size_t memory_bytes()
 {
     const char *text = getenv("VIDRUN_SIMT_MEMORY");
     return text ? (size_t)(strtod(text, nullptr) * 1048576.0) : (size_t)16 << 30;
+}
+
+/* Of the device, for n bytes: pieces of 512 bytes share pages of 2 MB, from half of one on a block has pages of its own. */
+size_t device_bytes(size_t n)
+{
+    const size_t piece = n > (size_t)1 << 20 ? (size_t)2 << 20 : 512;
+    return (n + piece - 1) / piece * piece;
 }
 
 struct opened {
@@ -146,7 +156,7 @@ void simt_memory_guard(bool open)
     if (!guarded()) return;
     depth += open ? 1 : -1;
     if (open ? depth != 1 : depth != 0) return;
-    for (const auto &block : allocated) mprotect(block.first, block.second, open ? PROT_READ | PROT_WRITE : PROT_NONE);
+    for (const auto &at : allocated) mprotect(at.first, at.second.n_bytes, open ? PROT_READ | PROT_WRITE : PROT_NONE);
 }
 
 const char *cudaGetErrorString(cudaError_t error)
@@ -229,7 +239,8 @@ cudaError_t simt_malloc(void **p, size_t n)
 {
     if (const cudaError_t error = outside_of_captures()) return error;
     const std::lock_guard<std::recursive_mutex> hold(simt_lock);
-    if (n > memory_bytes() || n_allocated > memory_bytes() - n) return refused = cudaErrorMemoryAllocation;
+    const size_t n_device = device_bytes(n);
+    if (n_device > memory_bytes() || n_allocated > memory_bytes() - n_device) return refused = cudaErrorMemoryAllocation;
     if (guarded()) {
         n = (n + PAGE - 1) / PAGE * PAGE;
         *p = mmap(nullptr, n ? n : PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
@@ -237,8 +248,8 @@ cudaError_t simt_malloc(void **p, size_t n)
     } else if (posix_memalign(p, 256, n ? n : 1) != 0) {
         return refused = cudaErrorMemoryAllocation;
     }
-    allocated[*p] = n;
-    n_allocated += n;
+    allocated[*p] = { n, n_device };
+    n_allocated += n_device;
     return cudaSuccess;
 }
 
@@ -250,9 +261,9 @@ cudaError_t cudaFree(void *p)
     const std::lock_guard<std::recursive_mutex> hold(simt_lock);
     const auto at = allocated.find(p);
     if (at == allocated.end()) abort(); /* was never handed out */
-    n_allocated -= at->second;
+    n_allocated -= at->second.n_device;
     if (guarded())
-        munmap(p, at->second ? at->second : PAGE);
+        munmap(p, at->second.n_bytes ? at->second.n_bytes : PAGE);
     else
         free(p);
     allocated.erase(at);
