@@ -37,6 +37,11 @@ enum { VR_DSP_F32, VR_DSP_F16, VR_DSP_BF16, VR_DSP_DTYPES }; /* index of the fun
 /* panel[k][c] = w[c][k] for c < n, 0 for n <= c < tile_cols; k < K. w: n rows of w_row elements. EXACT */
 typedef void vr_dsp_pack_fn(float *panel, const void *w, int64_t w_row, int n, int K);
 
+/* The same of a strip of quantised weights (base/strips.h): panel[i][c] = value of row `row` + c at column k + i, i < K,
+ * c < min(tile_cols, 16 - row); row is a multiple of tile_cols, k of 32, scales are finite. Rows of the panel up to a multiple
+ * of 32 may be written as well. EXACT but for the sign of zero */
+typedef void vr_dsp_pack_strip_fn(float *panel, const void *strip, vr_dtype type, int row, int k, int K);
+
 /* c[r][j] (+)= sum_k a[r][k] panel[k][j];  r < rows <= tile_rows, j < cols <= tile_cols; rows of c_row and a_row floats.
  * add: to what c holds, otherwise c is overwritten. Columns up to the next multiple of the vector may be written as well:
  * every row of c has tile_cols floats of room. K may be 0. class REDUCE */
@@ -97,8 +102,10 @@ typedef struct vr_dsp {
     const char *level;
     int tile_rows, tile_cols; /* of gemm_tile; tile_cols is a multiple of the vector */
     int k_block;              /* a packed panel has at most k_block x tile_cols floats */
+    int k_block_few;          /* <= k_block, a multiple of 32: of strips, for few rows of x */
 
     vr_dsp_pack_fn *pack[VR_DSP_DTYPES];
+    vr_dsp_pack_strip_fn *pack_strip;
     vr_dsp_gemm_tile_fn *gemm_tile;
     /* bf16 products; NULL where this level has none that are faster than f32: it then computes in f32 */
     vr_dsp_pack_pairs_fn *pack_pairs[VR_DSP_DTYPES];
@@ -158,6 +165,7 @@ static inline int vr_dsp_dtype(vr_dtype t)
 /* Every level has the same kernels under the names vr_<kernel>_<level>, and one function that fills the whole table. */
 #define VR_DSP_DECLARE(level)                                                                                                  \
     vr_dsp_pack_fn vr_pack_f32_##level, vr_pack_f16_##level, vr_pack_bf16_##level;                                             \
+    vr_dsp_pack_strip_fn vr_pack_strip_##level;                                                                                \
     vr_dsp_gemm_tile_fn vr_gemm_tile_##level;                                                                                  \
     vr_dsp_dot_fn vr_dot_f32_##level, vr_dot_f16_##level, vr_dot_bf16_##level;                                                 \
     vr_dsp_widen_fn vr_widen_f32_##level, vr_widen_f16_##level, vr_widen_bf16_##level, vr_widen_q8_##level;                    \

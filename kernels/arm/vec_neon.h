@@ -143,6 +143,12 @@ static inline void vf_store_part_i8(int8_t *p, vf x, int n)
     memcpy(p, buffer, (size_t)n);
 }
 
+static inline vf vf_load_bits(const unsigned char *p, int shift, int mask)
+{
+    const int32x4_t words = vreinterpretq_s32_u32(vshlq_u32(vreinterpretq_u32_u8(vld1q_u8(p)), vdupq_n_s32(-shift)));
+    return vcvtq_f32_s32(vandq_s32(words, vdupq_n_s32(mask)));
+}
+
 /* Plain stores: these processors see a stream of whole lines themselves and do not read what it overwrites. */
 static inline void vf_stream(void *y, const void *x)
 {

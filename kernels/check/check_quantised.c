@@ -177,6 +177,31 @@ static void check_strip(vr_check *ck, vr_dtype type, int T, int n_strips, int K)
     vr_arena_release(&ck->arena, mark);
 }
 
+static void check_pack_strip(vr_check *ck, vr_dtype type, int k, int K)
+{
+    const vr_dsp *d = ck->d;
+    const size_t mark = vr_arena_mark(&ck->arena);
+    const int width = d->tile_cols, n = vr_ceil_div(K, VR_STRIP_GROUP) * VR_STRIP_GROUP * width;
+    const int cols = vr_min_int(width, VR_STRIP_ROWS);
+    const int row = (int)(vr_check_random(ck) % (uint32_t)VR_STRIP_ROWS) / cols * cols;
+    char what[128];
+    snprintf(what, sizeof what, "pack_strip of %s, row %d, columns %d..%d", vr_dtype_name(type), row, k, k + K - 1);
+    const vr_matrix w = make_strips(ck, type, VR_STRIP_ROWS, k + K);
+    float *panel = vr_check_floats(ck, n), *old = vr_check_floats(ck, n), *want = vr_check_floats(ck, (int64_t)cols * K);
+    memcpy(old, panel, (size_t)n * sizeof *old);
+    for (int c = 0; c < cols; c++) vr_strip_widen(want + (ptrdiff_t)c * K, w.data, type, row + c, k, K);
+    d->pack_strip(panel, w.data, type, row, k, K);
+    for (int i = 0; i < K && !vr_check_failed(ck); i++) {
+        for (int c = 0; c < cols; c++) {
+            const float is = panel[i * width + c] + 0.0F, wanted = want[(ptrdiff_t)c * K + i] + 0.0F; /* -0 becomes 0 */
+            vr_check_equal(ck, what, &is, &wanted, 1);
+        }
+        vr_check_equal(ck, what, panel + i * width + cols, old + i * width + cols, width - cols);
+    }
+    vr_check_guards(ck, what, panel, n);
+    vr_arena_release(&ck->arena, mark);
+}
+
 /* linear on quantised weights: in f32 near the sums of the widened weights, in int8 near those of the rounded rows. */
 static void check_linear_strips(vr_check *ck, vr_backend *be, vr_precision precision, vr_dtype type, int T, int K, int N)
 {
@@ -251,7 +276,7 @@ static void check_linear_bf16(vr_check *ck, vr_backend *be, vr_dtype type, int T
     vr_arena_release(&ck->arena, mark);
 }
 
-static const int shapes[][3] = { { 1, 64, 16 }, { 2, 200, 40 }, { 7, 96, 33 }, { 5, 31, 1 }, { 13, 513, 70 } };
+static const int shapes[][3] = { { 1, 64, 16 }, { 2, 200, 40 }, { 7, 96, 33 }, { 5, 31, 1 }, { 13, 513, 70 }, { 4, 300, 129 } };
 enum { N_KINDS = 3 };
 static const vr_dtype kinds[N_KINDS] = { VR_DTYPE_Q8_R16, VR_DTYPE_Q4_R16, VR_DTYPE_Q4M_R16 };
 
@@ -354,6 +379,7 @@ void vr_check_quantised(vr_check *ck)
                 for (int k = 0; k < N_KINDS; k++) check_strip(ck, kinds[k], T, strips, K);
             }
         }
+        for (int k = 0; k < N_KINDS * 4; k++) check_pack_strip(ck, kinds[k % N_KINDS], k / N_KINDS * VR_STRIP_GROUP, K);
         if (!ck->d->gemm_tile_bf16) continue;
         check_narrow(ck, K);
         for (int t = 0; t < VR_DSP_DTYPES; t++) {

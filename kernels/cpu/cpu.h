@@ -91,7 +91,7 @@ void vr_gemm_openblas(const vr_product *p);
 void *vr_cpu_rows(vr_cpu *cpu, size_t bytes);
 
 /* panel [depth][tile_cols] of columns k.. of the rows column.. of quantised weights, as vr_dsp_pack_fn. */
-void vr_strips_panel(float *panel, int tile_cols, const vr_matrix *w, int column, int n, int k, int depth);
+void vr_strips_panel(float *panel, const vr_dsp *d, const vr_matrix *w, int column, int n, int k, int depth);
 
 /* Floats of scratch that a family wants of each thread (blas: of the backend). */
 size_t vr_gemm_scratch(const vr_dsp *d);

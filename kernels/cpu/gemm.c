@@ -2,7 +2,7 @@
  * gemm.c - the own matrix product.
  *
  *   task (rows of x, panel of tile_cols rows of W):
- *     for each block of k:  W rows, f32/f16/bf16 -> panel [k_block][tile_cols] f32, second-level cache
+ *     for each block of k:  W rows, f32/f16/bf16/strips -> panel [k_block][tile_cols] f32, second-level cache
  *       for each tile_rows rows of x:  sums [rows][tile_cols] += x tile * panel          registers
  *     sums + bias -> activation -> + residual -> y
  *
@@ -29,11 +29,13 @@ static void gemm_task(void *arg, int task, int thread)
     float *const sums = p->cpu->scratch[thread], *const panel = sums + (ptrdiff_t)VR_GEMM_ROWS * d->tile_cols;
     const size_t element = vr_dtype_bytes(p->w->dtype);
     const unsigned char *w = (const unsigned char *)p->w->data + (size_t)column * (size_t)K * element;
+    const bool strips = vr_is_strips(p->w->dtype);
+    const int block = strips && rows <= d->tile_rows ? d->k_block_few : d->k_block;
 
-    for (int k = 0; k == 0 || k < K; k += d->k_block) {
-        const int depth = vr_min_int(d->k_block, K - k);
-        if (vr_is_strips(p->w->dtype))
-            vr_strips_panel(panel, d->tile_cols, p->w, column, n, k, depth);
+    for (int k = 0; k == 0 || k < K; k += block) {
+        const int depth = vr_min_int(block, K - k);
+        if (strips)
+            vr_strips_panel(panel, d, p->w, column, n, k, depth);
         else
             d->pack[vr_dsp_dtype(p->w->dtype)](panel, w + (size_t)k * element, K, n, depth);
         for (int r = 0; r < rows; r += d->tile_rows) {

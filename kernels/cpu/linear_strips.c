@@ -10,6 +10,8 @@
  * Ref:  kernels/quantised.h.
  * Trap: columns of the last strip that do not exist are computed, but never leave the buffer.
  */
+#include <string.h>
+
 #include "kernels/cpu/cpu.h"
 
 enum { STRIPS = 2, PAIR_ROWS = STRIPS * VR_STRIP_ROWS, TASKS_A_THREAD = 8 };
@@ -119,17 +121,16 @@ void vr_linear_strips(const vr_product *p)
     }
 }
 
-void vr_strips_panel(float *panel, int tile_cols, const vr_matrix *w, int column, int n, int k, int depth)
+void vr_strips_panel(float *panel, const vr_dsp *d, const vr_matrix *w, int column, int n, int k, int depth)
 {
-    for (int c = 0; c < tile_cols; c++) {
-        const int row = column + c;
-        const void *strip =
-            (const unsigned char *)w->data + vr_strips_bytes(w->dtype, row / VR_STRIP_ROWS * VR_STRIP_ROWS, w->cols);
-        for (int first = 0; first < depth; first += VR_STRIP_COLUMNS) {
-            const int some = vr_min_int(VR_STRIP_COLUMNS, depth - first);
-            float numbers[VR_STRIP_COLUMNS] = { 0 };
-            if (c < n) vr_strip_widen(numbers, strip, w->dtype, row % VR_STRIP_ROWS, k + first, some);
-            for (int i = 0; i < some; i++) panel[(ptrdiff_t)(first + i) * tile_cols + c] = numbers[i];
+    const int step = vr_min_int(VR_STRIP_ROWS, d->tile_cols);
+    for (int c = 0; c < d->tile_cols; c += step) {
+        const int row = (column + c) % VR_STRIP_ROWS;
+        if (c < n) {
+            const size_t strip = vr_strips_bytes(w->dtype, column + c - row, w->cols);
+            d->pack_strip(panel + c, (const unsigned char *)w->data + strip, w->dtype, row, k, depth);
+            continue;
         }
+        for (int i = 0; i < depth; i++) memset(panel + (ptrdiff_t)i * d->tile_cols + c, 0, (size_t)step * sizeof *panel);
     }
 }

@@ -5,7 +5,8 @@
  *
  * Tiles: avx512 6 x 64 is 24 sums, 4 vectors of the panel, 1-2 broadcasts (of 32 registers); avx2 6 x 16: 12, 2, 1-2 (of 16);
  * neon 6 x 16: 24, 4, 1-2 (of 32).
- * A panel of 512 x 64 floats is 128 KB: it stays in a second-level cache of 256 KB or more beside the rows of a.
+ * A panel of 512 x 64 floats is 128 KB: it stays in a second-level cache of 256 KB or more beside the rows of a. One that is read
+ * once or twice (few rows of x) has 16 KB and stays in the first.
  */
 #include "kernels/cpu/select.h"
 
@@ -20,7 +21,7 @@
     do {                                                                                                                       \
         (d)->level = #l;                                                                                                       \
         (d)->pack[VR_DSP_F32] = vr_pack_f32_##l, (d)->pack[VR_DSP_F16] = vr_pack_f16_##l;                                      \
-        (d)->pack[VR_DSP_BF16] = vr_pack_bf16_##l, (d)->gemm_tile = vr_gemm_tile_##l;                                          \
+        (d)->pack[VR_DSP_BF16] = vr_pack_bf16_##l, (d)->gemm_tile = vr_gemm_tile_##l, (d)->pack_strip = vr_pack_strip_##l;     \
         (d)->dot[VR_DSP_F32] = vr_dot_f32_##l, (d)->dot[VR_DSP_F16] = vr_dot_f16_##l;                                          \
         (d)->dot[VR_DSP_BF16] = vr_dot_bf16_##l, (d)->widen[VR_DSP_F32] = vr_widen_f32_##l;                                    \
         (d)->widen[VR_DSP_F16] = vr_widen_f16_##l, (d)->widen[VR_DSP_BF16] = vr_widen_bf16_##l;                                \
@@ -67,7 +68,7 @@ static void fill(vr_dsp *d, int i)
 {
     FILL(d, c);
     d->cosine_rows = 7;
-    d->tile_rows = 4, d->tile_cols = 8, d->k_block = VR_MAX_WIDTH; /* one block: a whole sum in double */
+    d->tile_rows = 4, d->tile_cols = 8, d->k_block = d->k_block_few = VR_MAX_WIDTH; /* a whole sum in double */
     d->pack_pairs[VR_DSP_F32] = vr_pack_pairs_f32_c, d->pack_pairs[VR_DSP_F16] = vr_pack_pairs_f16_c;
     d->pack_pairs[VR_DSP_BF16] = vr_pack_pairs_bf16_c, d->narrow = vr_narrow_c, d->gemm_tile_bf16 = vr_gemm_tile_bf16_c;
     d->pair_rows = d->tile_rows, d->pair_step = 1;
@@ -76,14 +77,14 @@ static void fill(vr_dsp *d, int i)
 #if defined(__x86_64__)
     if (i < 1) return;
     FILL(d, avx2);
-    d->tile_rows = 6, d->tile_cols = 16, d->k_block = 512;
+    d->tile_rows = 6, d->tile_cols = 16, d->k_block = 512, d->k_block_few = 256;
     d->cosine_rows = 4; /* 9 sums of 16 registers */
     d->gemm_tile_bf16 = NULL;
     d->quantise = vr_quantise_avx2, d->strip_q8 = vr_strip_q8_avx2, d->strip_q4 = vr_strip_q4_avx2;
     d->strip_q4m = vr_strip_q4m_avx2;
     if (i < 2) return;
     FILL(d, avx512);
-    d->tile_rows = 6, d->tile_cols = 64, d->k_block = 512;
+    d->tile_rows = 6, d->tile_cols = 64, d->k_block = 512, d->k_block_few = 64;
     d->cosine_rows = 7; /* 15 sums of 32 */
     if (i < 3) return;
     d->level = "avx512vnni";
@@ -106,7 +107,7 @@ static void fill(vr_dsp *d, int i)
 #elif defined(__aarch64__)
     if (i < 1) return;
     FILL(d, neon);
-    d->tile_rows = 6, d->tile_cols = 16, d->k_block = 512;
+    d->tile_rows = 6, d->tile_cols = 16, d->k_block = 512, d->k_block_few = 256;
     d->cosine_rows = 7; /* 15 sums of 32 */
     d->gemm_tile_bf16 = NULL;
     d->quantise = vr_quantise_neon, d->strip_q8 = vr_strip_q8_neon, d->strip_q4 = vr_strip_q4_neon;

@@ -45,6 +45,31 @@ static int number(const void *block, vr_dtype type, int g, int k, int r)
     return (k < 16 ? both & 15 : both >> 4) - vr_strip_excess(type);
 }
 
+static float scale_of(const void *block, int g, int r)
+{
+    return vr_f16_to_f32(((const vr_q8_block *)block)->scale[g][r]); /* scales lie first in all kinds */
+}
+
+static float least_of(const void *block, int g, int r)
+{
+    return vr_f16_to_f32(((const vr_q4m_block *)block)->least[g][r]);
+}
+
+#define TILE_COLS 8 /* as in select.c */
+
+void vr_pack_strip_c(float *panel, const void *strip, vr_dtype type, int row, int k, int K)
+{
+    for (int i = 0; i < K; i += VR_STRIP_GROUP) {
+        const int g = (k + i) % VR_STRIP_COLUMNS / VR_STRIP_GROUP, end = K - i < VR_STRIP_GROUP ? K - i : VR_STRIP_GROUP;
+        const void *block = (const unsigned char *)strip + (size_t)((k + i) / VR_STRIP_COLUMNS) * vr_strip_block_bytes(type);
+        for (int c = 0; c < TILE_COLS; c++) {
+            const float scale = scale_of(block, g, row + c), least = type == VR_DTYPE_Q4M_R16 ? least_of(block, g, row + c) : 0;
+            for (int m = 0; m < end; m++)
+                panel[(ptrdiff_t)(i + m) * TILE_COLS + c] = scale * (float)number(block, type, g, m, row + c) + least;
+        }
+    }
+}
+
 /* one row of x, one row of the strip */
 static float product(const vr_quantised_rows *x, int t, const unsigned char *strip, vr_dtype type, int r)
 {
@@ -54,13 +79,11 @@ static float product(const vr_quantised_rows *x, int t, const unsigned char *str
     for (int g = 0; g < 2 * x->blocks; g++, place += x->tile) {
         const int8_t *q = x->q + place * VR_STRIP_GROUP;
         const void *block = strip + (size_t)(g / 2) * block_bytes;
-        const uint16_t scale = ((const uint16_t *)block)[g % 2 * VR_STRIP_ROWS + r]; /* scales lie first in all kinds */
         int32_t whole = 0;
         for (int k = 0; k < VR_STRIP_GROUP; k++) whole += q[k] * number(block, type, g % 2, k, r);
-        sum = fmaf((float)whole, vr_f16_to_f32(scale), sum);
+        sum = fmaf((float)whole, scale_of(block, g % 2, r), sum);
         if (type != VR_DTYPE_Q4M_R16) continue;
-        const float least = vr_f16_to_f32(((const vr_q4m_block *)block)->least[g % 2][r]);
-        sum = fmaf((float)x->sums[place], least, sum);
+        sum = fmaf((float)x->sums[place], least_of(block, g % 2, r), sum);
     }
     return sum * x->scale[t];
 }

@@ -126,6 +126,12 @@ static inline void vf_store_part_i8(int8_t *p, vf x, int n)
     memcpy(p, buffer, (size_t)n);
 }
 
+static inline vf vf_load_bits(const unsigned char *p, int shift, int mask)
+{
+    const __m256i words = _mm256_srli_epi32(_mm256_loadu_si256((const __m256i *)(const void *)p), shift);
+    return _mm256_cvtepi32_ps(_mm256_and_si256(words, _mm256_set1_epi32(mask)));
+}
+
 static inline void vf_stream(void *y, const void *x)
 {
     _mm256_stream_si256((__m256i *)y, _mm256_loadu_si256((const __m256i *)x));

@@ -116,6 +116,13 @@ static inline void vf_store_part_i8(int8_t *p, vf x, int n)
     _mm_mask_storeu_epi8(p, part_mask(n), _mm512_cvtsepi32_epi8(_mm512_cvtps_epi32(x)));
 }
 
+/* bits of the 32-bit word of each lane: shifted right, then masked */
+static inline vf vf_load_bits(const unsigned char *p, int shift, int mask)
+{
+    return _mm512_cvtepi32_ps(
+        _mm512_and_si512(_mm512_srli_epi32(_mm512_loadu_si512(p), (unsigned)shift), _mm512_set1_epi32(mask)));
+}
+
 /* VF floats from x to y past the caches, y a multiple of a vector; visible after vf_stream_end and the next lock */
 static inline void vf_stream(void *y, const void *x)
 {
