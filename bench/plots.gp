@@ -2,7 +2,7 @@
 #
 #   floors-NAME   time over floor of every line (bar), p10 to p90 (whisker), floor (line at 1)
 #   shares-NAME   share of what the machine could do in the same round (bar), that of every peer (mark)
-#   peers-NAME    how many times faster than every peer (marks; line at 1)
+#   peers-NAME    how many times faster than every peer (marks; line at 1); peers-whole: whole parts of a model
 #   the first line of the file is the top bar; families that the file lacks are left out
 
 if (!exists('results')) { results = 'bench/results.csv' }
@@ -20,7 +20,7 @@ set key off
 label(n) = strcol(2).' '.strcol(3).' '.(strcol(2) eq strcol(4) ? '' : strcol(4)).'  '.strcol(6).', '.strcol(7).(column(7) == 1 ? ' thread' : ' threads')
 short(x) = sprintf(x < 10 ? '%.2f' : '%.1f', x)
 # rows with a floor; rows of those with a peer; older files have no third peer
-measured(name) = '< grep "^'.name.'," '.results.' | awk -F, -v OFS=, "\$8 != \"nan\" { \$24 = \$24; print }"'
+measured(name) = '< grep -E "^('.name.')," '.results.' | awk -F, -v OFS=, "\$8 != \"nan\" { \$24 = \$24; print }"'
 compared(name) = measured(name).' | awk -F, "\$13 != \"\""'
 count(command) = system(substr(command, 3, strlen(command)).' | wc -l') + 0
 terminal(format, n) = format eq 'svg' ? sprintf('set terminal svg size 1000,%d dynamic noenhanced', 150 + 26 * n) \
@@ -67,7 +67,7 @@ do for [format in 'svg png'] {
                  linecolor rgb colour(p) title p, \
              '' using (0):0:(short(1 / $8)) with labels left offset 0.7, 0 font ',9' notitle
     }
-    do for [name in 'gemm vit prefill decode prune top-k gather kmeans memory_update scene_tiling'] {
+    do for [name in 'gemm vit|prefill|decode prune top-k gather kmeans memory_update scene_tiling'] {
         n = count(compared(name))
         if (n == 0) { continue }
         eval terminal(format, n)
@@ -76,8 +76,9 @@ do for [format in 'svg png'] {
         set xrange [0.5:2<*]
         those = used(name)
         set arrow 1 from 1, graph 0 to 1, graph 1 nohead dashtype 2 linecolor rgb '#555555' front
-        set output folder.'/peers-'.name.'.'.format
-        set title name.': times faster than a peer in the same round (1: as fast)'
+        what = name eq 'vit|prefill|decode' ? 'whole' : name
+        set output folder.'/peers-'.what.'.'.format
+        set title what.': times faster than a peer in the same round (1: as fast)'
         set xlabel 'time of the peer over time of vidrun'
         plot for [p in those] compared(name) using (times(p)):0:ytic(label(0)) with points pointtype 7 pointsize 1.1 \
                  linecolor rgb colour(p) title p
