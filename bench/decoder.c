@@ -61,27 +61,10 @@ static void add_llama(decoder *m, bench_group *g)
     if (w) w->repeats = answer ? ANSWER : 1;
 }
 
-static const char *type_name(vr_dtype type)
-{
-    switch (type) {
-    case VR_DTYPE_Q8_0:
-    case VR_DTYPE_Q8_R16:
-        return "q8";
-    case VR_DTYPE_Q4_0:
-    case VR_DTYPE_Q4_R16:
-        return "q4";
-    case VR_DTYPE_Q4_1:
-    case VR_DTYPE_Q4M_R16:
-        return "q4_1";
-    default:
-        return type == VR_DTYPE_F32 ? "f32" : type == VR_DTYPE_F16 ? "f16" : "bf16";
-    }
-}
-
 static int measure(decoder *m, const char *family, const char *shape, part *p, vr_dtype type, vr_err *e)
 {
     bench_group g = { .bench = family };
-    snprintf(g.type, sizeof g.type, "%s", type_name(type));
+    snprintf(g.type, sizeof g.type, "%s", part_type_name(type));
     snprintf(g.shape, sizeof g.shape, "%s", shape);
     if (!bench_begin(m->run, &g)) return VR_OK;
     const char *slash = strrchr(m->run->weights, '/');

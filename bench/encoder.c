@@ -34,10 +34,20 @@ static bool take(encoder *m, int64_t n_in, int64_t n_out)
     return m->x && m->y;
 }
 
+/* The group's type: that of the blocks' matrices, as they are multiplied. */
+static void type_of_blocks(const encoder *m, const char *prefix, bench_group *g)
+{
+    char names[64];
+    part_matrices all = { 0 };
+    snprintf(names, sizeof names, "%s.blk.", prefix);
+    part_count(&all, m->w, names, NULL);
+    snprintf(g->type, sizeof g->type, "%s", all.quantised ? part_type_name(all.type) : "bf16");
+}
+
 /* One line: n_in and n_out numbers. */
 static int measure(encoder *m, part *p, bench_group *g, int64_t n_in, int64_t n_out, vr_err *e)
 {
-    p->rate = 2.0, p->model = m;
+    p->rate = strcmp(g->type, "bf16") == 0 ? 2.0 : 4.0, p->model = m;
     const int rc =
         take(m, n_in, n_out) ? part_measure(m->run, m->be, p, g, e) : vr_fail(e, VR_ERR_LIMIT, "bench %s: no memory", g->bench);
     free(m->x);
@@ -76,7 +86,8 @@ static int vit(encoder *m, vr_err *e)
     const int64_t T = vr_vit_tokens(m->vit), D = vr_vit_width(m->vit), S = vr_vit_image_size(m->vit);
     for (size_t i = 0; i < sizeof frames / sizeof frames[0]; i++) {
         m->N = frames[i];
-        bench_group g = { .bench = "vit", .type = "bf16", .least_rounds = m->N > 1 ? 3 : 0 };
+        bench_group g = { .bench = "vit", .least_rounds = m->N > 1 ? 3 : 0 };
+        type_of_blocks(m, "vit", &g);
         snprintf(g.shape, sizeof g.shape, "%d frame%s", m->N, m->N > 1 ? "s" : "");
         if (!bench_begin(m->run, &g)) continue;
         add_torch(m, &g);
@@ -97,7 +108,8 @@ static void forward_qformer(void *model, vr_run *pass)
 /* One Q-Former: N times its queries look at R rows. */
 static int qformer(encoder *m, const char *family, const char *prefix, int N, int R, const char *unit, vr_err *e)
 {
-    bench_group g = { .bench = family, .type = "bf16" };
+    bench_group g = { .bench = family };
+    type_of_blocks(m, prefix, &g);
     snprintf(g.shape, sizeof g.shape, "%s %dx%d", prefix, N, R);
     if (!bench_begin(m->run, &g)) return VR_OK;
     VR_TRY(vr_qformer_open(&m->qformer, m->w, prefix, e));
@@ -131,7 +143,8 @@ static void forward_imagebind(void *model, vr_run *pass)
 static int sound(encoder *m, vr_err *e)
 {
     int bins, columns, n_clips;
-    bench_group g = { .bench = "audio", .type = "bf16" };
+    bench_group g = { .bench = "audio" };
+    type_of_blocks(m, "imagebind", &g);
     VR_TRY(vr_weights_int(m->w, &bins, 1, 1024, e, "audio.mel_bins"));
     VR_TRY(vr_weights_int(m->w, &columns, 1, 16384, e, "audio.mel_frames"));
     VR_TRY(vr_weights_int(m->w, &n_clips, 1, 1024, e, "audio.clips"));

@@ -84,6 +84,23 @@ double part_qformer(const vr_weights *w, const char *prefix, int R)
     return 2.0 * (Q * (blocks(w, prefix, NULL).numbers - looked) + R * looked) + 4.0 * Q * D * pairs;
 }
 
+const char *part_type_name(vr_dtype type)
+{
+    switch (type) {
+    case VR_DTYPE_Q8_0:
+    case VR_DTYPE_Q8_R16:
+        return "q8";
+    case VR_DTYPE_Q4_0:
+    case VR_DTYPE_Q4_R16:
+        return "q4";
+    case VR_DTYPE_Q4_1:
+    case VR_DTYPE_Q4M_R16:
+        return "q4_1";
+    default:
+        return type == VR_DTYPE_F32 ? "f32" : type == VR_DTYPE_F16 ? "f16" : "bf16";
+    }
+}
+
 part_matrices part_decoder(const vr_weights *w)
 {
     part_matrices m = { 0 };

@@ -24,6 +24,8 @@ double part_imagebind(const vr_weights *w);
 double part_qformer(const vr_weights *w, const char *prefix, int R);
 /* Integer key PREFIX.NAME; 0: there is none. */
 int part_key(const vr_weights *w, const char *prefix, const char *name);
+/* As lines say it: f32, f16, bf16, q8, q4, q4_1. */
+const char *part_type_name(vr_dtype type);
 /* Matrices that every token of an answer reads: layers and head. */
 part_matrices part_decoder(const vr_weights *w);
 

@@ -80,7 +80,8 @@ do for [format in 'svg png'] {
         set output folder.'/peers-'.what.'.'.format
         set title what.': times faster than a peer in the same round (1: as fast)'
         set xlabel 'time of the peer over time of vidrun'
-        plot for [p in those] compared(name) using (times(p)):0:ytic(label(0)) with points pointtype 7 pointsize 1.1 \
+        first = what eq 'whole' ? 1 : 0
+        plot for [p in those] compared(name) using (times(p)):0:ytic((first ? strcol(1).' ' : '').label(0)) with points pointtype 7 pointsize 1.1 \
                  linecolor rgb colour(p) title p
     }
     unset logscale x

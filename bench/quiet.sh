@@ -1,12 +1,12 @@
 #!/bin/sh
-# quiet.sh - bench/results.csv, in one run on a quiet machine: families, whole parts and peers, under eight minutes.
+# quiet.sh - bench/results.csv, in one run on a quiet machine: families, whole parts and peers, ten minutes.
 #
-#   bench/quiet.sh prepare FOLDER                        makes what is measured: random weights, a clip (8.5 GB)
+#   bench/quiet.sh prepare FOLDER                        makes what is measured: random weights, a clip (14 GB)
 #   bench/quiet.sh measure FOLDER > bench/results.csv    one header, facts of the machine as comments before every part
 #
 # Environment: BUILD (build), PYTHON (one with PyTorch), LLAMA (llama-bench of llama.cpp, or a module: cyllama), MODEL (stock
 # GGUF of the architecture llama; else that of make check-real is fetched), GOLDEN (recorded cases, ../shared/golden: a small
-# Video-LLaMA with sound is converted for its keys and vocabulary), SECONDS_ALL (400).
+# Video-LLaMA with sound is converted for its keys and vocabulary), SECONDS_ALL (500).
 # oneDNN is used where the bench was built with it: tools/packages.sh peers, then make.
 set -eu
 cd "$(dirname "$0")/.."
@@ -17,18 +17,20 @@ what=${1:-} folder=${2:-}
 
 # share PERCENT: of the seconds
 share() {
-    echo $((${SECONDS_ALL:-400} * $1 / 100))
+    echo $((${SECONDS_ALL:-500} * $1 / 100))
 }
 
 prepare() {
     mkdir -p "$folder"
-    make -s BUILD="$build" "$build/vidrun-bench" "$build/vidrun-make-weights" >&2
+    make -s BUILD="$build" "$build/vidrun-bench" "$build/vidrun-make-weights" "$build/vidrun-quantize" >&2
     [ -f "$folder/small.bin" ] || {
         tar -xJf "${GOLDEN:-../shared/golden}/video-llama-av/checkpoint.tar.xz" -C "$folder"
         "$python" tools/convert/convert.py "$folder/checkpoint" -o "$folder/small.bin"
     }
     [ -f "$folder/video-llama-7b.bin" ] ||
         "$build/vidrun-make-weights" --like "$folder/small.bin" video-llama-7b "$folder/video-llama-7b.bin"
+    [ -f "$folder/video-llama-7b-8.bin" ] ||
+        "$build/vidrun-quantize" "$folder/video-llama-7b.bin" "$folder/video-llama-7b-8.bin" --type q4_0 --towers q8_0
     model=${MODEL:-$folder/SmolLM2-135M-Instruct.Q4_1.gguf}
     [ -f "$model" ] || "$python" -c '
 import pathlib, sys
@@ -53,13 +55,14 @@ part() {
 
 measure() {
     header=''
-    part 25 gemm gemv attention norms
-    part 33 --rounds 9 --weights "$folder/video-llama-7b.bin" qformer audio vit
+    part 22 gemm gemv attention norms
+    part 26 --rounds 9 --weights "$folder/video-llama-7b.bin" qformer audio vit
+    part 14 --rounds 9 --weights "$folder/video-llama-7b-8.bin" vit
     part 10 --rounds 3 --no-peers --weights "$folder/video-llama-7b.bin" --clip "$folder/clip.mp4" pipeline
     for type in q8_0 q4_0; do
-        part 9 --rounds 9 ${LLAMA:+--llama "$LLAMA"} --weights "$folder/llama-1b-$type.gguf" prefill decode
+        part 13 --rounds 9 ${LLAMA:+--llama "$LLAMA"} --weights "$folder/llama-1b-$type.gguf" prefill decode
     done
-    part 14 prune select top-k gather ladder kmeans memory_update scene_tiling
+    part 12 prune select top-k gather ladder kmeans memory_update scene_tiling
 }
 
 case $what in

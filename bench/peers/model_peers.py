@@ -6,7 +6,7 @@ the bench): patches, class row, positions, pre-norm blocks with one product for 
 import torch
 from torch.nn import functional
 
-TYPES = {"f32": torch.float32, "bf16": torch.bfloat16}
+TYPES = {"f32": torch.float32, "bf16": torch.bfloat16, "q8": torch.bfloat16}  # of the bench's
 
 
 def small(*shape, kind):
