@@ -62,6 +62,10 @@ int vr_dump_open(vr_dump **out, const char *dir, vr_err *e)
         rc = vr_fail(e, VR_ERR_OTHER, "%s: is not a folder, dumps cannot be written there", dir);
         goto done;
     }
+    if (access(dir, W_OK | X_OK) != 0) {
+        rc = vr_fail(e, VR_ERR_OTHER, "%s: dumps cannot be written there: %s", dir, strerror(errno));
+        goto done;
+    }
     *out = dump;
     dump = NULL;
 done:

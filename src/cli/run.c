@@ -26,6 +26,7 @@
 #include "cli/help.h"
 #include "cli/interrupt.h"
 #include "cli/options.h"
+#include "cli/outputs.h"
 #include "cli/places.h"
 #include "cli/record.h"
 #include "cli/transcribe.h"
@@ -278,6 +279,7 @@ static int run_all(run *r, vr_err *e)
     if (o->self_test) return run_selftest(r, e);
     if (o->help || o->version || o->man || vr_options_given(o, VR_OPTION_PRINT_COMPLETION))
         return print(r, write_information, "the text", e);
+    if (!o->estimate) VR_TRY(vr_outputs_check(o, e));
     if (o->transcribe) return vr_transcribe_run(o, &r->report, &r->output, e);
     VR_TRY(read_first_question(r, e));
     if (o->stream) VR_TRY(vr_follow_open(&r->follow, o, &r->report, &r->output, e));

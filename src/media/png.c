@@ -16,6 +16,8 @@
 
 #include <libavcodec/avcodec.h>
 
+#include "base/file.h"
+
 static int encoder_open(AVCodecContext **out, int width, int height)
 {
     const AVCodec *codec = avcodec_find_encoder(AV_CODEC_ID_PNG);
@@ -55,14 +57,31 @@ static int encode(AVPacket *packet, const uint8_t *rgb, int width, int height)
     return code;
 }
 
-static int file_write(const char *path, const void *data, size_t n_bytes, vr_err *e)
+/* The name that is written to; NULL: no memory. Owned by the caller. */
+static char *part_name(const char *path, bool *as_it_is)
 {
     const size_t room = strlen(path) + sizeof ".part";
-    char *part = malloc(room);
-    if (!part) return vr_fail(e, VR_ERR_LIMIT, "%s: out of memory", path);
+    char *const part = malloc(room);
     struct stat there;
-    const bool as_it_is = stat(path, &there) == 0 && !S_ISREG(there.st_mode);
-    snprintf(part, room, "%s%s", path, as_it_is ? "" : ".part");
+    *as_it_is = stat(path, &there) == 0 && !S_ISREG(there.st_mode);
+    if (part) snprintf(part, room, "%s%s", path, *as_it_is ? "" : ".part");
+    return part;
+}
+
+int vr_png_check(const char *path, vr_err *e)
+{
+    bool as_it_is;
+    char *const part = part_name(path, &as_it_is);
+    const int rc = part ? vr_file_check(part, e) : vr_fail(e, VR_ERR_LIMIT, "%s: out of memory", path);
+    free(part);
+    return rc;
+}
+
+static int file_write(const char *path, const void *data, size_t n_bytes, vr_err *e)
+{
+    bool as_it_is;
+    char *const part = part_name(path, &as_it_is);
+    if (!part) return vr_fail(e, VR_ERR_LIMIT, "%s: out of memory", path);
     FILE *file = fopen(part, "wb");
     int why = file ? 0 : errno;
     if (file && fwrite(data, 1, n_bytes, file) != n_bytes) why = errno;

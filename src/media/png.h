@@ -15,4 +15,7 @@
 /* rgb [height, width, 3] */
 int vr_png_write(const char *path, const uint8_t *rgb, int width, int height, vr_err *e);
 
+/* Whether vr_png_write could begin; nothing is left behind. */
+int vr_png_check(const char *path, vr_err *e);
+
 #endif

@@ -322,6 +322,17 @@ class Outputs(Program):
         self.assertEqual(result.code, 1)
         self.assertRegex(result.err, r"vidrun: .*: No space left on device\n$")
 
+    def test_stages_on_a_disk_to_be_read(self):
+        with tempfile.TemporaryDirectory() as folder:
+            mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "ro,size=64k", "none", folder], capture_output=True)
+            if mounted.returncode:
+                self.skipTest("no tmpfs can be mounted here")
+            try:
+                result = run(*GREEDY, "-q", "--dump-stages", folder, self.weights, self.clip, QUESTION)
+            finally:
+                subprocess.run(["umount", folder], check=True)
+        self.refused(result, 1, f"{folder}: dumps cannot be written there: Read-only file system")
+
     def test_stages_where_nothing_can_be_written(self):
         result = run(*GREEDY, "--dump-stages", "/proc/nothing", self.weights, self.clip, QUESTION)
         self.assertEqual((result.code, result.out), (1, ""))

@@ -76,9 +76,27 @@ class Pictures(Program):
 
     def test_a_picture_that_cannot_be_written(self):
         good = self.answer(*GREEDY, QUESTION)
-        for path, why in (("/nowhere/sheet.png", "No such file or directory"), ("/dev/full", "No space left on device")):
-            result = run(*GREEDY, "-q", "--picture", path, self.weights, self.clip, QUESTION)
-            self.assertEqual((result.code, result.out, result.err), (1, good.out, f"vidrun: {path}: cannot be written: {why}\n"))
+        result = run(*GREEDY, "-q", "--picture", "/dev/full", self.weights, self.clip, QUESTION)
+        self.assertEqual((result.code, result.out), (1, good.out))
+        self.assertEqual(result.err, "vidrun: /dev/full: cannot be written: No space left on device\n")
+
+    def test_a_picture_is_refused_before_the_work(self):
+        for path, why in (("/nowhere/sheet.png", "/nowhere/sheet.png.part: cannot be written: No such file or directory"),
+                          (material.FOLDER, f"{material.FOLDER}: cannot be written: Is a directory")):
+            self.refused(run("--picture", path, "no-weights.bin", self.clip, QUESTION), 1, why)
+
+    def test_what_is_read_is_not_overwritten(self):
+        before, other = self.clip.read_bytes(), material.FOLDER / "other-name.mp4"
+        other.unlink(missing_ok=True)
+        other.symlink_to(self.clip)
+        for options in (("--picture", other), ("--stream", "--srt", other), ("--transcribe", "--vtt", other)):
+            question = (QUESTION,) if options[0] == "--picture" else ()
+            self.refused(run(*options, self.weights, self.clip, *question), 2,
+                         f"option {options[-2]}: '{other}' is the file of VIDEO, too")
+        self.refused(run("--stream", "--srt", "/nowhere/a", "--vtt", "/nowhere/a", self.weights, self.clip), 2,
+                     "option --srt: '/nowhere/a' is the file of option --vtt, too")
+        self.assertEqual(self.clip.read_bytes(), before)
+        self.assertTrue(other.is_symlink())
 
     def test_an_empty_name(self):
         self.refused(run("--picture=", self.weights, self.clip, QUESTION), 2, "option --picture: the file's name is empty")
