@@ -143,23 +143,25 @@ class Counted(unittest.TestCase):
             self.assertEqual(enough.code, 0, enough.err)
 
     def test_systems(self):
+        """Products in bf16 are slow on this processor: one frame, and the two largest models in f32."""
         clip = material.clip()
-        self.check("--precision", "f32", material.weights(), clip, QUESTION)
-        for path in (material.weights(), material.weights("longvu-llama"), stream_test.weights("flash"), stream_test.weights("lamb"),
-                     paired_stream_test.weights(), videochat_clips_test.weights()):
-            self.check(path, clip, QUESTION)
+        for path in (material.weights(), stream_test.weights("flash"), paired_stream_test.weights(), videochat_clips_test.weights()):
+            self.check("--frames", "1", path, clip, QUESTION)
+        for frames, path in ((1, material.weights()), (1, material.weights("longvu-llama")), (8, stream_test.weights("lamb"))):
+            self.check("--frames", str(frames), "--precision", "f32", path, clip, QUESTION)
 
     def test_streams(self):
         for path in (stream_test.weights("flash"), paired_stream_test.weights()):
-            self.check("--stream", "--fps", "2", path, material.clip(), QUESTION)
-        self.check("--stream", "--fps", "2", "--captions", "off", stream_test.weights("lamb"), material.clip(), QUESTION)
+            self.check("--stream", "--fps", "1", path, material.clip(), QUESTION)
+        self.check("--stream", "--fps", "1", "--captions", "off", "--precision", "f32", stream_test.weights("lamb"), material.clip(),
+                   QUESTION)
 
     def test_speech(self):
         """Here nothing tells a number: with the least memory that is not refused it must be done."""
         sound = speech_test.tones("short_tones.flac", "-t", "1.6", "-sample_fmt", "s16")
         arguments, low, high = ("--transcribe", speech_test.weights(), sound), 0, 16 * MEGABYTE
         plenty = self.gpu(arguments)
-        while high - low > 8192:
+        while high - low > 65536:
             tried = self.gpu(arguments, (low + high) // 2)
             self.assertIn(tried.code, (0, 5), tried.err)
             if tried.code == 5:
