@@ -32,6 +32,10 @@ QUESTIONS = [
 ]
 
 
+class NoClearAnswer(SystemExit):
+    """No decoder that was tried answers so that rounding cannot change it, in plain text."""
+
+
 def random_sizes(rng, audio):
     pick = lambda *values: values[rng.integers(len(values))]
     heads = pick(1, 2, 3, 4, 6)

@@ -6,6 +6,7 @@ flash_vstream_make.py - one random Flash-VStream case: decoders are tried until 
 Trap:  integer stages must not hang on the last bits: a clip whose clusters are near a tie is given up, with its seed.
 """
 
+import case_plans
 import flash_vstream_case
 import flash_vstream_reference as reference
 import flash_vstream_weights
@@ -36,4 +37,4 @@ def find(plan, case_dir, case, folder, files, attempts):
         if all(turn["text"] and turn["text"].isprintable() and min(turn["gaps"]) >= 0.01 for turn in turns):
             del size["unlikely"]
             return size, stages, turns
-    raise SystemExit(f"flash_vstream_make.py: seed {plan['seed']}: no clear answer in {attempts} decoders")
+    raise case_plans.NoClearAnswer(f"flash_vstream_make.py: seed {plan['seed']}: no clear answer in {attempts} decoders")

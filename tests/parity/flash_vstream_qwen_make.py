@@ -7,6 +7,7 @@ Trap:  a slot of two steps is as far from one as from the other: what it shows i
        order of the slots; nothing behind it is compared. Its clusters must be clear all the same.
 """
 
+import case_plans
 import flash_vstream_qwen_case
 import flash_vstream_qwen_reference as reference
 import flash_vstream_qwen_weights
@@ -52,4 +53,4 @@ def find(plan, case_dir, case, folder, tokenizer, attempts):
             raise SystemExit(f"flash_vstream_qwen_make.py: seed {plan['seed']}: a step is near a tie")
         if all(turn["text"] and turn["text"].isprintable() and min(turn["gaps"]) >= GAP for turn in turns):
             return size, stages, turns
-    raise SystemExit(f"flash_vstream_qwen_make.py: seed {plan['seed']}: no clear answer in {attempts} decoders")
+    raise case_plans.NoClearAnswer(f"flash_vstream_qwen_make.py: seed {plan['seed']}: no clear answer in {attempts} decoders")

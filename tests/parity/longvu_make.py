@@ -10,6 +10,7 @@ Trap:  integer stages must not hang on the last bits: a threshold lies in a gap,
 
 import numpy as np
 
+import case_plans
 import longvu_case
 import longvu_reference as reference
 import longvu_weights
@@ -128,4 +129,4 @@ def find(plan, case_dir, case, folder, tokenizer_dir, attempts):
             continue
         if clear(turns, stages):
             return size, stages, turns
-    raise SystemExit(f"longvu_make.py: seed {plan['seed']}: no clear answer in {attempts} decoders")
+    raise case_plans.NoClearAnswer(f"longvu_make.py: seed {plan['seed']}: no clear answer in {attempts} decoders")

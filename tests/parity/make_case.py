@@ -136,7 +136,7 @@ def find_decoder(plan, case, state, encoded, llm):
             eos = answer[min(plan["eos_step"], len(answer) - 1)]
         if good_answers(turns):
             return stages, turns
-    raise SystemExit(f"make_case.py: seed {plan['seed']}: no clear answer in {ATTEMPTS} decoders")
+    raise case_plans.NoClearAnswer(f"make_case.py: seed {plan['seed']}: no clear answer in {ATTEMPTS} decoders")
 
 
 def source_of(plan):
@@ -268,6 +268,17 @@ PLANS = {
 
 
 def make(plan, out):
+    """The longer the answers, the fewer decoders give clear ones: where none does, they are halved."""
+    try:
+        make_whole(plan, out)
+    except case_plans.NoClearAnswer:
+        if plan["n"] == 1:
+            raise
+        shutil.rmtree(out / plan["name"])
+        make(plan | {"n": plan["n"] // 2}, out)
+
+
+def make_whole(plan, out):
     plan = dict(plan, size=dict(plan["size"]))
     case_dir = out / plan["name"]
     case_dir.mkdir(parents=True)

@@ -4,6 +4,7 @@ videochat_make.py - one random VideoChat-Embed case: decoders are tried until ev
 
 import shutil
 
+import case_plans
 import case_weights
 import text_reference
 import videochat_case
@@ -34,4 +35,4 @@ def find(plan, case_dir, case, folder, files, attempts):
         if all(turn["text"] and turn["text"].isprintable() and min(turn["gaps"]) >= GAP for turn in turns):
             del size["unlikely"]
             return size, stages, turns
-    raise SystemExit(f"videochat_make.py: seed {plan['seed']}: no clear answer in {attempts} decoders")
+    raise case_plans.NoClearAnswer(f"videochat_make.py: seed {plan['seed']}: no clear answer in {attempts} decoders")

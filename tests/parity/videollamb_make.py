@@ -6,6 +6,7 @@ videollamb_make.py - one random VideoLLaMB case: decoders are tried until every 
 Trap:  integer stages must not hang on the last bits: a clip whose cuts are near a tie is given up, with its seed.
 """
 
+import case_plans
 import text_reference
 import videollamb_case
 import videollamb_reference as reference
@@ -39,4 +40,4 @@ def find(plan, case_dir, case, folder, files, attempts):
         if clear(turns, plan["stream"]):
             del size["unlikely"]
             return size, stages, turns
-    raise SystemExit(f"videollamb_make.py: seed {plan['seed']}: no clear answer in {attempts} decoders")
+    raise case_plans.NoClearAnswer(f"videollamb_make.py: seed {plan['seed']}: no clear answer in {attempts} decoders")
