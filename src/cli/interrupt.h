@@ -13,7 +13,7 @@
 
 #define VR_EXIT_INTERRUPTED 130 /* 128 + SIGINT, as shells count */
 
-void vr_interrupt_install(void); /* also ignores SIGPIPE: a closed output is an error of the write */
+void vr_interrupt_install(void); /* also ignores SIGPIPE and SIGXFSZ: errors of the write */
 bool vr_interrupted(void);
 void vr_interrupt_clear(void);
 bool vr_interrupt_wait(int file); /* until it can be read (true; also its end) or a signal comes (false) */

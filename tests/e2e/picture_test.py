@@ -85,6 +85,14 @@ class Pictures(Program):
                           (material.FOLDER, f"{material.FOLDER}: cannot be written: Is a directory")):
             self.refused(run("--picture", path, "no-weights.bin", self.clip, QUESTION), 1, why)
 
+    def test_a_picture_larger_than_files_may_be(self):
+        path = material.FOLDER / "large.png"
+        command = ["sh", "-c", 'ulimit -f 2; exec "$@"', "sh", material.PROGRAM, *GREEDY, "-q", "--picture", path]
+        done = subprocess.run([*command, self.weights, self.clip, QUESTION], capture_output=True, text=True,
+                              timeout=material.SECONDS)
+        self.assertEqual((done.returncode, done.stderr), (1, f"vidrun: {path}: cannot be written: File too large\n"))
+        self.assertEqual(list(material.FOLDER.glob("large.png*")), [])
+
     def test_what_is_read_is_not_overwritten(self):
         before, other = self.clip.read_bytes(), material.FOLDER / "other-name.mp4"
         other.unlink(missing_ok=True)
