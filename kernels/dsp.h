@@ -18,6 +18,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/limits.h"
+#include "kernels/ahead.h"
 #include "kernels/ops.h"
 #include "kernels/quantised.h"
 
@@ -26,6 +28,9 @@
 #define VR_DSP_MAX_PAIR_ROWS 32
 #define VR_DSP_MAX_PAIR_STEP 16
 #define VR_DSP_DOT_T         4  /* rows of x that dot takes at once */
+#define VR_DSP_FEW           8  /* queries that scores and weighted_sum take at once */
+#define VR_DSP_FEW_KEYS      64 /* keys, and so the distance of rows of scores */
+#define VR_DSP_QUERY_ROW     (VR_MAX_HEAD_DIM + 128) /* distance of queries: 8 of 128 fill every set of the first cache once */
 #define VR_DSP_MAX_COSINE    7  /* rows that cosine compares at once: windows of 8 frames */
 #define VR_DSP_GRAM          16 /* rows of a Gram matrix that gram takes at once */
 #define VR_DSP_GRAM_COLUMNS  16384
@@ -65,10 +70,15 @@ typedef void vr_dsp_gemm_tile_bf16_fn(float *c, int64_t c_row, const uint16_t *a
 typedef void vr_dsp_dot_fn(float *y, int64_t y_row, const float *x, int64_t x_row, int T, const void *w, int64_t w_row,
                            int n_rows, int K);
 
-/* y[t][e] = y[t][e] factor[t] + sum_j p[t][j] v[j][e];  t < T <= VR_DSP_DOT_T, j < n, e < E; rows of y_row, v_row and p_row
- * elements. A row of y gives the same bits in every company. class REDUCE */
+/* s[t][j] = sum_e q[t][e] k[j][e];  t < T <= VR_DSP_FEW, j < n <= VR_DSP_FEW_KEYS, e < E; rows of s are VR_DSP_FEW_KEYS
+ * apart, of q VR_DSP_QUERY_ROW, of k k_row elements. Constants, because few registers are left for addresses. next: what is
+ * read after this, fetched meanwhile. class REDUCE */
+typedef void vr_dsp_scores_fn(float *s, const float *q, int T, const void *k, int64_t k_row, int n, int E, vr_ahead *next);
+
+/* y[t][e] = y[t][e] factor[t] + sum_j p[t][j] v[j][e];  t, j, e as above, but any n where T is 1; rows of y_row and v_row
+ * elements, of p VR_DSP_FEW_KEYS apart. A row of y gives the same bits in every company. class REDUCE */
 typedef void vr_dsp_weighted_sum_fn(float *y, int64_t y_row, const float *factor, const void *v, int64_t v_row, const float *p,
-                                    int64_t p_row, int T, int n, int E);
+                                    int T, int n, int E, vr_ahead *next);
 
 /* row of n numbers as kept.h has it, every byte of it; row is aligned for its elements, of Q8 for 2 bytes. EXACT */
 typedef void vr_dsp_keep_fn(void *row, const float *x, int n);
@@ -92,7 +102,7 @@ typedef void vr_dsp_distance_fn(double *sums, const float *const *a, const float
 
 /* Rows of keys and values of one type of kept.h: K and E are the numbers of a head, rows begin at multiples of 2 bytes. */
 typedef struct vr_dsp_kept {
-    vr_dsp_dot_fn *dot;
+    vr_dsp_scores_fn *scores;
     vr_dsp_weighted_sum_fn *weighted_sum;
     vr_dsp_widen_fn *widen; /* all n numbers of a row */
     vr_dsp_keep_fn *keep;   /* NULL for F32: a copy */
@@ -169,7 +179,7 @@ static inline int vr_dsp_dtype(vr_dtype t)
     vr_dsp_gemm_tile_fn vr_gemm_tile_##level;                                                                                  \
     vr_dsp_dot_fn vr_dot_f32_##level, vr_dot_f16_##level, vr_dot_bf16_##level;                                                 \
     vr_dsp_widen_fn vr_widen_f32_##level, vr_widen_f16_##level, vr_widen_bf16_##level, vr_widen_q8_##level;                    \
-    vr_dsp_dot_fn vr_dot_q8_##level;                                                                                           \
+    vr_dsp_scores_fn vr_scores_f32_##level, vr_scores_f16_##level, vr_scores_q8_##level;                                       \
     vr_dsp_weighted_sum_fn vr_weighted_sum_f32_##level, vr_weighted_sum_f16_##level, vr_weighted_sum_q8_##level;               \
     vr_dsp_keep_fn vr_keep_f16_##level, vr_keep_q8_##level;                                                                    \
     vr_dsp_cosine_fn vr_cosine_f32_##level, vr_cosine_f16_##level, vr_cosine_bf16_##level;                                     \

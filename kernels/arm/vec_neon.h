@@ -241,6 +241,11 @@ static inline float vf_sum(vf x)
     return vaddvq_f32(x);
 }
 
+VR_INLINE vf vf_sums(const vf r[VF])
+{
+    return vpaddq_f32(vpaddq_f32(r[0], r[1]), vpaddq_f32(r[2], r[3]));
+}
+
 static inline float vf_largest(vf x)
 {
     return vmaxvq_f32(x);

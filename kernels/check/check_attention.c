@@ -199,6 +199,11 @@ static const attention_case fixed[] = {
     { 1, 2, 1030, 7, 1, 72, .causal = true, .extra = true },
     { 2, 4, 513, 2, 2, 64, .causal = true },
     { 1, 1, 1537, 12, 2, 24, .extra = true },
+    /* heads that share keys: all of them together, and more than that */
+    { 1, 1, 600, 14, 2, 128, .causal = true },
+    { 2, 1, 130, 10, 2, 72, .extra = true },
+    { 1, 1, 97, 15, 3, 64, .heads_first = true },
+    { 1, 1, 70, 26, 2, 33, .causal = true },
 };
 
 enum { N_FIXED = sizeof fixed / sizeof fixed[0] };

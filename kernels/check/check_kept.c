@@ -91,26 +91,31 @@ static void check_keeps(vr_check *ck, vr_kept type, int n)
     vr_arena_release(&ck->arena, mark);
 }
 
-static void check_dot(vr_check *ck, vr_kept type, int T, int n, int E, vr_fill fill)
+static void check_scores(vr_check *ck, vr_kept type, int T, int n, int E, vr_fill fill)
 {
     const size_t mark = vr_arena_mark(&ck->arena);
-    const int64_t row = vr_kept_row(type, E) + 4, x_row = E + 1, y_row = n + 3, size = (T - 1) * y_row + n;
+    const int64_t row = vr_kept_row(type, E) + 4, size = (T - 1) * VR_DSP_FEW_KEYS + n;
     char what[128];
-    snprintf(what, sizeof what, "dot of kept %s, %d x %d x %d, %s", names[type], T, n, E, vr_fill_name(fill));
-    float *wide = vr_check_floats(ck, (int64_t)n * E), *x = vr_check_floats(ck, T * x_row), *y = vr_check_floats(ck, size);
+    snprintf(what, sizeof what, "scores of kept %s, %d x %d x %d, %s", names[type], T, n, E, vr_fill_name(fill));
+    float *wide = vr_check_floats(ck, (int64_t)n * E), *q = vr_check_floats(ck, (T - 1) * VR_DSP_QUERY_ROW + E);
+    float *y = vr_check_floats(ck, size), *first = vr_check_floats(ck, size);
+    vr_ahead next = { .row = { (const char *)q, (const char *)q }, .run = 2, .n_rows = 3, .per_line = 40 };
     const void *rows = make_rows(ck, type, n, E, row, VR_FILL_NORMAL, wide);
-    for (int t = 0; t < T; t++) vr_check_fill(ck, x + t * x_row, E, fill);
-    ck->d->kept[type].dot(y, y_row, x, x_row, T, rows, row, n, E);
+    for (int t = 0; t < T; t++) vr_check_fill(ck, q + t * VR_DSP_QUERY_ROW, E, fill);
+    memcpy(first, y, (size_t)size * sizeof *first);
+    ck->d->kept[type].scores(y, q, T, rows, row, n, E, &next);
     for (int i = 0; i < T * n; i++) {
         double sum = 0.0, terms = 0.0;
         for (int e = 0; e < E; e++) {
-            const double term = (double)x[i / n * x_row + e] * (double)wide[i % n * E + e];
+            const double term = (double)q[i / n * VR_DSP_QUERY_ROW + e] * (double)wide[i % n * E + e];
             sum += term;
             terms += fabs(term);
         }
         const double limit = vr_check_reduce(fill, E, terms);
-        vr_check_near(ck, what, y + i / n * y_row + i % n, &sum, &limit, 1);
+        vr_check_near(ck, what, y + i / n * VR_DSP_FEW_KEYS + i % n, &sum, &limit, 1);
     }
+    for (int t = 0; t < T - 1; t++) /* what lies between the rows is untouched */
+        vr_check_equal(ck, what, y + t * VR_DSP_FEW_KEYS + n, first + t * VR_DSP_FEW_KEYS + n, VR_DSP_FEW_KEYS - n);
     vr_check_guards(ck, what, y, size);
     vr_arena_release(&ck->arena, mark);
 }
@@ -119,35 +124,37 @@ static void check_dot(vr_check *ck, vr_kept type, int T, int n, int E, vr_fill f
 static void check_weighted_sum(vr_check *ck, vr_kept type, int T, int n, int E, vr_fill fill)
 {
     const size_t mark = vr_arena_mark(&ck->arena);
-    const int64_t row = vr_kept_row(type, E) + 4, y_row = E + 3, p_row = n + 1, size = (T - 1) * y_row + E;
-    const float factor[VR_DSP_DOT_T] = { 0.3F, 1.0F, 0.0F, 2.5F };
+    const int64_t row = vr_kept_row(type, E) + 4, y_row = E + 3, size = (T - 1) * y_row + E;
+    const float factor[VR_DSP_FEW] = { 0.3F, 1.0F, 0.0F, 2.5F, 1.0F, 0.7F, 0.1F, 3.0F };
     char what[128];
     snprintf(what, sizeof what, "weighted_sum %d of %d rows of %d as %s, %s", T, n, E, names[type], vr_fill_name(fill));
-    float *wide = vr_check_floats(ck, (int64_t)n * E), *p = vr_check_floats(ck, T * p_row);
+    float *wide = vr_check_floats(ck, (int64_t)n * E), *p = vr_check_floats(ck, (T - 1) * VR_DSP_FEW_KEYS + n);
     float *y = vr_check_floats(ck, size), *alone = vr_check_floats(ck, E);
     double *want = vr_check_doubles(ck, E), *limit = vr_check_doubles(ck, E);
+    vr_ahead next = { .row = { (const char *)p, (const char *)p }, .run = 2, .n_rows = 3, .per_line = 40 }, none = { 0 };
     /* of what kept.h can hold */
     const void *v = make_rows(ck, type, n, E, row, type == VR_KEPT_F32 || fill != VR_FILL_HUGE ? fill : VR_FILL_NORMAL, wide);
-    vr_check_fill(ck, p, T * p_row, VR_FILL_NORMAL);
+    for (int t = 0; t < T; t++) vr_check_fill(ck, p + t * VR_DSP_FEW_KEYS, n, VR_FILL_NORMAL);
     for (int t = 0; t < T; t++) vr_check_fill(ck, y + t * y_row, E, fill);
     float *first = vr_check_floats(ck, size);
     memcpy(first, y, (size_t)size * sizeof *first);
-    ck->d->kept[type].weighted_sum(y, y_row, factor, v, row, p, p_row, T, n, E);
+    ck->d->kept[type].weighted_sum(y, y_row, factor, v, row, p, T, n, E, &next);
     for (int t = 0; t < T; t++) {
+        const float *weight = p + t * VR_DSP_FEW_KEYS;
         for (int e = 0; e < E; e++) {
             const double before = (double)first[t * y_row + e];
             double terms = fabs(before * (double)factor[t]);
             want[e] = before * (double)factor[t];
             for (int j = 0; j < n; j++) {
-                want[e] += (double)p[t * p_row + j] * (double)wide[j * E + e];
-                terms += fabs((double)p[t * p_row + j] * (double)wide[j * E + e]);
+                want[e] += (double)weight[j] * (double)wide[j * E + e];
+                terms += fabs((double)weight[j] * (double)wide[j * E + e]);
             }
             limit[e] = vr_check_reduce(fill, n + 2, terms);
         }
         vr_check_near(ck, what, y + t * y_row, want, limit, E);
         if (t > 0) vr_check_equal(ck, what, y + t * y_row - 3, first + t * y_row - 3, 3);
         memcpy(alone, first + t * y_row, (size_t)E * sizeof *alone);
-        ck->d->kept[type].weighted_sum(alone, y_row, factor + t, v, row, p + t * p_row, p_row, 1, n, E);
+        ck->d->kept[type].weighted_sum(alone, y_row, factor + t, v, row, weight, 1, n, E, &none);
         vr_check_equal(ck, what, alone, y + t * y_row, E);
     }
     vr_check_guards(ck, what, y, size);
@@ -194,13 +201,14 @@ void vr_check_kept(vr_check *ck)
         const vr_kept kept = (vr_kept)type;
         for (int i = 0, n; (n = vr_check_size(ck, i, 512)) != 0 && !vr_check_failed(ck); i++) {
             if (type != VR_KEPT_F32) check_keeps(ck, kept, n);
-            for (int T = 1; T <= VR_DSP_DOT_T; T++) check_dot(ck, kept, T, T == 1 ? 19 : 9, n, VR_FILL_NORMAL);
-            for (int fill = 1; fill < VR_FILLS; fill++) check_dot(ck, kept, 2, 2, n, (vr_fill)fill);
+            for (int T = 1; T <= VR_DSP_FEW; T++) check_scores(ck, kept, T, T == 1 ? 19 : 9, n, VR_FILL_NORMAL);
+            for (int fill = 1; fill < VR_FILLS; fill++) check_scores(ck, kept, 2, 2, n, (vr_fill)fill);
             for (int fill = 0; fill < VR_FILLS; fill++) {
-                for (int T = 1; T <= VR_DSP_DOT_T; T++) check_weighted_sum(ck, kept, T, 7, n, (vr_fill)fill);
-                check_weighted_sum(ck, kept, 1, n, 88, (vr_fill)fill);
+                for (int T = 1; T <= VR_DSP_FEW; T++) check_weighted_sum(ck, kept, T, 7, n, (vr_fill)fill);
+                if (n <= VR_DSP_FEW_KEYS) check_weighted_sum(ck, kept, 1, n, 88, (vr_fill)fill);
             }
         }
-        for (int E = 64; E <= 136 && !vr_check_failed(ck); E += 8) check_dot(ck, kept, 1, 64, E, VR_FILL_NORMAL);
+        for (int E = 64; E <= 136 && !vr_check_failed(ck); E += 8) check_scores(ck, kept, 1, 64, E, VR_FILL_NORMAL);
+        for (int T = 1; T <= VR_DSP_FEW && !vr_check_failed(ck); T++) check_scores(ck, kept, T, 64, 128, VR_FILL_NORMAL);
     }
 }

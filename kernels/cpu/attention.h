@@ -42,6 +42,7 @@ typedef struct vr_attend_task {
     int first, n_queries; /* queries of this task; bundled: heads */
     int o_row;            /* head_dim, up to whole panels */
     float *k_panels, *v_panels, *o, *s, *max, *sum;
+    float *few_q; /* [n_queries][VR_DSP_QUERY_ROW] copies of few queries */
     float *wide;                   /* [tile_cols][head_dim] rows that are kept narrow */
     uint16_t *narrow_q, *narrow_p; /* in bf16: [n_queries][e_row], [pair_rows][VR_ATTENTION_KEYS] */
     int e_row;                     /* head_dim, up to whole steps of pairs, with zeros */

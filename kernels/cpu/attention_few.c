@@ -13,71 +13,42 @@
  */
 #include "kernels/cpu/attention.h"
 
-#define FEW_KEYS  32 /* 128 KB of k and of v for 8 heads of 128, and as much ahead: second-level cache; bench/LOG.md */
+#define FEW_BYTES ((size_t)256 << 10) /* of k and v in a block, and as much ahead: second-level cache; bench/LOG.md */
 #define FEW_HEADS 8
-#define SLICE     8   /* keys between fetches: some 64 lines of f32 */
 #define RANGE     512 /* keys of a range at most: merging is a hundredth of their reading; bench/LOG.md */
 
-static_assert(FEW_KEYS <= VR_ATTENTION_KEYS && FEW_HEADS * VR_DSP_DOT_T <= VR_ATTENTION_QUERIES, "the scratch holds them");
-static_assert(RANGE % FEW_KEYS == 0 && VR_MAX_CONTEXT / RANGE <= VR_ATTENTION_KEYS * VR_ATTENTION_SCORE_ROWS,
+static_assert(VR_DSP_FEW_KEYS <= VR_ATTENTION_KEYS && FEW_HEADS * VR_DSP_FEW <= VR_ATTENTION_QUERIES, "the scratch holds them");
+static_assert(FEW_HEADS * VR_DSP_FEW * VR_DSP_QUERY_ROW <= VR_ATTENTION_KEYS * VR_MAX_HEAD_DIM,
+              "and copies of queries where keys go");
+static_assert(RANGE % VR_DSP_FEW_KEYS == 0 && VR_MAX_CONTEXT / RANGE <= VR_ATTENTION_KEYS * VR_ATTENTION_SCORE_ROWS,
               "shares of ranges lie where scores do");
 
-/* What is read next, on its way into the cache: rows of neighbouring heads, in the order of their addresses, a few lines at a
- * time while the processor multiplies. Runs of one head, one head after the other, are too short for what it fetches by itself,
- * and many lines at once make it wait. bench/LOG.md */
-typedef struct ahead {
-    const char *row[2];  /* keys, values */
-    ptrdiff_t step[2];   /* bytes from row to row */
-    ptrdiff_t run, at;   /* bytes of a row, done */
-    int n_rows, n_lines; /* left; lines at a time */
-} ahead;
-
-static void fetch(ahead *f)
-{
-    for (int i = 0; i < f->n_lines && f->n_rows > 0; i++) {
-        __builtin_prefetch(f->row[0] + f->at, 0, 2);
-        __builtin_prefetch(f->row[1] + f->at, 0, 2);
-        f->at += 64;
-        if (f->at < f->run) continue;
-        f->at = 0, f->n_rows--;
-        f->row[0] += f->step[0], f->row[1] += f->step[1];
-    }
-}
-
-/* n rows from first on, in the given number of calls of fetch */
-static ahead ahead_of(const vr_attend_task *w, int first, int n, int n_heads, int n_calls)
+/* n rows of n_heads from first on, while all bundles of the task do their part of a block. */
+static vr_ahead ahead_of(const vr_attend_task *w, int first, int n, int n_heads, int64_t work)
 {
     const vr_attention *a = w->a;
     const ptrdiff_t element = (ptrdiff_t)vr_kept_bytes(a->kept);
-    ahead f = { .step = { a->k.row * element, a->v.row * element }, .run = n_heads * a->k.head * element, .n_rows = n };
+    vr_ahead f = { .step = { a->k.row * element, a->v.row * element }, .run = n_heads * a->k.head * element, .n_rows = n };
     const bool neighbours = a->k.head == vr_kept_row(a->kept, a->head_dim) && a->v.head == a->k.head;
-    if (!neighbours || n <= 0) return (ahead){ 0 };
+    if (!neighbours || n <= 0) return (vr_ahead){ 0 };
     f.row[0] = vr_attend_row(a, w->k, a->k.row, first), f.row[1] = vr_attend_row(a, w->v, a->v.row, first);
-    f.n_lines = (int)(((f.run + 63) / 64 * f.n_rows + n_calls - 1) / n_calls);
+    f.per_line = work / ((f.run + VR_AHEAD_LINE - 1) / VR_AHEAD_LINE * n);
     return f;
 }
 
 /* n keys from first on, all rows of one bundle. */
-static void attend_few(const vr_attend_task *w, int first, int n, ahead *next)
+static void attend_few(const vr_attend_task *w, int first, int n, vr_ahead *next)
 {
     const vr_attention *a = w->a;
-    const int T = w->n_queries;
-    float factor[VR_DSP_DOT_T];
-    for (int i = 0; i < n; i += SLICE) {
-        fetch(next);
-        w->kept->dot(w->s + i, FEW_KEYS, w->q, w->q_row, T, vr_attend_row(a, w->k, a->k.row, first + i), a->k.row,
-                     vr_min_int(SLICE, n - i), a->head_dim);
-    }
-    for (int t = 0; t < T; t++) {
+    float factor[VR_DSP_FEW];
+    w->kept->scores(w->s, w->few_q, w->n_queries, vr_attend_row(a, w->k, a->k.row, first), a->k.row, n, a->head_dim, next);
+    for (int t = 0; t < w->n_queries; t++) {
         const int sees = vr_attend_visible(a, w->bundled ? 0 : t) - first;
-        factor[t] = w->d->softmax(w->s + t * FEW_KEYS, sees < 0 ? 0 : vr_min_int(n, sees), n, a->scale, &w->max[t], &w->sum[t]);
+        factor[t] =
+            w->d->softmax(w->s + t * VR_DSP_FEW_KEYS, sees < 0 ? 0 : vr_min_int(n, sees), n, a->scale, &w->max[t], &w->sum[t]);
     }
-    for (int i = 0; i < n; i += SLICE) {
-        fetch(next);
-        w->kept->weighted_sum(w->o, w->o_row, factor, vr_attend_row(a, w->v, a->v.row, first + i), a->v.row, w->s + i, FEW_KEYS,
-                              T, vr_min_int(SLICE, n - i), a->head_dim);
-        for (int t = 0; t < T; t++) factor[t] = 1.0f;
-    }
+    w->kept->weighted_sum(w->o, w->o_row, factor, vr_attend_row(a, w->v, a->v.row, first), a->v.row, w->s, w->n_queries, n,
+                          a->head_dim, next);
 }
 
 /* The first head of a bundle. */
@@ -96,6 +67,9 @@ static void open_range(vr_attend_task *w, const vr_attend_job *j, int64_t n, int
         w->bundled = true, w->n_queries = vr_min_int(j->bundle, shared - h % shared);
         w->q_row = j->a->q.head, w->out_row = j->a->out.head;
     }
+    w->few_q = w->k_panels + (ptrdiff_t)place * VR_DSP_FEW * VR_DSP_QUERY_ROW;
+    for (int t = 0; t < w->n_queries; t++)
+        memcpy(w->few_q + (ptrdiff_t)t * VR_DSP_QUERY_ROW, w->q + t * w->q_row, (size_t)j->a->head_dim * sizeof *w->q);
     w->max = j->parts ? j->parts + (((size_t)n * (size_t)j->n_units + (size_t)unit) * (size_t)j->n_ranges + (size_t)r) * j->part
                       : w->o + (size_t)place * j->part;
     w->sum = w->max + w->n_queries;
@@ -108,6 +82,7 @@ static void merge(const vr_attend_task *w, const vr_attend_job *j)
 {
     const int64_t part = (int64_t)j->part;
     const float nothing = 0.0f;
+    vr_ahead none = { 0 };
     for (int t = 0; t < w->n_queries; t++) {
         float *const share = w->s, *const out = w->out + t * w->out_row;
         float max = -INFINITY, sum = 0.0f, total = 0.0f;
@@ -116,8 +91,8 @@ static void merge(const vr_attend_task *w, const vr_attend_job *j)
         for (int r = 0; r < j->n_ranges; r++) total += share[r] * w->sum[r * part + t];
         w->d->scale(share, 1.0f / total, j->n_ranges);
         memset(out, 0, (size_t)j->a->head_dim * sizeof *out);
-        w->d->kept[VR_KEPT_F32].weighted_sum(out, 0, &nothing, w->o + t * w->o_row, part, share, 0, 1, j->n_ranges,
-                                             j->a->head_dim);
+        w->d->kept[VR_KEPT_F32].weighted_sum(out, 0, &nothing, w->o + t * w->o_row, part, share, 1, j->n_ranges, j->a->head_dim,
+                                             &none);
     }
 }
 
@@ -133,18 +108,21 @@ static void few_task(void *arg, int index, int thread)
     const int r_end = (int)((piece + (int64_t)1) * j->n_ranges / j->n_pieces), last = vr_min_int(a->n_keys, r_end * j->range);
     vr_attend_task w[FEW_HEADS];
     for (int r = r_first; r < r_end; r++) {
+        int n_rows = 0;
         for (int i = 0; i < n_units; i++) {
             open_range(&w[i], j, n, unit + i, r, i, thread);
             vr_attend_start(&w[i]);
+            n_rows += w[i].n_queries;
         }
         const int end = vr_min_int(a->n_keys, (r + 1) * j->range);
-        for (int first = r * j->range; first < end; first += FEW_KEYS) {
-            const int n_keys = vr_min_int(FEW_KEYS, end - first), next = first + n_keys;
+        for (int first = r * j->range; first < end; first += j->key_block) {
+            const int n_keys = vr_min_int(j->key_block, end - first), next = first + n_keys;
             if (first == r_first * j->range) {
-                ahead f = ahead_of(&w[0], first, n_keys, n_kv, 1);
-                fetch(&f);
+                vr_ahead f = ahead_of(&w[0], first, n_keys, n_kv, 0);
+                vr_ahead_fetch(&f, 0);
             }
-            ahead f = ahead_of(&w[0], next, vr_min_int(FEW_KEYS, last - next), n_kv, n_units * 2 * vr_ceil_div(n_keys, SLICE));
+            const int64_t work = (int64_t)2 * n_rows * n_keys * a->head_dim;
+            vr_ahead f = ahead_of(&w[0], next, vr_min_int(j->key_block, last - next), n_kv, work);
             for (int i = 0; i < n_units; i++) attend_few(&w[i], first, n_keys, &f);
         }
     }
@@ -163,7 +141,7 @@ static void merge_task(void *arg, int index, int thread)
     merge(&w, j);
 }
 
-/* One query: heads that share keys are rows of one product, up to four, so that a key is read and widened once for them. All
+/* One query: heads that share keys are rows of one product, up to eight, so that a key is read and widened once for them. All
  * bundles that share keys in one task; where that leaves too few tasks for the threads, pieces of the keys: two for each
  * thread, as one of them may be held up. Nothing of this but the bundles changes a bit. */
 void vr_attend_few(vr_attend_job *j)
@@ -172,15 +150,18 @@ void vr_attend_few(vr_attend_job *j)
     const int shared = a->n_heads / a->n_kv_heads, wanted = 2 * vr_pool_threads(j->cpu->pool);
     vr_attend_task w;
     j->query_block = VR_DSP_DOT_T;
-    j->bundle = a->n_queries == 1 ? vr_min_int(shared, VR_DSP_DOT_T) : 1;
+    j->bundle = a->n_queries == 1 ? vr_min_int(shared, VR_DSP_FEW) : 1;
     const int of_each = vr_ceil_div(shared, j->bundle);
     j->n_units = a->n_kv_heads * of_each;
-    j->range = vr_attend_block(a->n_keys, RANGE, FEW_KEYS);
+    j->range = vr_attend_block(a->n_keys, RANGE, VR_DSP_FEW_KEYS);
     j->n_ranges = vr_ceil_div(a->n_keys, j->range);
     const int units = a->n_batch * j->n_units;
     j->group = vr_min_int(FEW_HEADS, units / wanted > 1 ? units / wanted : 1);
     if (j->n_ranges > 1 && j->group < of_each) j->group = vr_min_int(FEW_HEADS, of_each);
     j->n_groups = vr_ceil_div(j->n_units, j->group);
+    const size_t key =
+        (size_t)vr_ceil_div(j->group, of_each) * 2 * (size_t)vr_kept_row(a->kept, a->head_dim) * vr_kept_bytes(a->kept);
+    j->key_block = key * VR_DSP_FEW_KEYS <= FEW_BYTES ? VR_DSP_FEW_KEYS : VR_DSP_FEW_KEYS / 2;
     const int tasks = a->n_batch * j->n_groups;
     j->n_pieces = vr_min_int(j->n_ranges, vr_ceil_div(wanted, tasks));
     vr_attend_open(&w, j, 0, 0, 0, 0);

@@ -32,9 +32,11 @@
         (d)->finish = vr_finish_##l, (d)->gated = vr_gated_##l;                                                                \
         (d)->layer_norm = vr_layer_norm_##l, (d)->rms_norm = vr_rms_norm_##l, (d)->l2_norm = vr_l2_norm_##l;                   \
         (d)->rope = vr_rope_##l, (d)->softmax = vr_softmax_##l;                                                                \
-        (d)->kept[VR_KEPT_F32] = (vr_dsp_kept){ vr_dot_f32_##l, vr_weighted_sum_f32_##l, vr_widen_f32_##l, NULL };             \
-        (d)->kept[VR_KEPT_F16] = (vr_dsp_kept){ vr_dot_f16_##l, vr_weighted_sum_f16_##l, vr_widen_f16_##l, vr_keep_f16_##l };  \
-        (d)->kept[VR_KEPT_Q8] = (vr_dsp_kept){ vr_dot_q8_##l, vr_weighted_sum_q8_##l, vr_widen_q8_##l, vr_keep_q8_##l };       \
+        (d)->kept[VR_KEPT_F32] = (vr_dsp_kept){ vr_scores_f32_##l, vr_weighted_sum_f32_##l, vr_widen_f32_##l, NULL };        \
+        (d)->kept[VR_KEPT_F16] =                                                                                               \
+            (vr_dsp_kept){ vr_scores_f16_##l, vr_weighted_sum_f16_##l, vr_widen_f16_##l, vr_keep_f16_##l };                  \
+        (d)->kept[VR_KEPT_Q8] =                                                                                                \
+            (vr_dsp_kept){ vr_scores_q8_##l, vr_weighted_sum_q8_##l, vr_widen_q8_##l, vr_keep_q8_##l };                      \
         (d)->add = vr_add_##l, (d)->scale = vr_scale_##l;                                                                      \
     } while (0)
 

@@ -33,13 +33,14 @@ static float value_q8(const void *row, int E, int e)
 
 #define WEIGHTED_SUM(type, element)                                                                                            \
     void vr_weighted_sum_##type##_c(float *y, int64_t y_row, const float *factor, const void *v, int64_t v_row,                \
-                                    const float *p, int64_t p_row, int T, int n, int E)                                        \
+                                    const float *p, int T, int n, int E, vr_ahead *next)                                       \
     {                                                                                                                          \
+        (void)next;                                                                                                            \
         for (int i = 0; i < T * E; i++) {                                                                                      \
             const int t = i / E, e = i % E;                                                                                    \
             double sum = (double)y[t * y_row + e] * (double)factor[t];                                                         \
             for (int j = 0; j < n; j++)                                                                                        \
-                sum += (double)p[t * p_row + j] * (double)value_##type((const element *)v + j * v_row, E, e);                  \
+                sum += (double)p[t * VR_DSP_FEW_KEYS + j] * (double)value_##type((const element *)v + j * v_row, E, e);        \
             y[t * y_row + e] = (float)sum;                                                                                     \
         }                                                                                                                      \
     }
@@ -48,16 +49,22 @@ WEIGHTED_SUM(f32, float)
 WEIGHTED_SUM(f16, uint16_t)
 WEIGHTED_SUM(q8, int8_t)
 
-void vr_dot_q8_c(float *y, int64_t y_row, const float *x, int64_t x_row, int T, const void *w, int64_t w_row, int n_rows, int K)
-{
-    for (int n = 0; n < n_rows; n++) {
-        for (int t = 0; t < T; t++) {
-            double sum = 0.0;
-            for (int k = 0; k < K; k++) sum += (double)x[t * x_row + k] * (double)value_q8((const int8_t *)w + n * w_row, K, k);
-            y[t * y_row + n] = (float)sum;
-        }
+#define SCORES(type, element)                                                                                                  \
+    void vr_scores_##type##_c(float *s, const float *q, int T, const void *k, int64_t k_row, int n, int E, vr_ahead *next)     \
+    {                                                                                                                          \
+        (void)next;                                                                                                            \
+        for (int i = 0; i < T * n; i++) {                                                                                      \
+            const int t = i / n, j = i % n;                                                                                    \
+            double sum = 0.0;                                                                                                  \
+            for (int e = 0; e < E; e++)                                                                                        \
+                sum += (double)q[t * VR_DSP_QUERY_ROW + e] * (double)value_##type((const element *)k + j * k_row, E, e);       \
+            s[t * VR_DSP_FEW_KEYS + j] = (float)sum;                                                                           \
+        }                                                                                                                      \
     }
-}
+
+SCORES(f32, float)
+SCORES(f16, uint16_t)
+SCORES(q8, int8_t)
 
 void vr_widen_q8_c(float *y, const void *row, int n)
 {

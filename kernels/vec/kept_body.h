@@ -1,8 +1,8 @@
 /*
  * kept_body.h - rows of keys and values as a cache keeps them, for the vectors of a vec_*.h included before.
  *
- *   weighted_sum:  columns, 8 vectors at a time or 4 of several sums, stay in registers while the rows of v pass
- *   dot of Q8:     a group of 32 bytes -> widen -> times x -> a vector of sums, times the scale, added to the row's sums
+ *   scores:        tiles of 1 to 8 keys x 1 to 8 queries, a vector of sums each, added up across lanes together
+ *   weighted_sum:  columns of up to 8 queries, 8 to 24 vectors, stay in registers while the rows of v pass
  *
  * Bytes and numbers of 16 bits are widened in registers; what is read of memory is the row as it is kept.
  * A row gives the same bits wherever it stands.
@@ -18,9 +18,11 @@
 
 #define GROUP      VR_KEPT_GROUP
 #define MAX_GROUPS (VR_MAX_HEAD_DIM / GROUP)
-#define VECTORS    (GROUP / VF) /* of a group */
-#define COLUMNS    8            /* vectors of columns at once, at most */
-#define MAX_T      (VF == 16 ? 4 : 2)
+#define SLICE      8                  /* rows of values between fetches */
+#define MAX_KEYS   8                  /* of a tile: more do not gain, and their addresses are too many */
+#define SUMS       (VF_REGISTERS / 2) /* of scores at once: vectors, one a number of the result */
+#define MAX_T      (VF_REGISTERS / 4) /* sums of rows at once, at most */
+#define COLUMNS    8                  /* vectors of such a sum at once, at most */
 
 VR_INLINE vf load_i8(const void *w, int64_t at, int n)
 {
@@ -28,19 +30,19 @@ VR_INLINE vf load_i8(const void *w, int64_t at, int n)
     return n >= VF ? vf_load_i8(p) : vf_load_part_i8(p, n);
 }
 
-/* scale [n] of groups from first on of a row of E numbers: to memory, where a vector of one of them is a load, nothing else */
-VR_INLINE void scales_of(float *scale, const int8_t *row, int E, int first, int n)
+/* scale [n] of the groups of a row of E numbers from number `from` on: to memory, where a vector of one of them is a load */
+VR_INLINE void scales_of(float *scale, const int8_t *row, int E, int from, int n)
 {
-    const uint16_t *p = (const uint16_t *)(const void *)(row + vr_kept_scales(E)) + first;
+    const uint16_t *p = (const uint16_t *)(const void *)(row + vr_kept_scales(E)) + from / GROUP;
     int g = 0;
     for (; g <= n - 4; g += 4) four_of_f16(scale + g, p + g);
     for (; g < n; g++) scale[g] = f32_of_f16(p + g);
 }
 
 /* Columns `from` on of rows of E numbers; T, vectors and grouped are constants where this is called; the last vector has part
- * lanes; grouped: rows of Q8. */
+ * lanes; grouped: rows of Q8, from a multiple of the group. */
 VR_INLINE void sum_columns(load_fn load, bool grouped, float *y, int64_t y_row, const float *factor, const void *v,
-                           int64_t v_row, const float *p, int64_t p_row, int T, int n, int E, int from, int vectors, int part)
+                           int64_t v_row, const float *p, int T, int n, int E, vr_ahead *next, int from, int vectors, int part)
 {
     vf sum[MAX_T][COLUMNS];
     VR_UNROLL
@@ -51,20 +53,20 @@ VR_INLINE void sum_columns(load_fn load, bool grouped, float *y, int64_t y_row, 
             sum[t][i] = vf_mul(load_f32(row, i * VF, i < vectors - 1 ? VF : part), vf_set1(factor[t]));
     }
     for (int j = 0; j < n; j++) {
-        vf weight[MAX_T];
+        if (j % SLICE == 0) vr_ahead_fetch(next, (n - j < SLICE ? n - j : SLICE) * T * vectors * VF);
         float scale[COLUMNS];
-        VR_UNROLL
-        for (int t = 0; t < T; t++) weight[t] = vf_set1(p[t * p_row + j]);
-        if (grouped) scales_of(scale, (const int8_t *)v + j * v_row, E, from / GROUP, (vectors + VECTORS - 1) / VECTORS);
+        vf x[COLUMNS];
+        if (grouped) scales_of(scale, (const int8_t *)v + j * v_row, E, from, (vectors * VF + GROUP - 1) / GROUP);
         VR_UNROLL
         for (int i = 0; i < vectors; i++) {
-            if (grouped && i % VECTORS == 0) {
-                VR_UNROLL
-                for (int t = 0; t < T; t++) weight[t] = vf_mul(vf_set1(p[t * p_row + j]), vf_set1(scale[i / VECTORS]));
-            }
-            const vf x = load(v, j * v_row + from + i * VF, i < vectors - 1 ? VF : part);
+            x[i] = load(v, j * v_row + from + i * VF, i < vectors - 1 ? VF : part);
+            if (grouped) x[i] = vf_mul(x[i], vf_set1(scale[i * VF / GROUP]));
+        }
+        VR_UNROLL
+        for (int t = 0; t < T; t++) {
+            const vf weight = vf_set1(p[t * VR_DSP_FEW_KEYS + j]);
             VR_UNROLL
-            for (int t = 0; t < T; t++) sum[t][i] = vf_fma(weight[t], x, sum[t][i]);
+            for (int i = 0; i < vectors; i++) sum[t][i] = vf_fma(weight, x[i], sum[t][i]);
         }
     }
     VR_UNROLL
@@ -78,138 +80,149 @@ VR_INLINE void sum_columns(load_fn load, bool grouped, float *y, int64_t y_row, 
 
 /* T and columns, vectors at once, are constants where this is called. */
 VR_INLINE void sum_rows(load_fn load, bool grouped, float *y, int64_t y_row, const float *factor, const void *v, int64_t v_row,
-                        const float *p, int64_t p_row, int T, int columns, int n, int E)
+                        const float *p, int T, int columns, int n, int E, vr_ahead *next)
 {
     int from = 0;
     for (; E - from >= columns * VF; from += columns * VF)
-        sum_columns(load, grouped, y, y_row, factor, v, v_row, p, p_row, T, n, E, from, columns, VF);
-    const int part = E % VF ? E % VF : VF, left = (E - from + VF - 1) / VF;
-    switch (left) {
-    case 1:
-        sum_columns(load, grouped, y, y_row, factor, v, v_row, p, p_row, T, n, E, from, 1, part);
-        break;
-    case 2:
-        sum_columns(load, grouped, y, y_row, factor, v, v_row, p, p_row, T, n, E, from, 2, part);
-        break;
-    case 3:
-        sum_columns(load, grouped, y, y_row, factor, v, v_row, p, p_row, T, n, E, from, 3, part);
-        break;
-    case 4:
-        sum_columns(load, grouped, y, y_row, factor, v, v_row, p, p_row, T, n, E, from, 4, part);
-        break;
-    case 5:
-        if (columns > 4) sum_columns(load, grouped, y, y_row, factor, v, v_row, p, p_row, T, n, E, from, 5, part);
-        break;
-    case 6:
-        if (columns > 4) sum_columns(load, grouped, y, y_row, factor, v, v_row, p, p_row, T, n, E, from, 6, part);
-        break;
-    case 7:
-        if (columns > 4) sum_columns(load, grouped, y, y_row, factor, v, v_row, p, p_row, T, n, E, from, 7, part);
-        break;
-    case 8:
-        if (columns > 4) sum_columns(load, grouped, y, y_row, factor, v, v_row, p, p_row, T, n, E, from, 8, part);
-        break;
+        sum_columns(load, grouped, y, y_row, factor, v, v_row, p, T, n, E, next, from, columns, VF);
+    for (; columns > 4 && E - from >= 4 * VF; from += 4 * VF)
+        sum_columns(load, grouped, y, y_row, factor, v, v_row, p, T, n, E, next, from, 4, VF);
+    for (; E - from >= 2 * VF; from += 2 * VF)
+        sum_columns(load, grouped, y, y_row, factor, v, v_row, p, T, n, E, next, from, 2, VF);
+    for (; E > from; from += VF)
+        sum_columns(load, grouped, y, y_row, factor, v, v_row, p, T, n, E, next, from, 1, E - from < VF ? E - from : VF);
+}
+
+/* Rows of sums that stay in registers together, and so a row of v is widened once for them. Columns of Q8 are whole groups or
+ * whole parts of one. */
+VR_INLINE void weighted_sum(load_fn load, bool grouped, float *y, int64_t y_row, const float *factor, const void *v,
+                            int64_t v_row, const float *p, int T, int n, int E, vr_ahead *next)
+{
+#define ROWS_OF(rows, columns)                                                                                                 \
+    case rows:                                                                                                                 \
+        sum_rows(load, grouped, y, y_row, factor, v, v_row, p, rows, columns, n, E, next);                                     \
+        break
+#if VF_REGISTERS == 32
+    switch (T) {
+        ROWS_OF(1, 8);
+        ROWS_OF(2, 8);
+        ROWS_OF(3, 8);
+        ROWS_OF(4, 4);
+        ROWS_OF(5, 4);
+        ROWS_OF(6, 4);
+        ROWS_OF(7, grouped ? 2 : 3);
+        ROWS_OF(8, grouped ? 2 : 3);
     default:
         break;
     }
-}
-
-/* Four rows, two or one: their sums stay in registers, 8 to 16 of them. */
-VR_INLINE void weighted_sum(load_fn load, bool grouped, float *y, int64_t y_row, const float *factor, const void *v,
-                            int64_t v_row, const float *p, int64_t p_row, int T, int n, int E)
-{
-    for (; T >= MAX_T && MAX_T == 4; T -= 4, y += 4 * y_row, factor += 4, p += 4 * p_row)
-        sum_rows(load, grouped, y, y_row, factor, v, v_row, p, p_row, MAX_T, 4, n, E);
-    for (; T >= 2; T -= 2, y += 2 * y_row, factor += 2, p += 2 * p_row)
-        sum_rows(load, grouped, y, y_row, factor, v, v_row, p, p_row, 2, VECTORS > 4 ? VECTORS : 4, n, E);
-    if (T == 1) sum_rows(load, grouped, y, y_row, factor, v, v_row, p, p_row, 1, COLUMNS, n, E);
+#else
+    for (; T > MAX_T; T -= MAX_T, y += MAX_T * y_row, factor += MAX_T, p += MAX_T * VR_DSP_FEW_KEYS)
+        sum_rows(load, grouped, y, y_row, factor, v, v_row, p, MAX_T, 2, n, E, next);
+    switch (T) {
+        ROWS_OF(1, 8);
+        ROWS_OF(2, 4);
+        ROWS_OF(3, 4);
+        ROWS_OF(4, 2);
+    default:
+        break;
+    }
+#endif
+#undef ROWS_OF
 }
 
 #define DEFINE_WEIGHTED_SUM(type, load, grouped)                                                                               \
     void VR_LEVEL(vr_weighted_sum_##type)(float *y, int64_t y_row, const float *factor, const void *v, int64_t v_row,          \
-                                          const float *p, int64_t p_row, int T, int n, int E)                                  \
+                                          const float *p, int T, int n, int E, vr_ahead *next)                                 \
     {                                                                                                                          \
-        weighted_sum(load, grouped, y, y_row, factor, v, v_row, p, p_row, T, n, E);                                            \
+        weighted_sum(load, grouped, y, y_row, factor, v, v_row, p, T, n, E, next);                                             \
     }
 
 DEFINE_WEIGHTED_SUM(f32, load_f32, false)
 DEFINE_WEIGHTED_SUM(f16, load_f16, false)
 DEFINE_WEIGHTED_SUM(q8, load_i8, true)
 
-/* Group `k / 32` of R rows, its first n numbers; R, T and whole are constants where this is called; whole: n is 32. */
-VR_INLINE void dot_group(vf total[8][VR_DSP_DOT_T], float scale[8][MAX_GROUPS], const float *x, int64_t x_row, int R, int T,
-                         const int8_t *w, int64_t w_row, int k, int n, bool whole)
+/* sum[t R + r] += products of VF numbers, or the last n, from number e on; R, T and grouped are constants where this is
+ * called. */
+VR_INLINE void score_step(load_fn load, bool grouped, vf sum[SUMS], float scale[][MAX_GROUPS], const float *q, int R, int T,
+                          const void *k, int64_t at, int64_t k_row, int e, int n)
 {
-    vf part[8][VR_DSP_DOT_T];
-    VR_UNROLL
-    for (int v = 0; v < VECTORS; v++) {
-        const int lanes = whole || n - v * VF >= VF ? VF : n - v * VF;
-        if (!whole && v > 0 && lanes <= 0) break;
-        vf numbers[8];
-        VR_UNROLL
-        for (int r = 0; r < R; r++) numbers[r] = load_i8(w, r * w_row + k + v * VF, lanes);
-        VR_UNROLL
-        for (int t = 0; t < T; t++) {
-            const vf a = load_f32(x, t * x_row + k + v * VF, lanes);
-            VR_UNROLL
-            for (int r = 0; r < R; r++) part[r][t] = v == 0 ? vf_mul(numbers[r], a) : vf_fma(numbers[r], a, part[r][t]);
-        }
-    }
+    vf row[MAX_KEYS];
     VR_UNROLL
     for (int r = 0; r < R; r++) {
-        const vf one = vf_set1(scale[r][k / GROUP]);
+        row[r] = load(k, at + r * k_row + e, n);
+        if (grouped) row[r] = vf_mul(row[r], vf_set1(scale[r][e / GROUP]));
+    }
+    VR_UNROLL
+    for (int t = 0; t < T; t++) {
+        vf a = load_f32(q, t * VR_DSP_QUERY_ROW + e, n);
+        if (R > 1) VF_HOLD(a);
         VR_UNROLL
-        for (int t = 0; t < T; t++) total[r][t] = vf_fma(part[r][t], one, total[r][t]);
+        for (int r = 0; r < R; r++) sum[t * R + r] = vf_fma(row[r], a, sum[t * R + r]);
     }
 }
 
-/* R and T are constants where this is called. */
-VR_INLINE void dot_rows(float *y, int64_t y_row, const float *x, int64_t x_row, int R, int T, const int8_t *w, int64_t w_row,
-                        int K)
+/* R, T and grouped are constants where this is called. */
+VR_INLINE void score_tile(load_fn load, bool grouped, float *s, const float *q, int R, int T, const void *k, int64_t at,
+                          int64_t k_row, int E, vr_ahead *next)
 {
-    vf total[8][VR_DSP_DOT_T];
+    vf sum[SUMS];
+    float scale[MAX_KEYS][MAX_GROUPS], total[SUMS];
     VR_UNROLL
-    for (int i = 0; i < R * T; i++) total[i / T][i % T] = vf_zero();
-    float scale[8][MAX_GROUPS];
+    for (int i = 0; i < SUMS; i++) sum[i] = vf_zero();
+    for (int r = 0; grouped && r < R; r++)
+        scales_of(scale[r], (const int8_t *)k + at + r * k_row, E, 0, (E + GROUP - 1) / GROUP);
+    int e = 0;
+    for (; e <= E - VF; e += VF) score_step(load, grouped, sum, scale, q, R, T, k, at, k_row, e, VF);
+    if (e < E) score_step(load, grouped, sum, scale, q, R, T, k, at, k_row, e, E - e);
+    vr_ahead_fetch(next, R * T * E);
     VR_UNROLL
-    for (int r = 0; r < R; r++) scales_of(scale[r], w + r * w_row, K, 0, (K + GROUP - 1) / GROUP);
-    int k = 0;
-    for (; k <= K - GROUP; k += GROUP) dot_group(total, scale, x, x_row, R, T, w, w_row, k, GROUP, true);
-    if (k < K) dot_group(total, scale, x, x_row, R, T, w, w_row, k, K - k, false);
+    for (int i = 0; i < R * T; i += VF) vf_store(total + i, vf_sums(sum + i));
     VR_UNROLL
-    for (int i = 0; i < R * T; i++) y[i % T * y_row + i / T] = vf_sum(total[i / T][i % T]);
+    for (int t = 0; t < T; t++) memcpy(s + t * VR_DSP_FEW_KEYS, total + t * R, (size_t)R * sizeof *s);
 }
 
-/* R and T are constants where this is called. */
-VR_INLINE void dot_all(float *y, int64_t y_row, const float *x, int64_t x_row, int R, int T, const int8_t *w, int64_t w_row,
-                       int n_rows, int K)
+/* R, T and grouped are constants where this is called. */
+VR_INLINE void score_rows(load_fn load, bool grouped, float *s, const float *q, int R, int T, const void *k, int64_t k_row,
+                          int n, int E, vr_ahead *next)
 {
-    int n = 0;
-    for (; n <= n_rows - R; n += R) dot_rows(y + n, y_row, x, x_row, R, T, w + n * w_row, w_row, K);
-    for (; n < n_rows; n++) dot_rows(y + n, y_row, x, x_row, 1, T, w + n * w_row, w_row, K);
+    int j = 0;
+    for (; j <= n - R; j += R) score_tile(load, grouped, s + j, q, R, T, k, j * k_row, k_row, E, next);
+    for (; j < n; j++) score_tile(load, grouped, s + j, q, 1, T, k, j * k_row, k_row, E, next);
 }
 
-/* Rows at once: part, total and numbers of all of them stay in registers. */
-void VR_LEVEL(vr_dot_q8)(float *y, int64_t y_row, const float *x, int64_t x_row, int T, const void *w, int64_t w_row,
-                         int n_rows, int K)
+/* A key is widened once for all queries; the sums of a tile are added up across lanes together. */
+VR_INLINE void scores(load_fn load, bool grouped, float *s, const float *q, int T, const void *k, int64_t k_row, int n, int E,
+                      vr_ahead *next)
 {
+#define QUERIES_OF(queries, keys)                                                                                              \
+    case queries:                                                                                                              \
+        score_rows(load, grouped, s, q, keys, queries, k, k_row, n, E, next);                                                  \
+        break
     switch (T) {
-    case 1:
-        dot_all(y, y_row, x, x_row, VF_REGISTERS == 32 ? 8 : 4, 1, w, w_row, n_rows, K);
-        break;
-    case 2:
-        dot_all(y, y_row, x, x_row, VF_REGISTERS == 32 ? 4 : 2, 2, w, w_row, n_rows, K);
-        break;
-    case 3:
-        dot_all(y, y_row, x, x_row, VF_REGISTERS == 32 ? 4 : 2, 3, w, w_row, n_rows, K);
-        break;
-    case 4:
-        dot_all(y, y_row, x, x_row, VF_REGISTERS == 32 ? 2 : 1, 4, w, w_row, n_rows, K);
-        break;
+        QUERIES_OF(1, MAX_KEYS);
+        QUERIES_OF(2, SUMS / 2);
+        QUERIES_OF(3, SUMS / 4);
+        QUERIES_OF(4, SUMS / 4);
+        QUERIES_OF(5, SUMS / 8);
+        QUERIES_OF(6, SUMS / 8);
+        QUERIES_OF(7, SUMS / 8);
+        QUERIES_OF(8, SUMS / 8);
     default:
         break;
     }
+#undef QUERIES_OF
 }
+
+#define DEFINE_SCORES(type, load, grouped)                                                                                     \
+    void VR_LEVEL(vr_scores_##type)(float *s, const float *q, int T, const void *k, int64_t k_row, int n, int E,               \
+                                    vr_ahead *next)                                                                            \
+    {                                                                                                                          \
+        scores(load, grouped, s, q, T, k, k_row, n, E, next);                                                                  \
+    }
+
+DEFINE_SCORES(f32, load_f32, false)
+DEFINE_SCORES(f16, load_f16, false)
+DEFINE_SCORES(q8, load_i8, true)
 
 void VR_LEVEL(vr_widen_q8)(float *y, const void *row, int n)
 {

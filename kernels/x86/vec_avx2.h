@@ -221,6 +221,16 @@ static inline float vf_sum(vf x)
     return _mm_cvtss_f32(_mm_add_ss(s, _mm_movehdup_ps(s)));
 }
 
+VR_INLINE vf vf_sums(const vf r[VF])
+{
+    __m256 t[4];
+    VR_UNROLL
+    for (int i = 0; i < 4; i++) t[i] = _mm256_hadd_ps(r[2 * i], r[2 * i + 1]);
+    t[0] = _mm256_hadd_ps(t[0], t[1]);
+    t[1] = _mm256_hadd_ps(t[2], t[3]);
+    return _mm256_add_ps(_mm256_permute2f128_ps(t[0], t[1], 0x20), _mm256_permute2f128_ps(t[0], t[1], 0x31));
+}
+
 static inline float vf_largest(vf x)
 {
     __m128 s = _mm_max_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps(x, 1));

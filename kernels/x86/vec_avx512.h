@@ -207,6 +207,28 @@ static inline float vf_sum(vf x)
     return _mm512_reduce_add_ps(x);
 }
 
+/* Lane i = sum of r[i], every one in the same order. */
+VR_INLINE vf vf_sums(const vf r[VF])
+{
+    __m512 t[8];
+    VR_UNROLL
+    for (int i = 0; i < 8; i++)
+        t[i] = _mm512_add_ps(_mm512_unpacklo_ps(r[2 * i], r[2 * i + 1]), _mm512_unpackhi_ps(r[2 * i], r[2 * i + 1]));
+    VR_UNROLL
+    for (int i = 0; i < 4; i++) {
+        const __m512d a = _mm512_castps_pd(t[2 * i]), b = _mm512_castps_pd(t[2 * i + 1]);
+        t[i] = _mm512_add_ps(_mm512_castpd_ps(_mm512_unpacklo_pd(a, b)), _mm512_castpd_ps(_mm512_unpackhi_pd(a, b)));
+    }
+    VR_UNROLL
+    for (int n = 2; n > 0; n /= 2) {
+        VR_UNROLL
+        for (int i = 0; i < n; i++)
+            t[i] = _mm512_add_ps(_mm512_shuffle_f32x4(t[2 * i], t[2 * i + 1], 0x88),
+                                 _mm512_shuffle_f32x4(t[2 * i], t[2 * i + 1], 0xdd));
+    }
+    return t[0];
+}
+
 /* Largest lane; lanes are not NaN. */
 static inline float vf_largest(vf x)
 {
