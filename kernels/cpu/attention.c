@@ -20,6 +20,7 @@
 #define KEYS       VR_ATTENTION_KEYS
 #define QUERIES    VR_ATTENTION_QUERIES
 #define SCORE_ROWS VR_ATTENTION_SCORE_ROWS
+#define AHEAD      8 /* rows; bench/LOG.md */
 
 static_assert(KEYS % VR_DSP_MAX_TILE_COLS == 0, "a row of scores is a whole number of panels");
 static_assert(VR_MAX_HEAD_DIM % VR_DSP_MAX_TILE_COLS == 0, "so is a row of the output");
@@ -34,13 +35,21 @@ size_t vr_attention_scratch(const vr_dsp *d)
     return f32 + narrow + (size_t)VR_DSP_MAX_TILE_COLS * VR_MAX_HEAD_DIM;
 }
 
+/* Divided where it lies in a cache: out is only written. */
 static void finish(const vr_attend_task *w)
 {
     for (int t = 0; t < w->n_queries; t++) {
-        float *out = w->out + t * w->a->out.row;
-        memcpy(out, w->o + t * w->o_row, (size_t)w->a->head_dim * sizeof *out);
-        w->d->scale(out, 1.0f / w->sum[t], w->a->head_dim);
+        float *o = w->o + t * w->o_row;
+        w->d->scale(o, 1.0f / w->sum[t], w->a->head_dim);
+        memcpy(w->out + t * w->a->out.row, o, (size_t)w->a->head_dim * sizeof *o);
     }
+}
+
+/* Row t + AHEAD of n: rows of a head are as far apart as rows of all heads, which the processor does not foresee. */
+static void fetch_row(const float *x, int64_t x_row, int t, int n, int E)
+{
+    if (t + AHEAD >= n) return;
+    for (int e = 0; e < E; e += 16) __builtin_prefetch(x + (t + AHEAD) * x_row + e, 0, 3);
 }
 
 /* Rows first .. first + n - 1 <= tile_cols of keys or values x as f32: where they are, or widened. */
@@ -127,12 +136,15 @@ static void pack_keys_narrow(const vr_attend_task *w, int first, int n)
             uint32_t *pairs = (uint32_t *)(void *)w->v_panels + (ptrdiff_t)e / 2 * n_rows + (ptrdiff_t)c / 2 * cols;
             for (int i = 0; i < rows; i += 2, pairs += cols) {
                 for (int r = 0; r < 2; r++) {
+                    if (e == 0 && a->kept == VR_KEPT_F32) fetch_row(w->v, a->v.row, first + c + i + r, first + n, E);
                     if (c + i + r < n)
                         narrow_row(d, two[r], v + (i + r) * row + e, width, cols);
                     else
                         memset(two[r], 0, sizeof two[r]);
                 }
-                for (int x = 0; x < cols; x++) pairs[x] = two[0][x] | (uint32_t)two[1][x] << 16;
+                for (int x = 0; x < cols; x += 8) { /* whole vectors */
+                    for (int y = x; y < x + 8; y++) pairs[y] = two[0][y] | (uint32_t)two[1][y] << 16;
+                }
             }
         }
     }
@@ -172,8 +184,10 @@ static void block_task(void *arg, int index, int thread)
     vr_attend_task w;
     vr_attend_open(&w, j, head / j->a->n_heads, head % j->a->n_heads, index % j->n_query_blocks, thread);
     vr_attend_start(&w);
-    for (int t = 0; t < w.n_queries && j->narrow; t++)
+    for (int t = 0; t < w.n_queries && j->narrow; t++) {
+        fetch_row(w.q, j->a->q.row, t, w.n_queries, j->a->head_dim);
         narrow_row(w.d, w.narrow_q + (ptrdiff_t)t * w.e_row, w.q + t * j->a->q.row, j->a->head_dim, w.e_row);
+    }
     const int n_keys = vr_attend_visible(j->a, w.first + w.n_queries - 1); /* later blocks are masked for all: skipped */
     for (int first = 0; first < n_keys; first += j->key_block) {
         const int n = vr_min_int(j->key_block, n_keys - first), rows = j->rows;
