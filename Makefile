@@ -132,7 +132,7 @@ $(BUILD)/tests/simt/%_test: $(BUILD)/simt/tests/simt/%_test.o $(BUILD)/simt/test
 	$(CXX) $(CFLAGS) $(LDFLAGS) $^ $(CHECK_LIBS) $(shell pkg-config --libs openblas) -lpthread -o $@
 
 simt-programs: $(BUILD)/libvidrun_simt.so $(patsubst %.cc,$(BUILD)/%,$(wildcard tests/simt/*_test.cc)) $(patsubst %.c,$(BUILD)/%,$(wildcard tests/check/device*_test.c))
-check-simt: $(PROGRAMS) $(BUILD)/libvidrun_simt.so ## all that a GPU computes, by its kernels on this processor, under sanitizers; 20 minutes (GOLDEN=DIR, JOBS=2)
+check-simt: $(PROGRAMS) $(BUILD)/libvidrun_simt.so ## all that a GPU computes, by its kernels on this processor, operations under sanitizers; 9 minutes on two processors (GOLDEN=DIR, JOBS=2)
 	$(MAKE) -s BUILD=$(BUILD)-simt CFLAGS="-O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=undefined" simt-programs
 	$(PYTHON) tests/simt/check.py --build $(BUILD) --programs $(BUILD)-simt --jobs $(or $(JOBS),2) $(GOLDEN)
 check-cuda: $(PROGRAMS) $(patsubst %.c,$(BUILD)/%,$(wildcard tests/check/device*_test.c)) ## the same on a GPU, with compute-sanitizer and the bench (WEIGHTS=FILE: its decoder too); SKIP without one

@@ -48,7 +48,11 @@ void bench_machine(const bench_run *run, const char *level)
          vr_cpu_features());
     fact(run, "at the start: FMA in f32 %.0f GFLOP/s, read %.1f GB/s", 1e-9 * run->best_fma, 1e-9 * bench_probe_read(run));
     fact(run, "vidrun %s, compiler %s", VIDRUN_VERSION, __VERSION__);
+    const char *slash = run->llama ? strrchr(run->llama, '/') : NULL; /* the place says nothing of the program */
     if (run->peers)
         fact(run, "peers: %s, PyTorch %s, llama.cpp %s", onednn_name() ? onednn_name() : "no oneDNN",
-             run->peer && peer_torch(run->peer) ? peer_torch(run->peer) : "none", run->llama ? run->llama : "none");
+             run->peer && peer_torch(run->peer) ? peer_torch(run->peer) : "none",
+             !run->llama ? "none"
+             : slash     ? slash + 1
+                         : run->llama);
 }
