@@ -163,10 +163,7 @@ $(BUILD)/fuzz-%: tests/fuzz/%.c $(LIB_SRC)
 TEST_RUN := VIDRUN=$(BUILD)/vidrun VIDRUN_BUILD=$(BUILD) PYTHON=$(PYTHON) VIDRUN_DEVICE=cpu CK_DEFAULT_TIMEOUT=60
 
 check-c: $(PROGRAMS) $(TESTS) $(REPLAYS) $(BUILD)/libvidrun_simt.so ## the tests in C: units, kernels against level c, replayed fuzz corpora
-	@failed=; \
-	for t in $(TESTS); do echo "== $$t"; $(TEST_RUN) VIDRUN_CUDA_LIBRARY=$(abspath $(BUILD))/libvidrun_simt.so $$t || failed="$$failed $$t"; done; \
-	for r in $(REPLAYS); do echo "== $$r"; $$r tests/fuzz/corpus/$$(basename $$r _replay) || failed="$$failed $$r"; done; \
-	if [ -n "$$failed" ]; then echo "failed:$$failed"; exit 1; fi
+	@$(TEST_RUN) VIDRUN_CUDA_LIBRARY=$(abspath $(BUILD))/libvidrun_simt.so tests/programs.sh $(TESTS) $(REPLAYS)
 
 check: check-c check-neon ## build and pass every test
 	$(TEST_RUN) tests/run.sh

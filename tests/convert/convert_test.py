@@ -142,27 +142,26 @@ class Golden(Folder):
 
     def test_golden(self):
         for case in ("video-llama-av", "video-llama-v", "longvu-qwen", "longvu-llama", "longvu-image"):
-            folder = golden_checkpoint(case, self.root)
-            if not folder:
-                continue
-            files = {}
-            for option in ("f16", "bf16", "f32"):
-                self.converted("--type", option)
-                files[option] = self.tensors
-            for option in ("f16", "bf16"):
-                for name, tensor in files[option].items():
-                    self.assertTrue((gguf_reader.array(tensor) == gguf_reader.array(self.tensors[name])).all(), (option, name))
-            expected = json.loads((folder / "case.json").read_text())
-            if "template" in expected:
-                self.assertEqual(self.key("prompt.template"), expected["template"])
-                self.assertEqual(self.key("prompt.system.video"), expected["system_text"])
-            ids = np.load(folder / "stages" / "prompt.ids.npy")
-            rows = np.load(folder / "stages" / "prompt.embeds.npy")
-            table = gguf_reader.array(self.tensors["token_embd.weight"])
-            n = int(np.argmin(ids)) if ids.min() < 0 else len(ids)  # before the rows of the towers
-            self.assertTrue((table[ids[:n]] == rows[:n]).all())
-            shutil.rmtree(self.root)
-            os.mkdir(self.root)
+            with self.subTest(case):
+                folder = golden_checkpoint(case, self.root)
+                files = {}
+                for option in ("f16", "bf16", "f32"):
+                    self.converted("--type", option)
+                    files[option] = self.tensors
+                for option in ("f16", "bf16"):
+                    for name, tensor in files[option].items():
+                        self.assertTrue((gguf_reader.array(tensor) == gguf_reader.array(self.tensors[name])).all(), (option, name))
+                expected = json.loads((folder / "case.json").read_text())
+                if "template" in expected:
+                    self.assertEqual(self.key("prompt.template"), expected["template"])
+                    self.assertEqual(self.key("prompt.system.video"), expected["system_text"])
+                ids = np.load(folder / "stages" / "prompt.ids.npy")
+                rows = np.load(folder / "stages" / "prompt.embeds.npy")
+                table = gguf_reader.array(self.tensors["token_embd.weight"])
+                n = int(np.argmin(ids)) if ids.min() < 0 else len(ids)  # before the rows of the towers
+                self.assertTrue((table[ids[:n]] == rows[:n]).all())
+                shutil.rmtree(self.root)
+                os.mkdir(self.root)
 
 
 if __name__ == "__main__":

@@ -438,21 +438,20 @@ class Golden(Folder):
     def test_positions_and_patches(self):
         """Pixels of a frame through the file's patches, class row and positions give the original's embedding."""
         for case in ("longvu-qwen", "longvu-llama"):
-            shared = golden_checkpoint(case, self.root)
-            if not shared:
-                continue
-            self.converted("--type", "f32")
-            for tower in ("dino", "siglip"):
-                pixels = np.load(shared / "stages" / f"input.pixels.{tower}.npy")[0]
-                want = np.load(shared / "stages" / f"vision.{tower}.embed.npy")[0]
-                n = pixels.shape[1] // 14
-                patches = pixels[:, :14 * n, :14 * n].reshape(3, n, 14, n, 14).transpose(1, 3, 0, 2, 4).reshape(n * n, -1)
-                get = {name: gguf_reader.array(tensor).astype("f8") for name, tensor in self.tensors.items()
-                       if name.startswith((f"{tower}.patch", f"{tower}.class", f"{tower}.position"))}
-                got = patches @ get[f"{tower}.patch.weight"].T + get[f"{tower}.patch.bias"]
-                if tower == "dino":
-                    got = np.concatenate([get["dino.class"][None], got])
-                got = got + get[f"{tower}.position"]
-                self.assertLess(np.linalg.norm(got - want) / np.linalg.norm(want), 1e-6, (case, tower))
-            shutil.rmtree(self.root)
-            os.mkdir(self.root)
+            with self.subTest(case):
+                shared = golden_checkpoint(case, self.root)
+                self.converted("--type", "f32")
+                for tower in ("dino", "siglip"):
+                    pixels = np.load(shared / "stages" / f"input.pixels.{tower}.npy")[0]
+                    want = np.load(shared / "stages" / f"vision.{tower}.embed.npy")[0]
+                    n = pixels.shape[1] // 14
+                    patches = pixels[:, :14 * n, :14 * n].reshape(3, n, 14, n, 14).transpose(1, 3, 0, 2, 4).reshape(n * n, -1)
+                    get = {name: gguf_reader.array(tensor).astype("f8") for name, tensor in self.tensors.items()
+                           if name.startswith((f"{tower}.patch", f"{tower}.class", f"{tower}.position"))}
+                    got = patches @ get[f"{tower}.patch.weight"].T + get[f"{tower}.patch.bias"]
+                    if tower == "dino":
+                        got = np.concatenate([get["dino.class"][None], got])
+                    got = got + get[f"{tower}.position"]
+                    self.assertLess(np.linalg.norm(got - want) / np.linalg.norm(want), 1e-6, (case, tower))
+                shutil.rmtree(self.root)
+                os.mkdir(self.root)

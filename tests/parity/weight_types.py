@@ -111,10 +111,13 @@ def arguments():
 def main():
     args = arguments()
     record = json.loads(RECORD.read_text()) if RECORD.exists() else {}
-    results, failures = {}, []
+    results, failures, n_skipped = {}, [], 0
     for case_dir in parity.find_cases(args.folders):
         case = json.loads((case_dir / "case.json").read_text())
-        if parity.reason_to_skip(case, args.root / "tools/convert") or isinstance(case.get("prompt"), list):
+        why = "a conversation" if isinstance(case.get("prompt"), list) else parity.reason_to_skip(case, args.root / "tools/convert")
+        if why:
+            print(f"{case_dir.name}: SKIP {why}")
+            n_skipped += 1
             continue
         with tempfile.TemporaryDirectory() as tmp:
             for weight_type, precision in RUNS:
@@ -133,7 +136,7 @@ def main():
         print_table(results)
     for text in failures:
         print(f"FAIL {text}")
-    print(f"types: {len(results)} runs, {len(failures)} failures")
+    print(f"types: {len(results)} runs, {len(failures)} failures, {n_skipped} cases skipped")
     return 1 if failures or not results else 0
 
 

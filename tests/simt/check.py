@@ -7,9 +7,9 @@ check.py - the CUDA kernels, all of them, on this processor (`make check-simt`) 
   programs of tests/simt and tests/check, recorded cases, made cases (streams among them), text models, speech
       -> a few at a time, those that take longest first -> a line each -> N passed, N failed, N skipped
 
-Over the shim the programs of tests are a build under the address and undefined-behaviour sanitizers; in cases and runs, which would
-take ten times as long so, the device's memory is out of the host's reach instead (VIDRUN_SIMT_GUARD). GOLDEN: folders of recorded cases. Of what fails the end of the output is shown; SKIP for what is
-not there.
+Over the shim the programs of tests are a build under the address and undefined-behaviour sanitizers; in cases and runs, which
+would take ten times as long so, the device's memory is out of the host's reach instead (VIDRUN_SIMT_GUARD). GOLDEN: folders of
+recorded cases. Of what fails the end of the output is shown; SKIP for what is not there.
 Trap:  a sanitizer that finds something ends the program with a status, which fails the job whatever it tests.
 """
 
@@ -124,18 +124,20 @@ def main():
     start, build = time.monotonic(), ROOT / args.build
     library, tests = ROOT / (args.library or args.build / "libvidrun_simt.so"), ROOT / (args.programs or args.build)
     with tempfile.TemporaryDirectory() as tmp:
-        jobs = programs(tests, library if args.library else tests / "libvidrun_simt.so") + others(build, library) + made(build, library, pathlib.Path(tmp))
+        jobs = programs(tests, library if args.library else tests / "libvidrun_simt.so")
+        jobs += others(build, library) + made(build, library, pathlib.Path(tmp))
         jobs += cases(build, library, ROOT / "tests/golden", "recorded")
-        known = {job.name for job in jobs}
+        known, n_missing = {job.name for job in jobs}, 0
         for folder in args.golden:
             if not folder.is_dir():
                 print(f"SKIP {folder}: no such folder")
+                n_missing += 1
             jobs += [job for job in cases(build, library, folder.resolve(), "recorded") if job.name not in known]
         jobs = sorted((job for job in jobs if args.only in job.name), key=lambda job: not any(part in job.name for part in FIRST))
         with concurrent.futures.ThreadPoolExecutor(args.jobs) as pool:
             n_failed, n_skipped = report([pool.submit(run, job) for job in jobs], len(jobs))
     spent = resource.getrusage(resource.RUSAGE_CHILDREN)
-    print(f"{library.name}: {len(jobs) - n_failed} passed, {n_failed} failed, {n_skipped} of them with parts skipped, "
+    print(f"{library.name}: {len(jobs) - n_failed} passed, {n_failed} failed, {n_skipped} of them with parts skipped, {n_missing} folders missing, "
           f"{time.monotonic() - start:.0f} s, {spent.ru_utime + spent.ru_stime:.0f} s of processor time")
     return 1 if n_failed or not jobs else 0
 
