@@ -17,6 +17,7 @@
 
 #include "base/strips.h"
 #include "kernels/backend.h"
+#include "tests/unit/suite.h"
 
 enum { ROWS = 40, WIDTH = 192, HEADS = 2, KEYS = 530, FRAMES = 24, PICKED = 16 };
 
@@ -215,9 +216,5 @@ int main(void)
     tcase_add_test(t, exact);
     tcase_add_test(t, fewer_queries);
     suite_add_tcase(s, t);
-    SRunner *r = srunner_create(s);
-    srunner_run_all(r, CK_ENV);
-    const int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed != 0;
+    return suite_run(s);
 }

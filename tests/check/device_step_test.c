@@ -15,6 +15,7 @@
 #include <string.h>
 
 #include "kernels/backend.h"
+#include "tests/unit/suite.h"
 
 enum { WIDTH = 64, HEADS = 2, KEYS = 700, STEPS = 12 };
 
@@ -178,9 +179,5 @@ int main(void)
     tcase_add_test(t, other_launches);
     tcase_add_test(t, what_no_graph_can_hold);
     suite_add_tcase(s, t);
-    SRunner *r = srunner_create(s);
-    srunner_run_all(r, CK_ENV);
-    const int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed != 0;
+    return suite_run(s);
 }

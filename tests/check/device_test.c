@@ -12,6 +12,7 @@
 
 #include "kernels/backend.h"
 #include "kernels/selftest.h"
+#include "tests/unit/suite.h"
 
 static vr_backend *open_device(vr_precision precision)
 {
@@ -127,9 +128,5 @@ int main(void)
     tcase_add_test(t, refusals);
     tcase_add_test(t, operations);
     suite_add_tcase(s, t);
-    SRunner *r = srunner_create(s);
-    srunner_run_all(r, CK_ENV);
-    const int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed != 0;
+    return suite_run(s);
 }

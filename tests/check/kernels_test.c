@@ -16,6 +16,7 @@
 #include "base/pool.h"
 #include "kernels/backend.h"
 #include "kernels/selftest.h"
+#include "tests/unit/suite.h"
 
 static void print_line(void *cookie, const char *text)
 {
@@ -184,9 +185,5 @@ int main(void)
     tcase_add_test(t, selftest_short);
     tcase_add_test(t, selftest_thorough);
     suite_add_tcase(s, t);
-    SRunner *r = srunner_create(s);
-    srunner_run_all(r, CK_ENV);
-    const int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed != 0;
+    return suite_run(s);
 }

@@ -17,6 +17,7 @@
 #include "kernels/backend.h"
 #include "kernels/cpu/select.h"
 #include "tests/unit/npy_support.h"
+#include "tests/unit/suite.h"
 
 /* --- recorded tensors ----------------------------------------------------------------------------------------------------- */
 
@@ -294,9 +295,5 @@ int main(void)
     tcase_add_test(t, nothing);
     tcase_add_test(t, plan);
     suite_add_tcase(s, t);
-    SRunner *r = srunner_create(s);
-    srunner_run_all(r, CK_ENV);
-    const int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed != 0;
+    return suite_run(s);
 }

@@ -26,6 +26,7 @@
 
 #define VR_PLAIN_TILES
 #include "kernels/x86/tiles.h"
+#include "tests/unit/suite.h"
 
 static _Thread_local plain_tiles tiles; /* config: NULL while they are closed */
 static _Thread_local tile_config config;
@@ -180,10 +181,6 @@ int main(void)
     tcase_set_timeout(t, 300);
     tcase_add_test(t, level_amx);
     suite_add_tcase(s, t);
-    SRunner *runner = srunner_create(s);
-    srunner_run_all(runner, CK_ENV);
-    const int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed != 0;
+    return suite_run(s);
 #endif
 }

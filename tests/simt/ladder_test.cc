@@ -14,6 +14,7 @@ static bool vr_cuda_ok(int, cudaError_t error, const char *)
 }
 
 #include "kernels/ladder/prune_gpu.cu"
+#include "tests/unit/suite.h"
 
 #include <check.h>
 #include <cstdlib>
@@ -70,9 +71,5 @@ int main()
     TCase *t = tcase_create("ladder");
     tcase_add_test(t, steps);
     suite_add_tcase(s, t);
-    SRunner *r = srunner_create(s);
-    srunner_run_all(r, CK_ENV);
-    const int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed != 0;
+    return suite_run(s);
 }

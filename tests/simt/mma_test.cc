@@ -5,6 +5,7 @@
  * Limit of a product: every one of 17 terms is cut off below the 24th digit of the largest, twice; a wrong lane is off by itself.
  */
 #include "kernels/cuda/mma.h"
+#include "tests/unit/suite.h"
 
 #include <check.h>
 #include <cstdio>
@@ -288,9 +289,5 @@ int main()
     tcase_add_test(t, mistakes);
 #endif
     suite_add_tcase(s, t);
-    SRunner *r = srunner_create(s);
-    srunner_run_all(r, CK_ENV);
-    const int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed != 0;
+    return suite_run(s);
 }

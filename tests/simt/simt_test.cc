@@ -2,6 +2,7 @@
  * simt_test.cc - does the shim see what it is for? Kernels with mistakes are reported, kernels without give known numbers.
  */
 #include "simt.h"
+#include "tests/unit/suite.h"
 
 #include <check.h>
 #include <cstdlib>
@@ -157,9 +158,5 @@ int main()
     tcase_add_test(t, mistakes);
     tcase_add_test(t, guards);
     suite_add_tcase(s, t);
-    SRunner *r = srunner_create(s);
-    srunner_run_all(r, CK_ENV);
-    const int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed != 0;
+    return suite_run(s);
 }
