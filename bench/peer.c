@@ -20,6 +20,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/file.h"
 #include "bench/bench.h"
 
 struct peer {
@@ -118,17 +119,6 @@ const char *peer_torch(const peer *p)
     return strcmp(p->torch, "-") == 0 ? NULL : p->torch;
 }
 
-static bool write_all(int fd, const unsigned char *x, size_t n)
-{
-    while (n > 0) {
-        const ssize_t done = write(fd, x, n < ((size_t)1 << 30) ? n : (size_t)1 << 30);
-        if (done <= 0 && errno == EINTR) continue;
-        if (done <= 0) return false;
-        x += done, n -= (size_t)done;
-    }
-    return true;
-}
-
 static bool ask_case(peer *p, const char *what, const char *type, const char *path, const int *numbers, int n_numbers)
 {
     char line[4608], answer[256] = "no answer";
@@ -151,10 +141,10 @@ static bool hand_over(peer *p, const char *what, const char *type, const void *x
         snprintf(path, sizeof path, "%s/vidrun-bench-XXXXXX", folders[i]);
         fd = mkstemp(path);
     }
-    bool ok = fd >= 0 && write_all(fd, x, n_bytes);
-    if (!ok) bench_note("SKIP peers of %s %s: %s", what, type, strerror(errno));
+    const int why = fd < 0 ? errno : vr_write_whole(fd, x, n_bytes);
+    if (why != 0) bench_note("SKIP peers of %s %s: %s", what, type, strerror(why));
     if (fd >= 0) close(fd);
-    ok = ok && ask_case(p, what, type, path, numbers, n_numbers);
+    const bool ok = why == 0 && ask_case(p, what, type, path, numbers, n_numbers);
     if (fd >= 0) unlink(path);
     return ok;
 }
